@@ -1,0 +1,119 @@
+import type { KeyPolicy, LimitPolicy } from '#core/key-policy.ts';
+import type { PriceBook } from '#core/price.ts';
+
+/**
+ * The configuration after parsing: every default filled in, every secret expanded, every reference resolved. What the
+ * YAML may say is in schema.ts; this is what the rest of Weir reads. Immutable; a reload makes a new one.
+ */
+export interface Config {
+  /** SHA-256 of the canonical contents: two configurations with the same version mean the same. */
+  version: string;
+  gateway: GatewaySettings;
+  billing: BillingSettings;
+  telemetry: TelemetrySettings;
+  upstreams: ReadonlyMap<string, UpstreamConfig>;
+  routes: readonly RouteRule[];
+  customers: readonly CustomerConfig[];
+  plans: readonly PlanConfig[];
+  priceBook: PriceBook;
+}
+
+/** Every bound of the request path, with its default in bounds.ts. Bytes and milliseconds. */
+export interface GatewaySettings {
+  host: string;
+  port: number;
+  bodyBytesMax: number;
+  headerBytesMax: number;
+  bodyTimeoutMs: number;
+  connectTimeoutMs: number;
+  /** Until the upstream's response head. */
+  headersTimeoutMs: number;
+  /** Between two chunks of an answer. */
+  idleTimeoutMs: number;
+  /** A whole call, streams included. */
+  callTimeoutMs: number;
+  callsMax: number;
+  /** Attempts beyond the first, over retries and fallbacks together. */
+  retriesMax: number;
+  onDisconnect: 'drain' | 'cancel';
+  drainsMax: number;
+  drainTimeoutMs: number;
+  /** SIGTERM: how long open streams may finish. */
+  shutdownTimeoutMs: number;
+  upstreamConnectionsMax: number;
+  journal: {
+    fsync: 'always' | 'interval' | 'never';
+    fsyncIntervalMs: number;
+    bytesMax: number;
+    segmentBytesMax: number;
+  };
+  /** Answer an exhausted budget with 402 in every dialect instead of the dialect's own status. */
+  budgetStatus402: boolean;
+}
+
+export interface BillingSettings {
+  host: string;
+  port: number;
+  /** Where a gateway without Redis posts its events and reads its policies; null for the billing role of this machine. */
+  url: string | null;
+}
+
+export interface TelemetrySettings {
+  /** OTLP/HTTP base address; null for none. */
+  otlpEndpoint: string | null;
+  logLevel: 'debug' | 'info' | 'warn' | 'error';
+}
+
+export interface UpstreamConfig {
+  name: string;
+  /** The dialect that it speaks: which wire files may be sent there. */
+  wire: 'openai';
+  /** Whose prices and models apply; `null` for a server of one's own. */
+  provider: string | null;
+  /** Without a trailing slash; includes the version segment (`https://api.openai.com/v1`). */
+  baseUrl: string;
+  credential: string | null;
+  /** Extra request headers. */
+  headers: Readonly<Record<string, string>>;
+  /** Models that it serves (patterns); null for what the catalogue lists for its provider. */
+  models: readonly string[] | null;
+  /** False for servers that reject `stream_options`: their streams are metered by estimate where they send no usage. */
+  includeUsage: boolean;
+}
+
+/** First match wins. A weight of 0 is never chosen first. Fallbacks are tried in order after the chosen one. */
+export interface RouteRule {
+  model: string;
+  to: readonly { upstream: string; weight: number; model: string | null }[];
+  fallback: readonly { upstream: string; model: string | null }[];
+}
+
+export interface CustomerConfig {
+  id: string;
+  name: string;
+  timezone: string;
+  currency: string;
+  plan: string | null;
+  limits: readonly LimitPolicy[];
+  keys: readonly KeyPolicy[];
+}
+
+/** A plan as code. A change makes a new version of the plan in billing. Amounts are decimal text. */
+export interface PlanConfig {
+  id: string;
+  name: string;
+  currency: string;
+  interval: 'month';
+  /** Recurring amount per interval, billed in arrears with the usage; null for none. */
+  fee: string | null;
+  prices: readonly PlanPrice[];
+}
+
+/** `amount` for every `per` units of the unit, on calls whose model matches. First match wins; what matches none is unrated and reported. */
+export interface PlanPrice {
+  unit: string;
+  /** Pattern over the model asked for; `*` for all. */
+  model: string;
+  amount: string;
+  per: string;
+}

@@ -1,0 +1,56 @@
+/**
+ * Ids are made where the thing begins, sort by time, carry the kind of thing as a prefix, and are the idempotency key
+ * all the way down: `req_01JD…` is reservation, usage event and the request id that the client sees.
+ *
+ * The part after the prefix is a ULID: 48 bits of epoch milliseconds and 80 random bits in Crockford's base 32.
+ */
+const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+const TIME_CHARS = 10;
+const RANDOM_CHARS = 16;
+const POOL_IDS = 256;
+
+const pool = new Uint8Array(RANDOM_CHARS * POOL_IDS);
+let poolUsed = pool.length;
+let lastMs = -1;
+let lastTime = '';
+
+export type IdPrefix =
+  | 'req'
+  | 'evt'
+  | 'cus'
+  | 'key'
+  | 'met'
+  | 'plan'
+  | 'prc'
+  | 'sub'
+  | 'inv'
+  | 'line'
+  | 'job'
+  | 'usr'
+  | 'tok';
+
+/** A new id for a thing of this kind that begins now. */
+export function newId(prefix: IdPrefix, nowMs: number): string {
+  if (poolUsed === pool.length) {
+    crypto.getRandomValues(pool);
+    poolUsed = 0;
+  }
+  if (nowMs !== lastMs) {
+    lastMs = nowMs;
+    lastTime = encodeTime(nowMs);
+  }
+  let random = '';
+  for (let i = 0; i < RANDOM_CHARS; i++) random += ALPHABET[(pool[poolUsed + i] as number) & 31];
+  poolUsed += RANDOM_CHARS;
+  return `${prefix}_${lastTime}${random}`;
+}
+
+function encodeTime(ms: number): string {
+  let rest = Math.trunc(ms);
+  let text = '';
+  for (let i = 0; i < TIME_CHARS; i++) {
+    text = ALPHABET[rest % 32] + text;
+    rest = Math.trunc(rest / 32);
+  }
+  return text;
+}

@@ -1,0 +1,101 @@
+import { Temporal } from 'temporal-polyfill';
+
+/** The clock is an argument everywhere: epoch milliseconds, UTC. */
+export type Clock = () => number;
+
+/** Half-open: `startMs` belongs to the period, `endMs` to the next one. Epoch milliseconds. */
+export interface Period {
+  readonly startMs: number;
+  readonly endMs: number;
+}
+
+export type CalendarUnit = 'day' | 'week' | 'month' | 'quarter' | 'year';
+
+const MONTHS: Readonly<Record<'month' | 'quarter' | 'year', number>> = { month: 1, quarter: 3, year: 12 };
+
+/** True for an IANA zone that the runtime knows. */
+export function isTimeZone(zone: string): boolean {
+  try {
+    Temporal.Instant.fromEpochMilliseconds(0).toZonedDateTimeISO(zone);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The calendar period in the zone that an instant falls into; weeks begin on Monday. */
+export function calendarPeriod(unit: CalendarUnit, atMs: number, zone: string): Period {
+  const date = Temporal.Instant.fromEpochMilliseconds(atMs).toZonedDateTimeISO(zone).toPlainDate();
+  const first =
+    unit === 'day'
+      ? date
+      : unit === 'week'
+        ? date.subtract({ days: date.dayOfWeek - 1 })
+        : unit === 'month'
+          ? date.with({ day: 1 })
+          : unit === 'quarter'
+            ? date.with({ month: date.month - ((date.month - 1) % 3), day: 1 })
+            : date.with({ month: 1, day: 1 });
+  const next =
+    unit === 'day'
+      ? first.add({ days: 1 })
+      : unit === 'week'
+        ? first.add({ days: 7 })
+        : first.add({ months: MONTHS[unit] });
+  return { startMs: startOfDay(first, zone), endMs: startOfDay(next, zone) };
+}
+
+/**
+ * The n-th billing boundary after the anchor (n = 0 is the anchor's own day), at local midnight. Always derived from the
+ * original anchor day, so that the 31st is clamped in February and comes back in March.
+ */
+export function anchoredBoundary(anchorMs: number, months: number, n: number, zone: string): number {
+  const anchor = Temporal.Instant.fromEpochMilliseconds(anchorMs).toZonedDateTimeISO(zone).toPlainDate();
+  return startOfDay(anchor.add({ months: months * n }), zone);
+}
+
+/** The anchored period that holds an instant; the first one starts at the anchor's exact instant. */
+export function anchoredPeriod(
+  anchorMs: number,
+  months: number,
+  atMs: number,
+  zone: string,
+): Period & { index: number } {
+  if (atMs < anchorMs) throw new RangeError('instant before the anchor');
+  const anchor = Temporal.Instant.fromEpochMilliseconds(anchorMs).toZonedDateTimeISO(zone).toPlainDate();
+  const date = Temporal.Instant.fromEpochMilliseconds(atMs).toZonedDateTimeISO(zone).toPlainDate();
+  let index = Math.trunc(((date.year - anchor.year) * 12 + date.month - anchor.month) / months);
+  while (anchoredBoundary(anchorMs, months, index, zone) > atMs) index--;
+  while (anchoredBoundary(anchorMs, months, index + 1, zone) <= atMs) index++;
+  index = Math.max(index, 0);
+  return {
+    index,
+    startMs: index === 0 ? anchorMs : anchoredBoundary(anchorMs, months, index, zone),
+    endMs: anchoredBoundary(anchorMs, months, index + 1, zone),
+  };
+}
+
+/** Whole local days in a period, the first and the last counted as days however long they are. */
+export function daysIn(period: Period, zone: string): number {
+  const from = Temporal.Instant.fromEpochMilliseconds(period.startMs).toZonedDateTimeISO(zone).toPlainDate();
+  const to = Temporal.Instant.fromEpochMilliseconds(period.endMs).toZonedDateTimeISO(zone).toPlainDate();
+  return from.until(to, { largestUnit: 'days' }).days;
+}
+
+function startOfDay(date: Temporal.PlainDate, zone: string): number {
+  return date.toZonedDateTime(zone).epochMilliseconds;
+}
+
+/** RFC 3339 in UTC with milliseconds. */
+export function formatInstant(atMs: number): string {
+  return new Date(atMs).toISOString();
+}
+
+/** Parses an RFC 3339 instant with its offset. Undefined for anything else, local times included. */
+export function parseInstant(text: string): number | undefined {
+  try {
+    return Temporal.Instant.from(text).epochMilliseconds;
+  } catch {
+    return undefined;
+  }
+}
