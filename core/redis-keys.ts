@@ -1,0 +1,37 @@
+/**
+ * Names in Redis that both sides of Weir use. All keys of a customer carry one hash tag, so that a script touches one
+ * slot of a cluster; the tag is a shard of the customer's id rather than the id itself, so that the events of all
+ * customers fit into a fixed number of streams that a consumer can read.
+ */
+export const SHARDS = 16;
+
+/** FNV-1a over the id's UTF-16 units: stable for ever, since keys in Redis depend on it. */
+export function shardOf(customer: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < customer.length; i++) hash = Math.imul(hash ^ customer.charCodeAt(i), 0x01000193) >>> 0;
+  return hash % SHARDS;
+}
+
+/** Prefix of every key of a customer's limits; `namespace` keeps several Weirs (and tests) on one Redis apart. */
+export function customerPrefix(namespace: string, customer: string): string {
+  return `${namespace}:{${shardOf(customer)}}:${customer}`;
+}
+
+/** The stream that takes the usage events of a shard's customers, in the same slot as their limits. */
+export function eventStream(namespace: string, shard: number): string {
+  return `${namespace}:{${shard}}:events`;
+}
+
+/** The field of a stream entry that holds the event as JSON. */
+export const EVENT_FIELD = 'event';
+
+/** A hash from key id to key policy as JSON, and the channel on which a change of it is announced. */
+export function policyHash(namespace: string): string {
+  return `${namespace}:policies`;
+}
+
+export function policyChannel(namespace: string): string {
+  return `${namespace}:policies:changed`;
+}
+
+export const DEFAULT_NAMESPACE = 'weir';
