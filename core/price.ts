@@ -57,7 +57,7 @@ const INPUT_UNITS: readonly Unit[] = [
 ];
 
 /** Units that are free wherever the price list does not name them: a call as such has no provider price. */
-const FREE_UNLESS_PRICED: ReadonlySet<string> = new Set(['calls', 'tool_calls']);
+export const FREE_UNLESS_PRICED: ReadonlySet<string> = new Set(['calls', 'tool_calls']);
 
 function pricesFor(counts: Counts, model: ModelPrices): Readonly<Partial<Record<Unit, Price>>> {
   if (model.tiers.length === 0) return model.prices;
