@@ -49,6 +49,7 @@ export const FAULTS = {
   config_invalid: { status: 500, text: 'The configuration has mistakes.' },
   data_dir_locked: { status: 500, text: 'Another process uses this data directory.' },
   journal_corrupt: { status: 500, text: 'The journal cannot be read.' },
+  schema_mismatch: { status: 500, text: 'The database schema is not one that this version can use.' },
 } as const satisfies Record<string, { status: number; text: string }>;
 
 export type FaultCode = keyof typeof FAULTS;
