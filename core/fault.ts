@@ -54,19 +54,33 @@ export const FAULTS = {
 
 export type FaultCode = keyof typeof FAULTS;
 
+/** One of the things that are wrong with a request: a place in the body (`#/limits/0/amount`), a parameter or a header. */
+export interface FaultIssue {
+  readonly pointer?: string;
+  readonly parameter?: string;
+  readonly header?: string;
+  readonly detail: string;
+}
+
 export class Fault extends Error {
   readonly code: FaultCode;
   /** Extra public detail: names of fields, models, bounds. Never a secret, a prompt or an upstream's address. */
   readonly detail: string | undefined;
   /** What the log should say, beside the cause. */
   readonly story: string | undefined;
+  /** All that is wrong at once, for validation_failed. Public. */
+  readonly issues: readonly FaultIssue[];
 
-  constructor(code: FaultCode, options: { detail?: string; story?: string; cause?: unknown } = {}) {
+  constructor(
+    code: FaultCode,
+    options: { detail?: string; story?: string; issues?: readonly FaultIssue[]; cause?: unknown } = {},
+  ) {
     super(options.detail ? `${FAULTS[code].text} ${options.detail}` : FAULTS[code].text, { cause: options.cause });
     this.name = 'Fault';
     this.code = code;
     this.detail = options.detail;
     this.story = options.story;
+    this.issues = options.issues ?? [];
   }
 
   get status(): number {

@@ -1,0 +1,69 @@
+import { z } from '@hono/zod-openapi';
+import { Fault } from '#core/fault.ts';
+
+/**
+ * Cursor paging by key set: a page says `where key > (cursor) order by key limit n + 1`. Inserts while somebody pages
+ * neither repeat nor drop a row that was there before. The cursor is opaque to clients.
+ */
+export const PAGE_LIMIT_DEFAULT = 50;
+export const PAGE_LIMIT_MAX = 200;
+
+/** Spread into the query schema of a list route: z.strictObject({ ...pageQuery, customer: … }). */
+export const pageQuery = {
+  limit: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(PAGE_LIMIT_MAX)
+    .default(PAGE_LIMIT_DEFAULT)
+    .openapi({ description: 'How many at most.' }),
+  cursor: z.string().max(1000).optional().openapi({ description: 'The `next_cursor` of the page before.' }),
+};
+
+export interface Page<T> {
+  data: T[];
+  next_cursor: string | null;
+}
+
+/** The answer schema of a list route. */
+export function pageSchema<T extends z.ZodType>(name: string, item: T) {
+  return z.object({ data: z.array(item), next_cursor: z.string().nullable() }).openapi(`${name}Page`);
+}
+
+/** What follows the cursor: the key columns of the last row that was sent. Undefined on the first page. */
+export function decodeCursor(cursor: string | undefined, columns: number): string[] | undefined {
+  if (cursor === undefined) return undefined;
+  const parts = parseCursor(cursor);
+  if (!parts || parts.length !== columns) {
+    throw new Fault('validation_failed', {
+      issues: [{ parameter: 'cursor', detail: 'This is no cursor of this list.' }],
+    });
+  }
+  return parts;
+}
+
+/** Takes up to `limit + 1` rows; the row too many only says that there is more. */
+export function pageOf<Row, T>(
+  rows: readonly Row[],
+  limit: number,
+  keyOf: (row: Row) => readonly string[],
+  toJson: (row: Row) => T,
+): Page<T> {
+  const shown = rows.slice(0, limit);
+  const last = shown.at(-1);
+  const more = rows.length > limit && last !== undefined;
+  return { data: shown.map(toJson), next_cursor: more ? encodeCursor(keyOf(last)) : null };
+}
+
+function encodeCursor(key: readonly string[]): string {
+  return Buffer.from(JSON.stringify(key)).toString('base64url');
+}
+
+function parseCursor(cursor: string): string[] | undefined {
+  try {
+    const parts: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8'));
+    return Array.isArray(parts) && parts.every((part) => typeof part === 'string') ? parts : undefined;
+  } catch {
+    return undefined;
+  }
+}
