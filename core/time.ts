@@ -82,6 +82,16 @@ export function daysIn(period: Period, zone: string): number {
   return from.until(to, { largestUnit: 'days' }).days;
 }
 
+/** The calendar day of an instant in a zone, as YYYY-MM-DD. */
+export function localDate(atMs: number, zone: string): string {
+  return Temporal.Instant.fromEpochMilliseconds(atMs).toZonedDateTimeISO(zone).toPlainDate().toString();
+}
+
+/** When a day (YYYY-MM-DD) begins in a zone: midnight, or the first instant after it where midnight is skipped. */
+export function startOfDate(date: string, zone: string): number {
+  return startOfDay(Temporal.PlainDate.from(date), zone);
+}
+
 function startOfDay(date: Temporal.PlainDate, zone: string): number {
   return date.toZonedDateTime(zone).epochMilliseconds;
 }
