@@ -15,10 +15,11 @@ export interface MoneyJson {
 export const NANOS_PER_UNIT = 1_000_000_000n;
 const NANOS_SCALE = 9;
 
-/** ISO 4217 exponents that are not 2. Three-decimal and zero-decimal currencies as of the 2024 list. */
+/** ISO 4217 exponents that are not 2, as of the list of 2024. */
 const EXPONENTS: Readonly<Record<string, number>> = {
   BHD: 3,
   BIF: 0,
+  CLF: 4,
   CLP: 0,
   DJF: 0,
   GNF: 0,
@@ -36,6 +37,7 @@ const EXPONENTS: Readonly<Record<string, number>> = {
   TND: 3,
   UGX: 0,
   UYI: 0,
+  UYW: 4,
   VND: 0,
   VUV: 0,
   XAF: 0,

@@ -56,6 +56,8 @@ const INPUT_UNITS: readonly Unit[] = [
   'input_image_tokens',
 ];
 
+const OUTPUT_UNITS: readonly Unit[] = ['output_tokens', 'output_audio_tokens', 'output_image_tokens'];
+
 /** Units that are free wherever the price list does not name them: a call as such has no provider price. */
 export const FREE_UNLESS_PRICED: ReadonlySet<string> = new Set(['calls', 'tool_calls']);
 
@@ -89,7 +91,7 @@ export function costOf(counts: Counts, model: ModelPrices): { nanos: Exact } | {
  */
 export function worstCostNanos(inputTokens: bigint, outputTokens: bigint, model: ModelPrices): bigint | undefined {
   const input = dearest(model, INPUT_UNITS);
-  const output = dearest(model, ['output_tokens']);
+  const output = dearest(model, OUTPUT_UNITS);
   if ((inputTokens > 0n && !input) || (outputTokens > 0n && !output)) return undefined;
   const nanos = add(
     input ? priceOf({ num: inputTokens, den: 1n }, input) : ZERO,

@@ -101,8 +101,12 @@ export function formatInstant(atMs: number): string {
   return new Date(atMs).toISOString();
 }
 
+/** Temporal reads more of ISO 8601 than RFC 3339 has: basic format, hours alone as offset, zones in brackets. */
+const RFC_3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$/;
+
 /** Parses an RFC 3339 instant with its offset. Undefined for anything else, local times included. */
 export function parseInstant(text: string): number | undefined {
+  if (!RFC_3339.test(text)) return undefined;
   try {
     return Temporal.Instant.from(text).epochMilliseconds;
   } catch {
