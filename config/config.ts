@@ -1,5 +1,5 @@
 import type { KeyPolicy, LimitPolicy } from '#core/key-policy.ts';
-import type { PriceBook } from '#core/price.ts';
+import type { Catalogue } from './catalogue.ts';
 
 /**
  * The configuration after parsing: every default filled in, every secret expanded, every reference resolved. What the
@@ -15,7 +15,7 @@ export interface Config {
   routes: readonly RouteRule[];
   customers: readonly CustomerConfig[];
   plans: readonly PlanConfig[];
-  priceBook: PriceBook;
+  priceBook: Catalogue;
 }
 
 /** Every bound of the request path, with its default in bounds.ts. Bytes and milliseconds. */

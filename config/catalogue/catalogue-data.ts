@@ -1,0 +1,68 @@
+import { z } from 'zod';
+import { parseExact } from '#core/exact.ts';
+import { UNITS } from '#core/quantity.ts';
+
+/**
+ * What the files of the catalogue hold. Prices are decimal text for every 1,000,000 of the unit; every row names where
+ * it was read, so that anyone can check it against the provider's own page.
+ */
+const amount = z.string().refine((text) => (parseExact(text)?.num ?? -1n) >= 0n, 'not a decimal amount');
+const date = z.string().regex(/^\d{4}-\d{2}-\d{2}$/);
+const prices = z.partialRecord(z.enum(UNITS), amount);
+const tier = z.strictObject({ above_input_tokens: z.number().int().positive(), prices });
+
+const period = z.strictObject({
+  /** First day (UTC) on which these prices hold; null for ever before the next period. */
+  from: date.nullable(),
+  prices,
+  tiers: z.array(tier),
+  source: z.string().min(1),
+  /** True where the price was read in a secondary source, not in the provider's list or a maintained copy of it. */
+  secondary_source: z.boolean(),
+  note: z.string().optional(),
+});
+
+/** Names that a model goes by, beside its own. */
+const match = z.strictObject({
+  equals: z.array(z.string()).optional(),
+  starts_with: z.array(z.string()).optional(),
+  regex: z.array(z.string()).optional(),
+});
+
+const model = z.strictObject({
+  model: z.string().min(1),
+  mode: z.string().nullable(),
+  context_tokens: z.number().int().positive().nullable(),
+  output_tokens_max: z.number().int().nonnegative().nullable(),
+  match,
+  periods: z.array(period).min(1),
+});
+
+export const catalogueFile = z.strictObject({
+  provider: z.string(),
+  currency: z.literal('USD'),
+  per: z.literal(1_000_000),
+  models: z.array(model),
+});
+
+export const providersFile = z.strictObject({
+  /** Names this state of all files of the catalogue; a cost names it. Date, and the start of their SHA-256. */
+  version: z.string(),
+  providers: z.array(
+    z.strictObject({
+      provider: z.string(),
+      name: z.string(),
+      /** Other names under which people know it. */
+      aliases: z.array(z.string()),
+      /** Hosts of its API. */
+      hosts: z.array(z.string()),
+      /** Where it speaks each wire format. */
+      base_urls: z.partialRecord(z.enum(['openai']), z.url()),
+    }),
+  ),
+});
+
+export type CatalogueFile = z.infer<typeof catalogueFile>;
+export type CatalogueModel = CatalogueFile['models'][number];
+export type CataloguePeriod = CatalogueModel['periods'][number];
+export type ProvidersFile = z.infer<typeof providersFile>;
