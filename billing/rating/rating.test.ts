@@ -15,7 +15,11 @@ function usage(model: string, unit: string, quantity: string): UsageQuantity {
 }
 
 const perMillion = (amount: string): ChargePrice => ({ kind: 'unit', amount, per: '1000000' });
-const terms = (charges: Charge[], fee: string | null = null): Terms => ({ currency: 'USD', fee, charges });
+const terms = (charges: Charge[], fee: bigint | null = null): Terms => ({
+  currency: 'USD',
+  feeNanos: fee,
+  charges,
+});
 
 describe('rate', () => {
   it('pools all models of a charge into one line, and says what each had in it', () => {
@@ -77,9 +81,9 @@ describe('rate', () => {
   });
 
   it('bills the exact share of a fee', () => {
-    const [line] = rate(terms([], '10'), [], exact(17n, 31n), DEFAULT_POLICIES).lines;
+    const [line] = rate(terms([], 10_000_000_000n), [], exact(17n, 31n), DEFAULT_POLICIES).lines;
     expect(line?.amount).toEqual(exact(170_000_000_000n, 31n));
-    expect(line?.steps[0]?.formula).toBe('10 x 17/31');
+    expect(line?.steps[0]?.formula).toBe('10.00 x 17/31');
   });
 });
 
@@ -99,7 +103,7 @@ describe('documentOf', () => {
 
   it('prints no fee that rounds to nothing, and every usage', () => {
     const rating = rate(
-      terms([charge('calls', '*', { kind: 'unit', amount: '0.0001', per: '1' })], '5'),
+      terms([charge('calls', '*', { kind: 'unit', amount: '0.0001', per: '1' })], 5_000_000_000n),
       [usage('m', 'calls', '1')],
       exact(40n, 2_678_400n),
       DEFAULT_POLICIES,
@@ -168,7 +172,7 @@ describe('rating, for any usage and any price,', () => {
       fc.property(fc.array(fc.tuple(prices, quantities), { maxLength: 6 }), (priced) => {
         const plan = terms(
           priced.map(([price], i) => charge(`unit_${i}`, '*', price)),
-          '19.99',
+          19_990_000_000n,
         );
         const rows = priced.map(([, n], i) => usage('m', `unit_${i}`, n.toString()));
         const rating = rate(plan, rows, exact(17n, 31n), DEFAULT_POLICIES);

@@ -1,11 +1,10 @@
 import { add, compare, type Exact, formatExact, getExact, multiply, ONE, subtract, sum, ZERO } from '#core/exact.ts';
 import { matchesPattern } from '#core/key-policy.ts';
-import { addMoney, type Money, money, roundToCurrency } from '#core/money.ts';
+import { addMoney, formatAmount, type Money, money, roundToCurrency } from '#core/money.ts';
 import { FREE_UNLESS_PRICED } from '#core/price.ts';
 import type { Policies } from './policies.ts';
 import { type ChargePrice, priceSteps } from './price.ts';
 import type { Step } from './step.ts';
-import { getPrice } from './unit-price.ts';
 
 /**
  * Rating is a pure function with one chain of callers: the live usage page and the invoice both go through `rate` and
@@ -16,8 +15,8 @@ import { getPrice } from './unit-price.ts';
 /** What a period is rated by: one version of a plan. */
 export interface Terms {
   readonly currency: string;
-  /** The recurring fee per whole interval, a decimal amount. */
-  readonly fee: string | null;
+  /** The recurring fee per whole interval. */
+  readonly feeNanos: bigint | null;
   /** In order: a unit of a model belongs to the first charge that matches, so nothing is charged twice. */
   readonly charges: readonly Charge[];
 }
@@ -77,7 +76,7 @@ export function rate(terms: Terms, usage: readonly UsageQuantity[], feeShare: Ex
   }
 
   const lines: RatedLine[] = [];
-  if (terms.fee !== null) lines.push(rateFee(terms.fee, feeShare));
+  if (terms.feeNanos !== null) lines.push(rateFee({ nanos: terms.feeNanos, currency: terms.currency }, feeShare));
   for (const charge of terms.charges) {
     const models = pooled.get(charge);
     if (models || policies.zero_usage === 'bill') lines.push(rateCharge(charge, models ?? new Map()));
@@ -109,10 +108,10 @@ function rateCharge(charge: Charge, models: ReadonlyMap<string, Exact>): RatedLi
   };
 }
 
-function rateFee(fee: string, share: Exact): RatedLine {
-  const whole = getPrice(fee, '1').amount;
-  const amount = multiply(whole, share);
-  const formula = compare(share, ONE) === 0 ? fee : `${fee} x ${share.num}/${share.den}`;
+function rateFee(fee: Money, share: Exact): RatedLine {
+  const amount = multiply({ num: fee.nanos, den: 1n }, share);
+  const whole = formatAmount(fee);
+  const formula = compare(share, ONE) === 0 ? whole : `${whole} x ${share.num}/${share.den}`;
   return {
     kind: 'fee',
     charge: null,

@@ -1,0 +1,221 @@
+import { z } from '@hono/zod-openapi';
+import { decodeCursor, pageOf, pageQuery, pageSchema } from '#billing/http/page.ts';
+import { ACCOUNTANTS, READERS } from '#billing/http/role.ts';
+import type { Api } from '#billing/http/route.ts';
+import { Decimal, Id, Instant, idParams, MoneyJson } from '#billing/http/schema.ts';
+import { decimalText } from '#billing/rating/decimal.ts';
+import { formatNanosExact } from '#billing/rating/exact-amount.ts';
+import { chargePrice, priceSteps } from '#billing/rating/price.ts';
+import { formatExact, getExact, sum } from '#core/exact.ts';
+import { Fault } from '#core/fault.ts';
+import { newId } from '#core/id.ts';
+import { isCurrency, moneyToJson, roundToCurrency } from '#core/money.ts';
+import { formatInstant } from '#core/time.ts';
+import { changePlan, createPlan, feeOf, getPlan, getPlanVersion, type Plan, planTerms } from './plan.ts';
+import { findPrice, listPlans, listPlanVersions, listPrices, type PriceRow } from './store.ts';
+
+const priceFields = {
+  price_id: z.string(),
+  meter: z.string(),
+  unit: z.string(),
+  model: z.string().openapi({ description: 'Pattern over the model that was asked for.' }),
+  allowance: Decimal,
+  price: chargePrice,
+};
+
+const PlanSchema = z
+  .object({
+    id: z.string(),
+    version: z.int(),
+    name: z.string(),
+    currency: z.string(),
+    interval: z.enum(['month']),
+    fee: MoneyJson.nullable(),
+    charges: z.array(z.object(priceFields)),
+    managed_by: z.enum(['api', 'config']),
+    created_at: Instant,
+    changed_at: Instant,
+    removed_at: Instant.nullable(),
+  })
+  .openapi('Plan');
+const PriceSchema = z.object({ ...priceFields, plan: z.string(), plan_version: z.int() }).openapi('Price');
+
+const NewPlan = planTerms.extend({ id: Id.optional() }).openapi('NewPlan');
+const versionParams = z.strictObject({
+  id: Id,
+  version: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(2 ** 31 - 1),
+});
+
+export function planRoutes(api: Api): void {
+  api.route({
+    method: 'get',
+    path: '/v1/plans',
+    noun: 'plans',
+    summary: 'List plans, each at its latest version',
+    roles: READERS,
+    query: z.strictObject(pageQuery),
+    answer: pageSchema('Plan', PlanSchema),
+    run: async ({ db, query }) => {
+      const after = decodeCursor(query.cursor, 1);
+      const rows = await listPlans(db, after?.[0], query.limit + 1);
+      const plans: Plan[] = [];
+      for (const row of rows) plans.push({ ...row, charges: await listPrices(db, row.id, row.version) });
+      return pageOf(plans, query.limit, (plan) => [plan.id], toJson);
+    },
+  });
+
+  api.route({
+    method: 'post',
+    path: '/v1/plans',
+    noun: 'plans',
+    summary: 'Create a plan',
+    roles: ACCOUNTANTS,
+    body: NewPlan,
+    answer: PlanSchema,
+    status: 201,
+    run: async ({ db, body: { id, ...terms }, nowMs }) =>
+      toJson(await createPlan(db, id ?? newId('plan', nowMs), terms, nowMs)),
+  });
+
+  api.route({
+    method: 'get',
+    path: '/v1/plans/{id}',
+    noun: 'plans',
+    summary: 'Get a plan at its latest version',
+    roles: READERS,
+    params: idParams,
+    answer: PlanSchema,
+    run: async ({ db, params }) => toJson(await getPlan(db, params.id)),
+  });
+
+  api.route({
+    method: 'put',
+    path: '/v1/plans/{id}',
+    noun: 'plans',
+    summary: 'Change a plan: make a new version of it',
+    description: 'Periods that open from now on are billed by it. The same terms again make no new version.',
+    roles: ACCOUNTANTS,
+    params: idParams,
+    body: planTerms,
+    answer: PlanSchema,
+    run: async ({ db, params, body, nowMs }) => toJson(await changePlan(db, params.id, body, nowMs)),
+  });
+
+  api.route({
+    method: 'get',
+    path: '/v1/plans/{id}/versions',
+    noun: 'plans',
+    summary: 'List the versions of a plan',
+    roles: READERS,
+    params: idParams,
+    query: z.strictObject(pageQuery),
+    answer: pageSchema('PlanVersion', PlanSchema),
+    run: async ({ db, params, query }) => {
+      await getPlan(db, params.id);
+      const after = parseVersion(decodeCursor(query.cursor, 1)?.[0]);
+      const rows = await listPlanVersions(db, params.id, after, query.limit + 1);
+      const plans: Plan[] = [];
+      for (const row of rows) plans.push({ ...row, charges: await listPrices(db, row.id, row.version) });
+      return pageOf(plans, query.limit, (plan) => [String(plan.version)], toJson);
+    },
+  });
+
+  api.route({
+    method: 'get',
+    path: '/v1/plans/{id}/versions/{version}',
+    noun: 'plans',
+    summary: 'Get one version of a plan',
+    roles: READERS,
+    params: versionParams,
+    answer: PlanSchema,
+    run: async ({ db, params }) => toJson(await getPlanVersion(db, params.id, params.version)),
+  });
+
+  priceRoutes(api);
+}
+
+const Evaluation = z
+  .object({
+    amount: MoneyJson.openapi({ description: 'As a line would print it: rounded once.' }),
+    amount_exact: z.string(),
+    steps: z.array(z.object({ formula: z.string(), quantity: Decimal, amount_exact: z.string() })),
+  })
+  .openapi('PriceEvaluation');
+
+function priceRoutes(api: Api): void {
+  api.route({
+    method: 'get',
+    path: '/v1/prices/{id}',
+    noun: 'prices',
+    summary: 'Get a price of a plan version',
+    description: 'Prices never change; invoice lines name them.',
+    roles: READERS,
+    params: idParams,
+    answer: PriceSchema,
+    run: async ({ db, params }) => {
+      const row = await findPrice(db, params.id);
+      if (!row) throw new Fault('not_found', { detail: `There is no price ${params.id}.` });
+      return { ...priceToJson(row), plan: row.plan_id, plan_version: row.version };
+    },
+  });
+
+  api.route({
+    method: 'post',
+    path: '/v1/prices/evaluate',
+    noun: 'prices',
+    summary: 'What a quantity would cost at a price',
+    description: 'The function that rates invoices; nothing is stored.',
+    roles: READERS,
+    body: z.strictObject({
+      price: chargePrice,
+      quantity: decimalText,
+      currency: z.string().refine(isCurrency, 'Wants three capital letters (ISO 4217).'),
+    }),
+    answer: Evaluation,
+    run: async ({ body }) => {
+      const steps = priceSteps(body.price, getExact(body.quantity));
+      const amount = sum(steps.map((step) => step.amount));
+      return {
+        amount: moneyToJson(roundToCurrency(amount, body.currency, 'half_up')),
+        amount_exact: formatNanosExact(amount),
+        steps: steps.map((step) => ({
+          formula: step.formula,
+          quantity: formatExact(step.quantity),
+          amount_exact: formatNanosExact(step.amount),
+        })),
+      };
+    },
+  });
+}
+
+function parseVersion(cursor: string | undefined): number {
+  if (cursor === undefined) return 0;
+  if (/^\d{1,9}$/.test(cursor)) return Number(cursor);
+  throw new Fault('validation_failed', {
+    issues: [{ parameter: 'cursor', detail: 'This is no cursor of this list.' }],
+  });
+}
+
+function toJson(plan: Plan): z.input<typeof PlanSchema> {
+  return {
+    id: plan.id,
+    version: plan.version,
+    name: plan.name,
+    currency: plan.currency,
+    interval: plan.billing_interval,
+    fee: feeOf(plan),
+    charges: plan.charges.map(priceToJson),
+    managed_by: plan.managed_by,
+    created_at: formatInstant(plan.created_at),
+    changed_at: formatInstant(plan.changed_at),
+    removed_at: plan.removed_at === null ? null : formatInstant(plan.removed_at),
+  };
+}
+
+function priceToJson({ price_id, meter, unit, model, allowance, price }: PriceRow): PriceRow {
+  return { price_id, meter, unit, model, allowance, price };
+}

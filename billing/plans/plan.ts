@@ -1,0 +1,194 @@
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import type { Database } from '#billing/db/database.ts';
+import { findMeterById } from '#billing/meters/meter.ts';
+import { decimalText } from '#billing/rating/decimal.ts';
+import { chargePrice } from '#billing/rating/price.ts';
+import type { Terms } from '#billing/rating/rating.ts';
+import type { PlanConfig } from '#config/config.ts';
+import { canonicalJson } from '#core/canonical-json.ts';
+import { Fault } from '#core/fault.ts';
+import { newId } from '#core/id.ts';
+import { formatAmount, isCurrency, parseMoney } from '#core/money.ts';
+import {
+  findPlan,
+  insertPlan,
+  insertPlanVersion,
+  insertPrices,
+  listPlansOfConfig,
+  listPrices,
+  lockPlan,
+  type PlanRow,
+  type PriceRow,
+  updatePlanManager,
+  updatePlanRemoved,
+} from './store.ts';
+
+/**
+ * A plan is a name for a row of versions. A change makes a new version, which the periods that open from then on are
+ * billed by; a version, once made, never changes, and neither do its prices.
+ */
+export interface Plan extends PlanRow {
+  charges: PriceRow[];
+}
+
+export const CHARGES_MAX = 500;
+
+/** A meter's price for the models that match. A unit of a model belongs to the first charge that matches it. */
+const chargeTerms = z.strictObject({
+  meter: z.string().max(100),
+  model: z.string().min(1).max(200).default('*'),
+  allowance: decimalText.default('0'),
+  price: chargePrice,
+});
+
+export const planTerms = z.strictObject({
+  name: z.string().trim().min(1).max(200),
+  currency: z.string().refine(isCurrency, 'Wants three capital letters (ISO 4217).'),
+  interval: z.literal('month').default('month'),
+  /** Recurring, per interval, billed with the usage when the period ends. */
+  fee: decimalText
+    .refine((text) => parseMoney(text, 'USD') !== undefined, 'Wants at most nine decimals.')
+    .nullable()
+    .default(null),
+  charges: z.array(chargeTerms).max(CHARGES_MAX).default([]),
+});
+export type PlanTerms = z.output<typeof planTerms>;
+
+/** Making the same plan again is making it once. */
+export async function createPlan(tx: Database, id: string, terms: PlanTerms, nowMs: number): Promise<Plan> {
+  if (await insertPlan(tx, { id, currency: terms.currency, managed_by: 'api' }, nowMs)) {
+    await addVersion(tx, id, 1, terms, nowMs);
+    return getPlan(tx, id);
+  }
+  const plan = await getPlan(tx, id);
+  if (plan.managed_by !== 'api' || plan.terms_hash !== hashTerms(terms)) {
+    throw new Fault('already_exists', { detail: `There is a plan ${id}.` });
+  }
+  return plan;
+}
+
+/** Makes a new version, unless the terms are those of the latest one. */
+export async function changePlan(tx: Database, id: string, terms: PlanTerms, nowMs: number): Promise<Plan> {
+  await lockPlan(tx, id);
+  const plan = await getPlan(tx, id);
+  if (plan.managed_by === 'config') throw new Fault('managed_by_config', { detail: `Plan ${id}.` });
+  return changeTo(tx, plan, terms, nowMs);
+}
+
+async function changeTo(tx: Database, plan: Plan, terms: PlanTerms, nowMs: number): Promise<Plan> {
+  if (plan.currency !== terms.currency) {
+    throw new Fault('state_conflict', {
+      detail: `Plan ${plan.id} is in ${plan.currency}, and a plan keeps its currency: make another plan for ${terms.currency}.`,
+    });
+  }
+  if (plan.terms_hash === hashTerms(terms)) return plan;
+  await addVersion(tx, plan.id, plan.version + 1, terms, nowMs);
+  return getPlan(tx, plan.id);
+}
+
+/**
+ * Brings the plans of the configuration into the database, in the caller's transaction: new ones are made, changed ones
+ * get a version, those that are gone take no new subscriptions, and the same configuration again does nothing. A plan
+ * that was made through the API and is now in the configuration belongs to it. Answers what changed.
+ */
+export async function applyPlans(
+  tx: Database,
+  configs: readonly PlanConfig[],
+  nowMs: number,
+): Promise<{ id: string; version: number }[]> {
+  const changed: { id: string; version: number }[] = [];
+  for (const config of configs) {
+    const terms = termsOfConfig(config);
+    if (await insertPlan(tx, { id: config.id, currency: config.currency, managed_by: 'config' }, nowMs)) {
+      await addVersion(tx, config.id, 1, terms, nowMs);
+      changed.push({ id: config.id, version: 1 });
+      continue;
+    }
+    await lockPlan(tx, config.id);
+    const before = await getPlan(tx, config.id);
+    await updatePlanManager(tx, config.id, 'config');
+    const after = await changeTo(tx, before, terms, nowMs);
+    if (after.version !== before.version) changed.push({ id: after.id, version: after.version });
+  }
+  const kept = new Set(configs.map((config) => config.id));
+  for (const id of await listPlansOfConfig(tx)) if (!kept.has(id)) await updatePlanRemoved(tx, id, nowMs);
+  return changed;
+}
+
+function termsOfConfig(config: PlanConfig): PlanTerms {
+  return planTerms.parse({
+    name: config.name,
+    currency: config.currency,
+    interval: config.interval,
+    fee: config.fee,
+    charges: config.prices.map(({ unit, model, amount, per }) => ({
+      meter: unit,
+      model,
+      price: { kind: 'unit', amount, per },
+    })),
+  });
+}
+
+async function addVersion(tx: Database, id: string, version: number, terms: PlanTerms, nowMs: number): Promise<void> {
+  const prices = await pricesOf(tx, terms, nowMs);
+  await insertPlanVersion(tx, {
+    planId: id,
+    version,
+    name: terms.name,
+    interval: terms.interval,
+    feeNanos: terms.fee === null ? null : (parseMoney(terms.fee, terms.currency)?.nanos ?? null),
+    termsHash: hashTerms(terms),
+    nowMs,
+  });
+  await insertPrices(tx, id, version, prices);
+}
+
+/** Resolves each charge's meter. All that is wrong at once: meters that are not known, charges that nothing can reach. */
+async function pricesOf(tx: Database, terms: PlanTerms, nowMs: number): Promise<PriceRow[]> {
+  const prices: PriceRow[] = [];
+  const issues: { pointer: string; detail: string }[] = [];
+  const seen = new Map<string, number>();
+  for (const [i, charge] of terms.charges.entries()) {
+    const meter = await findMeterById(tx, charge.meter);
+    if (!meter) {
+      issues.push({ pointer: `#/charges/${i}/meter`, detail: `There is no meter ${charge.meter}.` });
+      continue;
+    }
+    const key = `${meter.unit} ${charge.model}`;
+    const earlier = seen.get(key);
+    if (earlier !== undefined) {
+      issues.push({ pointer: `#/charges/${i}`, detail: `Charge ${earlier} takes all that this one would.` });
+    }
+    seen.set(key, seen.get(key) ?? i);
+    prices.push({ ...charge, price_id: newId('prc', nowMs), meter: meter.id, unit: meter.unit });
+  }
+  if (issues.length > 0) throw new Fault('validation_failed', { issues });
+  return prices;
+}
+
+export async function getPlan(db: Database, id: string): Promise<Plan> {
+  const row = await findPlan(db, id, null);
+  if (!row) throw new Fault('not_found', { detail: `There is no plan ${id}.` });
+  return { ...row, charges: await listPrices(db, id, row.version) };
+}
+
+export async function getPlanVersion(db: Database, id: string, version: number): Promise<Plan> {
+  const row = await findPlan(db, id, version);
+  if (!row) throw new Fault('not_found', { detail: `There is no version ${version} of plan ${id}.` });
+  return { ...row, charges: await listPrices(db, id, version) };
+}
+
+/** What rating takes. */
+export function termsOf(plan: Plan): Terms {
+  return { currency: plan.currency, feeNanos: plan.fee_nanos, charges: plan.charges };
+}
+
+export function feeOf(plan: PlanRow): { amount: string; currency: string } | null {
+  if (plan.fee_nanos === null) return null;
+  return { amount: formatAmount({ nanos: plan.fee_nanos, currency: plan.currency }), currency: plan.currency };
+}
+
+function hashTerms(terms: PlanTerms): string {
+  return createHash('sha256').update(canonicalJson(terms)).digest('hex');
+}

@@ -1,0 +1,22 @@
+import { type Exact, exact, formatExact } from '#core/exact.ts';
+import { NANOS_PER_UNIT } from '#core/money.ts';
+
+/**
+ * An exact amount of nanos as text in the currency's unit: "0.0000000375" where its decimals end, else the fraction
+ * "170/31". Nothing is rounded.
+ */
+export function formatNanosExact(nanos: Exact): string {
+  return formatFraction(exact(nanos.num, nanos.den * NANOS_PER_UNIT));
+}
+
+/** The same for a quantity or a share. */
+export function formatFraction(value: Exact): string {
+  return endsInDecimals(value.den) ? formatExact(value) : `${value.num}/${value.den}`;
+}
+
+function endsInDecimals(den: bigint): boolean {
+  let rest = den;
+  while (rest % 2n === 0n) rest /= 2n;
+  while (rest % 5n === 0n) rest /= 5n;
+  return rest === 1n;
+}
