@@ -1,6 +1,6 @@
 import { OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import { type Database, sql } from '#billing/db/database.ts';
+import type { Database } from '#billing/db/database.ts';
 import { Fault, faultOf } from '#core/fault.ts';
 import { newId } from '#core/id.ts';
 import type { Log } from '#core/log.ts';
@@ -11,6 +11,7 @@ import { BODY_BYTES_MAX, Parser, queryOf, readJson } from './request.ts';
 import type { Caller, Role } from './role.ts';
 import type { Api, Call, Route } from './route.ts';
 import { staticFiles } from './static.ts';
+import { pingDatabase } from './store.ts';
 
 export interface AppOptions {
   db: Database;
@@ -72,7 +73,7 @@ export function createApp(options: AppOptions): App {
 
   hono.get('/healthz', (c) => c.json({ status: 'ok' }));
   hono.get('/readyz', async (c) => {
-    await options.db.query(sql`select 1 as one`).catch((cause: unknown) => {
+    await pingDatabase(options.db).catch((cause: unknown) => {
       throw new Fault('database_unavailable', { cause });
     });
     return c.json({ status: 'ok' });

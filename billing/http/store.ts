@@ -7,6 +7,11 @@ export interface IdempotencyRow {
   answer: unknown;
 }
 
+/** Resolves when the database takes statements. */
+export async function pingDatabase(db: Database): Promise<void> {
+  await db.query(sql`select 1 as one`);
+}
+
 /**
  * False when the key is taken. A concurrent holder of the same key is waited for: it commits or rolls back first. A key
  * whose time is over is taken anew.

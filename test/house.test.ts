@@ -1,0 +1,224 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { FAULTS } from '#core/fault.ts';
+import { hits, isTest, listFiles, packageOf, ROOT, read, readSources } from './house/sources.ts';
+
+/**
+ * The rules of the house. A rule is stated here once, with its exceptions and their reasons; each failure lists the
+ * lines that break it.
+ */
+const sources = readSources();
+const code = sources.filter(({ path }) => !isTest(path));
+const tests = sources.filter(({ path }) => isTest(path));
+
+describe('the arrows', () => {
+  /** What each part may import from the others; unit tests may use the helpers in test/ besides. */
+  const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+    core: [],
+    config: ['core'],
+    proxy: ['config', 'core'],
+    billing: ['config', 'core'],
+    src: ['proxy', 'billing', 'config', 'core'],
+    web: [],
+    test: ['src', 'proxy', 'billing', 'config', 'core', 'bench'],
+    bench: ['src', 'proxy', 'billing', 'config', 'core', 'test'],
+    '': [],
+  };
+
+  it('go down only: src to proxy and billing, these to config, config to core', () => {
+    const wrong = sources.flatMap(({ path, area, imports }) =>
+      imports.flatMap(({ name, path: target, byAddress }) => {
+        const to = target?.split('/')[0];
+        if (byAddress || !target?.includes('/') || to === undefined || to === area) return [];
+        const allowed = MAY_IMPORT[area]?.includes(to) || (to === 'test' && isTest(path));
+        return allowed ? [] : [`${path} imports ${name}`];
+      }),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('never lead from a folder of billing into the SQL of another', () => {
+    const wrong = code.flatMap(({ path, imports }) =>
+      imports.flatMap(({ path: target }) => {
+        if (!target?.startsWith('billing/') || !target.endsWith('store.ts')) return [];
+        return folderOf(target) === folderOf(path) ? [] : [`${path} imports ${target}`];
+      }),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('lead to files that exist', () => {
+    const wrong = sources.flatMap(({ path, imports }) =>
+      imports
+        .filter(({ path: to }) => to !== undefined && !existsSync(join(ROOT, to)))
+        .map(({ name }) => `${path}: ${name}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+});
+
+describe('the parts that run anywhere', () => {
+  /** The request path's adapters to one runtime say so in their name, or in that of their folder. */
+  const RUNTIME = /(^|[/.-])(node|undici|redis|journal|file|cloudflare|worker|durable-object|queue)([/.-]|$)/;
+  const NODE_ONLY = /\b(Buffer|process|__dirname|__filename|setImmediate|require)\b(?=[.([])/;
+  const anywhere = code.filter(({ path, area }) => area === 'core' || (area === 'proxy' && !RUNTIME.test(path)));
+
+  it('import nothing of Node in core and in the shared part of proxy', () => {
+    const wrong = anywhere.flatMap(({ path, imports }) =>
+      imports
+        .filter(({ name }) => name.startsWith('node:') || name.startsWith('cloudflare:'))
+        .map(({ name }) => `${path}: ${name}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it("use none of Node's globals there", () => {
+    expect(anywhere.flatMap((source) => hits(source, NODE_ONLY))).toEqual([]);
+  });
+
+  it('lean on no npm package in core but a Temporal polyfill', () => {
+    const packages = code.filter(({ area }) => area === 'core').flatMap(({ imports }) => imports.map(packageOf));
+    expect(new Set(packages.filter((name) => name !== undefined && name !== 'temporal-polyfill'))).toEqual(new Set());
+  });
+});
+
+describe('money', () => {
+  const FLOATS = /\b(parseFloat|toFixed|toPrecision|Number)\(|\bMath\.(round|floor|ceil)\(|\bNumber\.parseFloat\b/;
+  /** Where a binary number is right: the line, and why it is neither money nor quantity. */
+  const ALLOWED: readonly { path: string; code: string; why: string }[] = [
+    { path: 'billing/http/request.ts', code: "Number(request.headers.get('content-length')", why: 'bytes of a body' },
+    { path: 'billing/plans/http.ts', code: 'Number(cursor)', why: 'a place in a list' },
+  ];
+
+  it('never passes through a binary float in core, billing and the limits', () => {
+    const watched = code.filter(
+      ({ path, area }) => ['core', 'billing'].includes(area) || path.startsWith('proxy/limits/'),
+    );
+    const found = watched.flatMap((source) => hits(source, FLOATS));
+    const allows = (allowed: { path: string; code: string }, hit: string) =>
+      hit.startsWith(`${allowed.path}:`) && hit.includes(allowed.code);
+    expect(found.filter((hit) => !ALLOWED.some((allowed) => allows(allowed, hit)))).toEqual([]);
+    const stale = ALLOWED.filter((allowed) => !found.some((hit) => allows(allowed, hit)));
+    expect(stale, 'exceptions that nothing needs any more').toEqual([]);
+  });
+});
+
+describe('SQL', () => {
+  it('stands in store.ts beside its owner, and in billing/db', () => {
+    const elsewhere = code.filter(({ path }) => !path.endsWith('/store.ts') && !path.startsWith('billing/db/'));
+    expect(elsewhere.flatMap((source) => hits(source, /\bsql(<[^`]*>)?`/))).toEqual([]);
+  });
+});
+
+describe('tests', () => {
+  /** Public data sets that a clone need not have; everything else runs always. */
+  const PUBLIC_DATA = /\bshared\/data\b/;
+  /** The one pause between two looks, with a bound. */
+  const MAY_PAUSE = new Set(['test/servers/server.ts']);
+  const SLEEP = /await\s+(new Promise\b[^;]*?\bsetTimeout\(|sleep\(|delay\(|setTimeout\(|scheduler\.wait\()/s;
+
+  it('wait for the thing itself, never for time', () => {
+    const sleeping = tests.filter(({ path, code: text }) => SLEEP.test(text) && !MAY_PAUSE.has(path));
+    expect(sleeping.map(({ path }) => path)).toEqual([]);
+  });
+
+  it('all run', () => {
+    const narrowed = tests.flatMap((source) => hits(source, /\b(it|test|describe)(\.\w+)*\.(only|skip|todo|fails)\b/));
+    expect(narrowed).toEqual([]);
+    const conditional = tests.filter(({ code: text }) => /\.(skipIf|runIf)\(/.test(text) && !PUBLIC_DATA.test(text));
+    expect(conditional.map(({ path }) => path)).toEqual([]);
+  });
+});
+
+describe('types', () => {
+  it('are not talked away', () => {
+    const pattern = /\bas unknown as\b|\bas any\b|@ts-(ignore|expect-error|nocheck)/;
+    expect(
+      sources.filter(({ path }) => !path.startsWith('test/house')).flatMap((source) => hits(source, pattern)),
+    ).toEqual([]);
+  });
+
+  it('leave the module by name: no barrels, and defaults only where a tool wants one', () => {
+    const wanted = new Set(['vitest.config.ts', 'test/servers/global-setup.ts', 'src/worker.ts']);
+    const defaults = sources
+      .filter(({ path }) => !wanted.has(path))
+      .flatMap((source) => hits(source, /^export default\b/));
+    expect(defaults).toEqual([]);
+    expect(sources.flatMap((source) => hits(source, /^export \* from\b/))).toEqual([]);
+  });
+});
+
+describe('the papers', () => {
+  it('give every fault code a section in docs/errors.md, and no section without a code', () => {
+    const sections = [...read('docs/errors.md').matchAll(/^### (.*)$/gm)].map((match) => match[1]);
+    const wanted = Object.entries(FAULTS).map(([code, { status }]) => `\`${code}\` (${status})`);
+    expect(sections.sort()).toEqual(wanted.sort());
+  });
+
+  it('give each top folder a README of at most 40 lines', () => {
+    const folders = new Set(
+      listFiles().flatMap((path) => (path.includes('/') ? [path.slice(0, path.indexOf('/'))] : [])),
+    );
+    for (const folder of folders) {
+      expect(existsSync(join(ROOT, folder, 'README.md')), `${folder}/README.md`).toBe(true);
+      expect(read(`${folder}/README.md`).trimEnd().split('\n').length, `${folder}/README.md`).toBeLessThanOrEqual(40);
+    }
+  });
+
+  it('number the decisions without gaps, one screen each', () => {
+    const names = listFiles('docs/decisions').sort();
+    names.forEach((path, i) => {
+      expect(path).toMatch(new RegExp(`^docs/decisions/${String(i + 1).padStart(4, '0')}-[a-z0-9-]+\\.md$`));
+      expect(read(path).split('\n').length, path).toBeLessThanOrEqual(60);
+    });
+  });
+
+  it('link only to files that exist', () => {
+    const broken = listFiles()
+      .filter((path) => path.endsWith('.md'))
+      .flatMap((path) =>
+        [...read(path).matchAll(/\]\((?!https?:|mailto:|#)([^)#\s]+)/g)]
+          .map((match) => match[1] ?? '')
+          .filter((target) => !existsSync(join(ROOT, path, '..', target)))
+          .map((target) => `${path}: ${target}`),
+      );
+    expect(broken).toEqual([]);
+  });
+});
+
+describe('form', () => {
+  it('names files in kebab-case', () => {
+    const names = sources.map(({ path }) => path).filter((path) => !/^[a-z0-9/.-]+$/.test(path));
+    expect(names).toEqual([]);
+  });
+
+  it('keeps a file to one thought: at most 300 lines of code that serves', () => {
+    const long = code.filter(({ area, text }) => area !== 'bench' && text.split('\n').length > 301);
+    expect(long.map(({ path, text }) => `${path}: ${text.split('\n').length}`)).toEqual([]);
+  });
+
+  it('leaves nothing to do for later', () => {
+    const marks = sources.filter(({ path }) => path !== 'test/house.test.ts');
+    expect(marks.flatMap(({ path, text }) => (/\b(TODO|FIXME|XXX|HACK)\b/.test(text) ? [path] : []))).toEqual([]);
+  });
+
+  it('uses one word per concept', () => {
+    /** Words of docs/vocabulary.md that have no other meaning here. */
+    const other = /\b\w*(tenant|subscriber|vendor|escrow|virtualKey|virtual_key|rateCard|creditMemo)\w*\b/i;
+    const named = code.filter(({ area }) => ['core', 'proxy', 'billing', 'src'].includes(area));
+    expect(named.flatMap((source) => hits(source, other))).toEqual([]);
+  });
+
+  it('logs through the log, not to the console', () => {
+    const programs = new Set(['config/catalogue/convert.ts']);
+    const serving = code.filter(
+      ({ path, area }) => ['core', 'config', 'proxy', 'billing'].includes(area) && !programs.has(path),
+    );
+    expect(serving.flatMap((source) => hits(source, /\bconsole\./))).toEqual([]);
+  });
+});
+
+function folderOf(path: string): string {
+  return path.slice(0, path.lastIndexOf('/'));
+}
