@@ -29,18 +29,18 @@ for (const kind of DATABASE_KINDS) {
 
     it('shows limits as they were given, each with the id that refusals name', async () => {
       const limits = [
-        { kind: 'requests', amount: 600, per: 'minute', burst: 50 },
-        { kind: 'tokens', amount: 200_000, per: 'minute' },
-        { kind: 'concurrency', amount: 50 },
+        { kind: 'requests', amount: '600', per: 'minute', burst: '50' },
+        { kind: 'tokens', amount: '200000', per: 'minute' },
+        { kind: 'concurrency', amount: '50' },
         { kind: 'budget', amount: { amount: '499.999999999', currency: 'USD' }, per: 'month' },
       ];
       const created = await api.call('POST', '/v1/customers', {
         body: { id: 'limited', name: 'Limited', timezone: 'Europe/Paris', limits },
       });
       expect(created.json.limits).toEqual([
-        { id: 'requests/minute', kind: 'requests', amount: 600, per: 'minute', burst: 50 },
-        { id: 'tokens/minute', kind: 'tokens', amount: 200_000, per: 'minute', burst: null },
-        { id: 'concurrency', kind: 'concurrency', amount: 50, per: null, burst: null },
+        { id: 'requests/minute', kind: 'requests', amount: '600', per: 'minute', burst: '50' },
+        { id: 'tokens/minute', kind: 'tokens', amount: '200000', per: 'minute', burst: null },
+        { id: 'concurrency', kind: 'concurrency', amount: '50', per: null, burst: null },
         {
           id: 'budget/month',
           kind: 'budget',
@@ -60,11 +60,11 @@ for (const kind of DATABASE_KINDS) {
           currency: 'usd',
           plan: 'x',
           limits: [
-            { kind: 'requests', amount: 1.5, per: 'minute' },
-            { kind: 'tokens', amount: 9_000_000_000_000_000, per: 'hour' },
+            { kind: 'requests', amount: '1.5', per: 'minute' },
+            { kind: 'tokens', amount: '9000000000000000', per: 'hour' },
             { kind: 'budget', amount: { amount: '9000001', currency: 'USD' }, per: 'month' },
-            { kind: 'concurrency', amount: 5, per: 'minute' },
-            { kind: 'wishes', amount: 3 },
+            { kind: 'concurrency', amount: '5', per: 'minute' },
+            { kind: 'wishes', amount: '3' },
           ],
         },
       });
@@ -85,7 +85,7 @@ for (const kind of DATABASE_KINDS) {
     });
 
     it('refuses two limits of a kind and window, and an id that is taken', async () => {
-      const limit = { kind: 'requests', amount: 1, per: 'second' };
+      const limit = { kind: 'requests', amount: '1', per: 'second' };
       const twice = await api.call('POST', '/v1/customers', { body: { name: 'Twice', limits: [limit, limit] } });
       expect(twice.json.errors).toEqual([
         { pointer: '#/limits/1', detail: 'There is a limit requests/second already.' },
@@ -97,11 +97,11 @@ for (const kind of DATABASE_KINDS) {
 
     it('changes what is given and leaves the rest', async () => {
       await api.call('POST', '/v1/customers', {
-        body: { id: 'moving', name: 'Moving', limits: [{ kind: 'concurrency', amount: 5 }] },
+        body: { id: 'moving', name: 'Moving', limits: [{ kind: 'concurrency', amount: '5' }] },
       });
       api.clock.nowMs += 60_000;
       const changed = await api.call('PATCH', '/v1/customers/moving', { body: { timezone: 'Asia/Tokyo' } });
-      expect(changed.json).toMatchObject({ name: 'Moving', timezone: 'Asia/Tokyo', limits: [{ amount: 5 }] });
+      expect(changed.json).toMatchObject({ name: 'Moving', timezone: 'Asia/Tokyo', limits: [{ amount: '5' }] });
       expect(changed.json.updated_at).not.toBe(changed.json.created_at);
       const currency = await api.call('PATCH', '/v1/customers/moving', { body: { currency: 'EUR' } });
       expect(currency.json.errors[0].pointer).toBe('#/currency');

@@ -1,26 +1,29 @@
 import { z } from '@hono/zod-openapi';
 import { MoneyJson } from '#billing/http/schema.ts';
 import { LIMIT_MAX, type LimitPolicy, type RateWindow, WINDOW_MS } from '#core/key-policy.ts';
-import { formatAmount, parseMoney } from '#core/money.ts';
+import { moneyToJson, parseMoney } from '#core/money.ts';
 
-/** Limits as the API shows and takes them. A count is a JSON integer, a budget is money. */
+/** Limits as the API shows and takes them. A count is text like every quantity, a budget is money. */
 
-const COUNT_MAX = Number(LIMIT_MAX);
 const WINDOWS = ['second', 'minute', 'hour'] as const satisfies readonly RateWindow[];
-const count = z.int().min(1).max(COUNT_MAX);
+const Count = z
+  .string()
+  .regex(/^[1-9]\d{0,15}$/, 'Wants a positive whole number, in a string.')
+  .refine((text) => !/^\d{1,16}$/.test(text) || BigInt(text) <= LIMIT_MAX, `Wants at most ${LIMIT_MAX}.`)
+  .openapi({ example: '600' });
 
 const RateLimit = z
   .strictObject({
     kind: z.enum(['requests', 'tokens']),
-    amount: count,
+    amount: Count,
     per: z.enum(WINDOWS),
-    burst: count.optional().openapi({ description: 'How much may come at once; the amount unless given.' }),
+    burst: Count.optional().openapi({ description: 'How much may come at once; the amount unless given.' }),
   })
-  .refine((limit) => isRateExact(limit.amount, limit.per) && isRateExact(limit.burst ?? 1, limit.per), {
+  .refine((limit) => isRateExact(limit.amount, limit.per) && isRateExact(limit.burst ?? '1', limit.per), {
     message: 'Is too large to be counted exactly over this window.',
     path: ['amount'],
   });
-const ConcurrencyLimit = z.strictObject({ kind: z.literal('concurrency'), amount: count });
+const ConcurrencyLimit = z.strictObject({ kind: z.literal('concurrency'), amount: Count });
 const BudgetLimit = z.strictObject({
   kind: z.literal('budget'),
   amount: z
@@ -50,9 +53,9 @@ export const Limit = z
   .object({
     id: z.string().openapi({ description: 'Stands in refusals that this limit causes.' }),
     kind: z.enum(['requests', 'tokens', 'concurrency', 'budget']),
-    amount: z.union([z.int(), MoneyJson]),
+    amount: z.union([z.string().openapi({ example: '600' }), MoneyJson]),
     per: z.enum([...WINDOWS, 'month']).nullable(),
-    burst: z.int().nullable(),
+    burst: z.string().nullable(),
   })
   .openapi('Limit');
 
@@ -62,25 +65,22 @@ export function limitPolicies(limits: readonly LimitIn[], owner: string | null, 
     id: owner === null ? nameOf(limit) : `${owner}/${nameOf(limit)}`,
     scope: owner === null ? 'customer' : 'key',
     kind: limit.kind,
-    amount: limit.kind === 'budget' ? nanosOf(limit.amount).toString() : limit.amount.toString(),
+    amount: limit.kind === 'budget' ? nanosOf(limit.amount).toString() : limit.amount,
     currency: limit.kind === 'budget' ? limit.amount.currency : null,
     per: limit.kind === 'concurrency' ? null : limit.per,
-    burst: 'burst' in limit && limit.burst !== undefined ? limit.burst.toString() : null,
+    burst: 'burst' in limit && limit.burst !== undefined ? limit.burst : null,
     timezone,
   }));
 }
 
 export function limitToJson(limit: LimitPolicy): z.output<typeof Limit> {
-  const amount = BigInt(limit.amount);
   return {
     id: limit.id,
     kind: limit.kind,
     amount:
-      limit.currency === null
-        ? Number(amount)
-        : { amount: formatAmount({ nanos: amount, currency: limit.currency }), currency: limit.currency },
+      limit.currency === null ? limit.amount : moneyToJson({ nanos: BigInt(limit.amount), currency: limit.currency }),
     per: limit.per,
-    burst: limit.burst === null ? null : Number(limit.burst),
+    burst: limit.burst,
   };
 }
 
@@ -101,6 +101,6 @@ function isBudget(amount: string, currency: string): boolean {
 }
 
 /** Counters are compared in a Redis script, where only whole numbers below 2^53 are exact. */
-function isRateExact(amount: number, per: RateWindow): boolean {
-  return BigInt(amount) * BigInt(WINDOW_MS[per]) < 2n ** 53n;
+function isRateExact(amount: string, per: RateWindow): boolean {
+  return /^\d+$/.test(amount) && BigInt(amount) * BigInt(WINDOW_MS[per]) < 2n ** 53n;
 }

@@ -37,7 +37,7 @@ for (const kind of DATABASE_KINDS) {
           mode: 'test',
           models: ['gpt-*'],
           labels: { team: 'search' },
-          limits: [{ kind: 'concurrency', amount: 2 }],
+          limits: [{ kind: 'concurrency', amount: '2' }],
           expires_at: '2027-01-01T00:00:00+01:00',
         },
       });
