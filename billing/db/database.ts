@@ -10,7 +10,8 @@ export interface Database {
   script(text: string): Promise<void>;
   /**
    * All or nothing, at READ COMMITTED. Run again from the start on serialization failure and deadlock, so `work` does
-   * nothing that a second run would repeat outside the database. Inside it, `transaction` joins.
+   * nothing that a second run would repeat outside the database. Inside it, `transaction` is a savepoint: a part that
+   * can fail alone, one part at a time.
    * When the server goes away during the commit, `database_unavailable` leaves open whether it happened.
    */
   transaction<T>(work: (tx: Database) => Promise<T>): Promise<T>;

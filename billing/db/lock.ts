@@ -1,23 +1,32 @@
-import { type Database, sql } from './database.ts';
+import { type Database, prepared, sql } from './database.ts';
 
 /**
  * One lock per customer, held to the end of the transaction. What decides what a customer is billed takes it alone
  * (closing a period, finalising, subscribing); taking events shares it. So the close of a period sees an event or comes
  * before it, never half of a batch: an event that waits for a close is late, and is recorded as that.
  *
- * The second key keeps apart from other advisory locks; a collision of two customers' hashes costs a wait, nothing else.
+ * Customers share a fixed number of locks, since a batch of events can be of thousands of customers and Postgres has
+ * room for some 6,400 locks in all; two customers of one lock cost a wait, nothing else. The first key keeps apart from
+ * other advisory locks.
  */
 const CUSTOMER_LOCKS = 0x77656973;
+const LOCKS_MAX = 256;
 
 export async function lockCustomer(tx: Database, customer: string): Promise<void> {
-  await tx.query(sql`select pg_advisory_xact_lock(${CUSTOMER_LOCKS}, hashtext(${customer}))`);
+  await tx.query(sql`select pg_advisory_xact_lock(${CUSTOMER_LOCKS}, hashtext(${customer}) & ${LOCKS_MAX - 1}::int4)`);
 }
 
 /** In one order, whatever order the customers come in, so that two batches cannot wait for each other. */
 export async function shareCustomerLocks(tx: Database, customers: readonly string[]): Promise<void> {
-  await tx.query(sql`
-    select pg_advisory_xact_lock_shared(${CUSTOMER_LOCKS}, lock.hash)
-    from (
-      select distinct hashtext(name) as hash from unnest(${customers}::text[]) as customer (name) order by 1
-    ) as lock`);
+  await tx.query(
+    prepared(
+      'share_customer_locks',
+      sql`
+        select pg_advisory_xact_lock_shared(${CUSTOMER_LOCKS}, lock.number)
+        from (
+          select distinct hashtext(name) & ${LOCKS_MAX - 1}::int4 as number
+          from unnest(${customers}::text[]) as customer (name) order by 1
+        ) as lock`,
+    ),
+  );
 }

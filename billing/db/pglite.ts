@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { PGlite, type Transaction } from '@electric-sql/pglite';
 import type { Database, Sql } from './database.ts';
 import { retryTransaction } from './retry.ts';
+import { savepoint } from './savepoint.ts';
 import { encodeParameter, PARSERS } from './types.ts';
 
 /** The embedded Postgres, with the instance itself for libraries that bring their own statements (pg-boss). */
@@ -58,7 +59,7 @@ function on(transaction: Transaction): Database {
     script: async (text) => {
       await transaction.exec(text);
     },
-    transaction: (work) => work(tx),
+    transaction: (work) => savepoint(tx, work),
     close: () => Promise.reject(new Error('a transaction cannot close its database')),
   };
   return tx;

@@ -2,6 +2,7 @@ import pg from 'pg';
 import { Fault } from '#core/fault.ts';
 import { type Database, type Sql, sqlStateOf } from './database.ts';
 import { retryTransaction } from './retry.ts';
+import { savepoint } from './savepoint.ts';
 import { encodeParameter, PARSERS } from './types.ts';
 
 export interface PostgresOptions {
@@ -89,7 +90,7 @@ function on(client: pg.PoolClient): Database {
   const tx: Database = {
     query: (statement) => query(client, statement),
     script: (text) => run(client, text),
-    transaction: (work) => work(tx),
+    transaction: (work) => savepoint(tx, work),
     close: () => Promise.reject(new Error('a transaction cannot close its database')),
   };
   return tx;

@@ -121,6 +121,24 @@ export function databaseConformance(name: string, open: () => Promise<TestDataba
       expect(await findRow(db, sql`select from thing where id like 'gone%'`)).toBeUndefined();
     });
 
+    it('undoes a part that fails alone, and commits the rest', async () => {
+      await db.transaction(async (tx) => {
+        await tx.query(sql`insert into thing values ('before', 1)`);
+        await tx.transaction((part) => part.query(sql`insert into thing values ('first part', 1)`));
+        await expect(
+          tx.transaction(async (part) => {
+            await part.query(sql`insert into thing values ('second part', 1)`);
+            await part.transaction((inner) => inner.query(sql`select 1 / 0`));
+          }),
+        ).rejects.toMatchObject({ code: '22012' });
+        await tx.query(sql`insert into thing values ('after', 1)`);
+      });
+      const rows = await db.query(
+        sql`select id from thing where id in ('before', 'after') or id like '% part' order by id`,
+      );
+      expect(rows).toEqual([{ id: 'after' }, { id: 'before' }, { id: 'first part' }]);
+    });
+
     it('goes on after a statement that failed inside a transaction', async () => {
       await expect(db.transaction((tx) => tx.query(sql`select 1 / 0`))).rejects.toMatchObject({ code: '22012' });
       expect(await getRow(db, sql`select 1 as one`)).toEqual({ one: 1 });

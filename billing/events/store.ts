@@ -1,0 +1,231 @@
+import { type Database, findRow, instant, joinSql, prepared, type Sql, sql } from '#billing/db/database.ts';
+import type { ParkedEvent, ParkedReason, StorableEvent } from './event.ts';
+
+/**
+ * One statement, so one transaction: claims the ids, stores the events whose id was free, and adds them to the
+ * roll-ups. Gives the positions of those whose id was taken.
+ *
+ * Rows that several writers touch are locked in one order (ids, then the roll-ups, each sorted), so that concurrent
+ * batches wait for each other and do not deadlock. What is summed is read from the body that is stored: there is no
+ * second copy of a quantity that could differ. No id may stand twice in a batch.
+ */
+export async function insertEvents(db: Database, events: readonly StorableEvent[], nowMs: number): Promise<number[]> {
+  const rows = await db.query<{ at: number }>(
+    prepared(
+      'insert_events',
+      sql`
+        with incoming as materialized (
+          select i.at, i.source collate "C" source, i.id collate "C" id, i.hash::bytea hash, i.time,
+            i.customer collate "C" customer, i.key collate "C" as key, i.model collate "C" model, i.body::jsonb body
+          from unnest(
+            ${events.map((_, at) => at)}::int4[], ${events.map((event) => event.source)}::text[],
+            ${events.map((event) => event.id)}::text[], ${events.map((event) => `\\x${event.hash}`)}::text[],
+            ${events.map((event) => instant(event.timeMs))}::timestamptz[],
+            ${events.map((event) => event.customer)}::text[], ${events.map((event) => event.key)}::text[],
+            ${events.map((event) => event.model)}::text[], ${events.map((event) => event.body)}::text[]
+          ) i (at, source, id, hash, time, customer, key, model, body)
+        ), claimed as (
+          insert into event_id (source, id, hash, time, customer)
+          select source, id, hash, time, customer from incoming order by id, source
+          on conflict do nothing
+          returning source, id
+        ), fresh as materialized (
+          select incoming.*, date_trunc('hour', time, 'UTC') as hour, body -> 'data' as data
+          from incoming join claimed using (source, id)
+        ), stored as (
+          insert into event (source, id, time, customer, key, model, received_at, body)
+          select source, id, time, customer, key, model, ${instant(nowMs)}::timestamptz, body from fresh order by at
+        ), measured as (
+          insert into usage_hour as u (customer, hour, key, model, unit, quantity)
+          select customer, hour, key, model, q.unit collate "C", sum(q.quantity::numeric)
+          from fresh, jsonb_each_text(data -> 'quantities') q (unit, quantity)
+          where q.quantity::numeric > 0
+          group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5
+          on conflict (customer, hour, key, model, unit) do update set quantity = u.quantity + excluded.quantity
+        ), costed as (
+          insert into cost_hour as c (customer, hour, key, model, currency, cost, events, estimated)
+          select customer, hour, key, model, coalesce(data #>> '{cost,currency}', 'XXX') collate "C",
+            sum(coalesce((data #>> '{cost,amount}')::numeric, 0)), count(*),
+            count(*) filter (where data ->> 'usage_status' = 'estimated')
+          from fresh
+          group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5
+          on conflict (customer, hour, key, model, currency) do update
+            set cost = c.cost + excluded.cost, events = c.events + excluded.events,
+                estimated = c.estimated + excluded.estimated
+        )
+        select at from incoming left join claimed using (source, id) where claimed.id is null`,
+    ),
+  );
+  return rows.map((row) => row.at);
+}
+
+/** The hashes under which ids are taken, in the order asked. A new statement, so that it sees what others committed. */
+export async function findHashes(db: Database, events: readonly StorableEvent[]): Promise<string[]> {
+  const rows = await db.query<{ hash: string }>(sql`
+    select encode(event_id.hash, 'hex') hash
+    from unnest(${events.map((event) => event.source)}::text[], ${events.map((event) => event.id)}::text[])
+      with ordinality asked (source, id, at)
+    join event_id on event_id.source = asked.source collate "C" and event_id.id = asked.id collate "C"
+    order by asked.at`);
+  return rows.map((row) => row.hash);
+}
+
+export async function insertConflicts(db: Database, events: readonly StorableEvent[], nowMs: number): Promise<void> {
+  await db.query(sql`
+    insert into event_conflict (source, id, hash, received_at, body)
+    select source, id, decode(hash, 'hex'), ${instant(nowMs)}::timestamptz, body
+    from unnest(
+      ${events.map((event) => event.source)}::text[], ${events.map((event) => event.id)}::text[],
+      ${events.map((event) => event.hash)}::text[], ${events.map((event) => event.body)}::text[]
+    ) given (source, id, hash, body)
+    order by id collate "C", source collate "C", hash
+    on conflict do nothing`);
+}
+
+export async function insertParked(db: Database, events: readonly ParkedEvent[], nowMs: number): Promise<void> {
+  await db.query(sql`
+    insert into event_parked (hash, reason, detail, source, id, received_at, body)
+    select decode(hash, 'hex'), reason, detail, source, id, ${instant(nowMs)}::timestamptz, body
+    from unnest(
+      ${events.map((event) => event.hash)}::text[], ${events.map((event) => event.reason)}::text[],
+      ${events.map((event) => event.detail)}::text[], ${events.map((event) => event.source)}::text[],
+      ${events.map((event) => event.id)}::text[], ${events.map((event) => event.body)}::text[]
+    ) given (hash, reason, detail, source, id, body)
+    order by hash
+    on conflict do nothing`);
+}
+
+export interface EventRow {
+  source: string;
+  id: string;
+  time: number;
+  received_at: number;
+  body: unknown;
+}
+
+export interface EventFilter {
+  customer?: string | undefined;
+  key?: string | undefined;
+  model?: string | undefined;
+  /** Only events that have some of this unit. */
+  unit?: string | undefined;
+  fromMs?: number | undefined;
+  toMs?: number | undefined;
+  /** time, source and id of the last event of the page before. */
+  after?: { time: string; source: string; id: string } | undefined;
+  limit: number;
+}
+
+/** Newest first. */
+export async function selectEvents(db: Database, filter: EventFilter): Promise<EventRow[]> {
+  const conditions: Sql[] = [sql`true`];
+  if (filter.customer !== undefined) conditions.push(sql`customer = ${filter.customer}`);
+  if (filter.key !== undefined) conditions.push(sql`key = ${filter.key}`);
+  if (filter.model !== undefined) conditions.push(sql`model = ${filter.model}`);
+  if (filter.unit !== undefined)
+    conditions.push(sql`(body #> '{data,quantities}' ->> ${filter.unit}::text)::numeric > 0`);
+  if (filter.fromMs !== undefined) conditions.push(sql`time >= ${instant(filter.fromMs)}`);
+  if (filter.toMs !== undefined) conditions.push(sql`time < ${instant(filter.toMs)}`);
+  if (filter.after) {
+    const { time, source, id } = filter.after;
+    conditions.push(sql`(time, source, id) < (${time}::timestamptz, ${source}::text, ${id}::text)`);
+  }
+  return await db.query<EventRow>(sql`
+    select source, id, time, received_at, body from event where ${joinSql(conditions, ' and ')}
+    order by time desc, source desc, id desc limit ${filter.limit}`);
+}
+
+/** Every event of an id: sources choose their own ids, so there may be one for each of several sources. */
+export async function selectEventsOfId(db: Database, id: string): Promise<EventRow[]> {
+  return await db.query<EventRow>(sql`
+    select event.source, event.id, event.time, event.received_at, event.body
+    from event_id join event
+      on event.customer = event_id.customer and event.time = event_id.time
+      and event.source = event_id.source and event.id = event_id.id
+    where event_id.id = ${id} order by event.source`);
+}
+
+export interface ConflictRow {
+  seq: bigint;
+  source: string;
+  id: string;
+  received_at: number;
+  body: string;
+}
+
+/** Newest first, like everything that a person looks through. */
+export async function selectConflicts(
+  db: Database,
+  filter: { beforeSeq: string | undefined; limit: number },
+): Promise<ConflictRow[]> {
+  return await db.query<ConflictRow>(sql`
+    select seq, source, id, received_at, body from event_conflict
+    where seq < coalesce(${filter.beforeSeq ?? null}::int8, 9223372036854775807)
+    order by seq desc limit ${filter.limit}`);
+}
+
+export interface ParkedRow {
+  seq: bigint;
+  reason: ParkedReason;
+  detail: string;
+  source: string | null;
+  id: string | null;
+  received_at: number;
+  body: string;
+}
+
+export async function selectParked(
+  db: Database,
+  filter: { reason: ParkedReason | undefined; beforeSeq: string | undefined; limit: number },
+): Promise<ParkedRow[]> {
+  return await db.query<ParkedRow>(sql`
+    select seq, reason, detail, source, id, received_at, body from event_parked
+    where seq < coalesce(${filter.beforeSeq ?? null}::int8, 9223372036854775807)
+      and (${filter.reason ?? null}::text is null or reason = ${filter.reason ?? null})
+    order by seq desc limit ${filter.limit}`);
+}
+
+/** Oldest first and locked, for another try. */
+export async function lockParked(
+  db: Database,
+  afterSeq: bigint,
+  limit: number,
+): Promise<{ seq: bigint; body: string }[]> {
+  return await db.query<{ seq: bigint; body: string }>(sql`
+    select seq, body from event_parked where seq > ${afterSeq} order by seq limit ${limit} for update skip locked`);
+}
+
+export async function deleteParked(db: Database, seqs: readonly bigint[]): Promise<void> {
+  await db.query(sql`delete from event_parked where seq = any(${seqs}::int8[])`);
+}
+
+/** Months (UTC, epoch ms) of events that came when their partition was not made. */
+export async function listStrayMonths(db: Database): Promise<number[]> {
+  const rows = await db.query<{ month: number }>(sql`
+    select distinct date_trunc('month', time, 'UTC') as month from event_other order by month`);
+  return rows.map((row) => row.month);
+}
+
+/**
+ * Makes the partition of the month that begins at `monthMs`, and moves what came for it before; false when it is there.
+ * Writers of other months go on meanwhile: only the default partition is locked, and not for long.
+ */
+export async function insertPartition(db: Database, monthMs: number): Promise<boolean> {
+  const start = new Date(monthMs);
+  const end = new Date(Date.UTC(start.getUTCFullYear(), start.getUTCMonth() + 1));
+  const name = `event_${start.toISOString().slice(0, 7).replace('-', '_')}`;
+  const [from, to] = [`timestamptz '${start.toISOString()}'`, `timestamptz '${end.toISOString()}'`];
+  return await db.transaction(async (tx) => {
+    await tx.query(sql`select pg_advisory_xact_lock(hashtextextended('event partition', 0))`);
+    const made = await findRow<{ made: boolean }>(tx, sql`select to_regclass(${name}) is not null made`);
+    if (made?.made) return false;
+    await tx.script(`
+      set local lock_timeout = '5s';
+      create table ${name} (like event including all);
+      lock table event_other in access exclusive mode;
+      with moved as (delete from event_other where time >= ${from} and time < ${to} returning *)
+        insert into ${name} select * from moved;
+      alter table event attach partition ${name} for values from (${from}) to (${to})`);
+    return true;
+  });
+}
