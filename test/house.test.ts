@@ -149,6 +149,22 @@ describe('types', () => {
   });
 });
 
+describe('the lock file', () => {
+  it('names the packages of every platform, without which npm ci refuses to run anywhere', () => {
+    const { packages }: { packages: Record<string, { optionalDependencies?: object }> } = JSON.parse(
+      read('package-lock.json'),
+    );
+    const names = new Set(Object.keys(packages).map((path) => path.slice(path.lastIndexOf('node_modules/') + 13)));
+    const optional = Object.values(packages).flatMap((entry) => Object.keys(entry.optionalDependencies ?? {}));
+    expect(optional.filter((name) => !names.has(name))).toEqual([]);
+  });
+
+  it('names no registry of a machine', () => {
+    const addresses = read('package-lock.json').match(/"resolved": "[^"]*"/g) ?? [];
+    expect(addresses.filter((line) => !line.includes('"https://registry.npmjs.org/'))).toEqual([]);
+  });
+});
+
 describe('the papers', () => {
   it('give every fault code a section in docs/errors.md, and no section without a code', () => {
     const sections = [...read('docs/errors.md').matchAll(/^### (.*)$/gm)].map((match) => match[1]);

@@ -1,5 +1,4 @@
-import { type Database, sql } from '#billing/db/database.ts';
-import { formatInstant } from '#core/time.ts';
+import { type Database, findRow, instant, json, sql } from '#billing/db/database.ts';
 
 export interface IdempotencyRow {
   request_hash: string;
@@ -22,7 +21,7 @@ export async function insertIdempotencyKey(
 ): Promise<boolean> {
   const rows = await db.query(sql`
     insert into idempotency (token_id, key, request_hash, created_at, expires_at)
-    values (${row.tokenId}, ${row.key}, ${row.requestHash}, ${formatInstant(row.nowMs)}, ${formatInstant(row.expiresAtMs)})
+    values (${row.tokenId}, ${row.key}, ${row.requestHash}, ${instant(row.nowMs)}, ${instant(row.expiresAtMs)})
     on conflict (token_id, key) do update
       set request_hash = excluded.request_hash, status = null, answer = null,
           created_at = excluded.created_at, expires_at = excluded.expires_at
@@ -36,9 +35,11 @@ export async function findIdempotencyKey(
   tokenId: string,
   key: string,
 ): Promise<IdempotencyRow | undefined> {
-  const rows = await db.query<IdempotencyRow>(sql`
-    select request_hash, status, answer from idempotency where token_id = ${tokenId} and key = ${key}`);
-  return rows[0];
+  return findRow<IdempotencyRow>(
+    db,
+    sql`
+    select request_hash, status, answer from idempotency where token_id = ${tokenId} and key = ${key}`,
+  );
 }
 
 export async function updateIdempotencyAnswer(
@@ -46,11 +47,11 @@ export async function updateIdempotencyAnswer(
   row: { tokenId: string; key: string; status: number; answer: unknown },
 ): Promise<void> {
   await db.query(sql`
-    update idempotency set status = ${row.status}, answer = ${JSON.stringify(row.answer)}::jsonb
+    update idempotency set status = ${row.status}, answer = ${json(row.answer)}
     where token_id = ${row.tokenId} and key = ${row.key}`);
 }
 
 /** For the housekeeping job. */
 export async function deleteExpiredIdempotencyKeys(db: Database, nowMs: number): Promise<void> {
-  await db.query(sql`delete from idempotency where expires_at <= ${formatInstant(nowMs)}`);
+  await db.query(sql`delete from idempotency where expires_at <= ${instant(nowMs)}`);
 }

@@ -73,7 +73,9 @@ create table key_secret (
   expires_at timestamptz
 );
 create index key_secret_key_id on key_secret (key_id);
-comment on index key_secret_key_id is 'listKeySecrets';
+comment on index key_secret_key_id is 'listKeySecrets, listPolicySources';
+create index key_secret_expires_at on key_secret (expires_at) where expires_at is not null;
+comment on index key_secret_expires_at is 'getPolicyPosition, twice a second; deleteEndedKeySecrets';
 
 -- What gateways are told about the keys that are managed here. The single row of policy_feed is the lock that puts
 -- changes into one order: whoever reads version n has seen every change up to n.

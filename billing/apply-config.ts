@@ -1,0 +1,22 @@
+import { applyConfigCustomers } from '#billing/customers/customer.ts';
+import type { Database } from '#billing/db/database.ts';
+import { applyConfigKeys } from '#billing/keys/key.ts';
+import { refreshPoliciesOfCustomers, refreshPoliciesTakenOver } from '#billing/policies/policy.ts';
+import type { Config } from '#config/config.ts';
+
+/**
+ * Brings the customers and keys of the configuration into the database, where they are read-only for the API. Idempotent:
+ * at each start and each reload. What is no longer in the configuration is marked, never deleted: it has been billed.
+ */
+export async function applyConfig(db: Database, config: Pick<Config, 'customers'>, nowMs: number): Promise<void> {
+  await db.transaction(async (tx) => {
+    const changed = await applyConfigCustomers(tx, config.customers, nowMs);
+    await applyConfigKeys(
+      tx,
+      config.customers.flatMap((customer) => customer.keys),
+      nowMs,
+    );
+    await refreshPoliciesOfCustomers(tx, changed, nowMs);
+    await refreshPoliciesTakenOver(tx, nowMs);
+  });
+}

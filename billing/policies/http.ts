@@ -1,0 +1,61 @@
+import { z } from '@hono/zod-openapi';
+import { GATEWAYS } from '#billing/http/role.ts';
+import type { Api } from '#billing/http/route.ts';
+import { KEY_POLICY_VERSION } from '#core/key-policy.ts';
+import type { PolicyFeed } from './feed.ts';
+
+/** Below the half minute after which many proxies cut a connection that says nothing. */
+const WAIT_SECONDS_MAX = 25;
+
+const LimitPolicyJson = z
+  .object({
+    id: z.string(),
+    scope: z.enum(['customer', 'key']),
+    kind: z.enum(['requests', 'tokens', 'concurrency', 'budget']),
+    amount: z.string(),
+    currency: z.string().nullable(),
+    per: z.enum(['second', 'minute', 'hour', 'month']).nullable(),
+    burst: z.string().nullable(),
+    timezone: z.string(),
+  })
+  .openapi('LimitPolicy');
+
+const KeyPolicyJson = z
+  .object({
+    version: z.literal(KEY_POLICY_VERSION),
+    key: z.string(),
+    customer: z.string(),
+    secretHashes: z.array(z.string()).openapi({ description: 'SHA-256 of each secret that works, hex.' }),
+    state: z.enum(['active', 'revoked']),
+    expiresAtMs: z.int().nullable(),
+    models: z.array(z.string()),
+    labels: z.record(z.string(), z.string()),
+    limits: z.array(LimitPolicyJson),
+  })
+  .openapi('KeyPolicy');
+
+const PolicyChangesJson = z
+  .object({
+    version: z.string().openapi({ description: 'Give it back as `after`.' }),
+    reset: z.boolean().openapi({ description: 'True when these are all policies there are.' }),
+    policies: z.array(KeyPolicyJson),
+    removed: z.array(z.string()).openapi({ description: 'Ids of keys that are no longer managed here.' }),
+  })
+  .openapi('PolicyChanges');
+
+export function policyRoutes(api: Api, feed: PolicyFeed): void {
+  api.route({
+    method: 'get',
+    path: '/v1/policies',
+    noun: 'policies',
+    summary: 'Follow the key policies',
+    description: 'For gateways. Without `after`, all at once; with it, what changed since, as soon as something does.',
+    roles: GATEWAYS,
+    query: z.strictObject({
+      after: z.string().max(100).optional(),
+      wait_seconds: z.coerce.number().int().min(0).max(WAIT_SECONDS_MAX).default(WAIT_SECONDS_MAX),
+    }),
+    answer: PolicyChangesJson,
+    run: ({ query, signal }) => feed.changesAfter(query.after, query.wait_seconds * 1000, signal),
+  });
+}
