@@ -1,0 +1,172 @@
+import type { Clock } from '#core/time.ts';
+import type { CounterState, Counters, Reservation, ReserveAnswer } from './counters.ts';
+import * as rule from './decide.ts';
+
+/** Counters of one process. They answer at once: no promise on the request path. */
+export interface MemoryCounters extends Counters {
+  reserve(reservation: Reservation): ReserveAnswer;
+  settle(reservation: Reservation, used: readonly bigint[], event?: string): boolean;
+  release(reservation: Reservation): void;
+  seed(customer: string, counter: string, used: bigint, expiresAtMs: number): void;
+  read(customer: string, counter: string): CounterState;
+  /** How much is kept: customers, counters, live calls and remembered ones. */
+  size(): { customers: number; counters: number; live: number; remembered: number };
+}
+
+/** Settled ids that are known at once, over all customers: about 10 MB. Beyond it the oldest are forgotten early. */
+export const REMEMBERED_MAX = 65_536;
+/** Counters looked at per step on the round that forgets what says nothing any more. */
+const SWEPT_PER_STEP = 4;
+
+/**
+ * Nothing survives the process: on start billing's sums are seeded and the journal settles what was open. There is no
+ * event stream here; the journal keeps the event.
+ */
+export function memoryCounters({ clock }: { clock: Clock }): MemoryCounters {
+  const customers = new Map<string, CustomerState>();
+  const remembered = new Remembered();
+  let round = customers.entries();
+  let markMs = 0;
+
+  function now(): number {
+    const clockMs = clock();
+    if (clockMs > markMs) markMs = Math.floor(clockMs);
+    sweep();
+    return clockMs;
+  }
+
+  function stateOf(customer: string): CustomerState {
+    let state = customers.get(customer);
+    if (!state) {
+      // The process has one clock: what it has seen for one customer holds for the next.
+      state = new CustomerState(markMs, remembered);
+      customers.set(customer, state);
+    }
+    return state;
+  }
+
+  /** Each step looks at one customer in turn, so that nothing piles up and no step is long. */
+  function sweep(): void {
+    let next = round.next();
+    if (next.done) {
+      round = customers.entries();
+      next = round.next();
+      if (next.done) return;
+    }
+    const [customer, state] = next.value;
+    if (state.sweep(markMs)) customers.delete(customer);
+  }
+
+  return {
+    reserve(reservation) {
+      rule.assertReservation(reservation);
+      const clockMs = now();
+      return rule.reserve(stateOf(reservation.customer), reservation, clockMs);
+    },
+    settle(reservation, used) {
+      rule.assertReservation(reservation);
+      rule.assertUsed(reservation, used);
+      const clockMs = now();
+      return rule.settle(stateOf(reservation.customer), reservation, used, clockMs);
+    },
+    release(reservation) {
+      rule.assertReservation(reservation);
+      const clockMs = now();
+      rule.release(stateOf(reservation.customer), reservation, clockMs);
+    },
+    seed(customer, counter, used, expiresAtMs) {
+      const clockMs = now();
+      rule.seed(stateOf(customer), counter, used, expiresAtMs, clockMs);
+    },
+    read(customer, counter) {
+      const clockMs = now();
+      const state = customers.get(customer);
+      return state ? rule.read(state, counter, clockMs) : { used: 0n, held: 0n };
+    },
+    size() {
+      const size = { customers: customers.size, counters: 0, live: 0, remembered: 0 };
+      for (const state of customers.values()) {
+        size.counters += state.counters.size;
+        size.live += state.live.size;
+        size.remembered += state.done.size;
+      }
+      return size;
+    },
+  };
+}
+
+class CustomerState implements rule.LimitState {
+  markMs: number;
+  readonly counters = new Map<string, rule.Counter>();
+  readonly live = new Map<string, rule.LiveCall>();
+  readonly done = new Map<string, rule.Call>();
+  readonly calls: rule.Table<rule.Call>;
+  /** No lease ends before. */
+  #nextDueMs = Number.POSITIVE_INFINITY;
+  /** Everything in `done` may be forgotten from then on. */
+  #doneUntilMs = 0;
+  #round: Iterator<[string, rule.Counter]> = this.counters.entries();
+
+  constructor(markMs: number, remembered: Remembered) {
+    this.markMs = markMs;
+    this.calls = {
+      get: (id) => this.live.get(id) ?? this.done.get(id),
+      set: (id, call) => {
+        if (call.state === 'live') {
+          this.live.set(id, call);
+          this.#nextDueMs = Math.min(this.#nextDueMs, call.untilMs);
+          return;
+        }
+        this.live.delete(id);
+        this.done.set(id, call);
+        this.#doneUntilMs = Math.max(this.#doneUntilMs, call.untilMs);
+        remembered.add(this.done, id);
+      },
+    };
+  }
+
+  /** Leases are longer than calls, so the look at every live call is rare: at most once per end of a lease that was open at the last one. */
+  dueLeases(nowMs: number, max: number): [string, rule.LiveCall][] {
+    const due: [string, rule.LiveCall][] = [];
+    if (nowMs < this.#nextDueMs) return due;
+    let next = Number.POSITIVE_INFINITY;
+    for (const entry of this.live) {
+      if (entry[1].untilMs > nowMs || due.length === max) next = Math.min(next, entry[1].untilMs);
+      else due.push(entry);
+    }
+    this.#nextDueMs = next;
+    return due;
+  }
+
+  /** Forgets some of what says nothing any more. True when nothing is left. */
+  sweep(nowMs: number): boolean {
+    rule.advance(this, nowMs);
+    for (let i = 0; i < SWEPT_PER_STEP; i++) {
+      const next = this.#round.next();
+      if (next.done) {
+        this.#round = this.counters.entries();
+        break;
+      }
+      if (rule.isSpent(next.value[1], nowMs)) this.counters.delete(next.value[0]);
+    }
+    return this.counters.size === 0 && this.live.size === 0 && this.#doneUntilMs <= nowMs;
+  }
+}
+
+/** The ids of the last calls that were settled, of all customers, in a ring: a bound without a timer. */
+class Remembered {
+  readonly #ring: { done: Map<string, rule.Call>; id: string }[] = [];
+  #next = 0;
+
+  add(done: Map<string, rule.Call>, id: string): void {
+    const oldest = this.#ring[this.#next];
+    if (oldest) {
+      oldest.done.delete(oldest.id);
+      oldest.done = done;
+      oldest.id = id;
+    } else {
+      this.#ring.push({ done, id });
+    }
+    this.#next = (this.#next + 1) % REMEMBERED_MAX;
+  }
+}

@@ -1,0 +1,259 @@
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { customerPrefix, EVENT_FIELD, eventStream, SHARDS, shardOf } from '#core/redis-keys.ts';
+import { countersConformance, spend } from '#test/conformance/counters.ts';
+import { redisUrl, removeNamespace, startRedis, testNamespace } from '#test/servers/redis.ts';
+import type { Counters, Hold, Reservation } from './counters.ts';
+import { openRedis, redisCounters } from './redis.ts';
+
+const namespace = testNamespace();
+const opened: Redis[] = [];
+
+async function connect(url = redisUrl(), commandTimeoutMs = 1_000): Promise<Redis> {
+  const redis = openRedis(url, { commandTimeoutMs, onError: () => undefined });
+  opened.push(redis);
+  await once(redis, 'ready');
+  return redis;
+}
+
+let redis: Redis;
+beforeAll(async () => {
+  redis = await connect();
+});
+afterAll(async () => {
+  for (const each of opened) each.disconnect();
+  await removeNamespace(namespace);
+});
+
+let nowMs = 0;
+let clocked: Counters;
+countersConformance(
+  'Redis',
+  () => {
+    clocked ??= redisCounters({ redis, namespace, clock: () => nowMs });
+    return {
+      counters: clocked,
+      customer: `customer-${randomUUID()}`,
+      setClock: (ms) => {
+        nowMs = ms;
+      },
+    };
+  },
+  { histories: 5_000, historiesMs: 8_000 },
+);
+
+function scene() {
+  const customer = `customer-${randomUUID()}`;
+  const counters = redisCounters({ redis, namespace });
+  let made = 0;
+  const call = (holds: Hold[], leaseMs = 60_000, id = `req_${++made}`): Reservation => ({
+    id,
+    customer,
+    atMs: Date.now(),
+    leaseMs,
+    holds,
+  });
+  return { customer, counters, call };
+}
+
+const budget = (amount: bigint, limit = 1_000n): Hold => ({
+  kind: 'quota',
+  counter: 'budget',
+  amount,
+  limit,
+  expiresAtMs: Date.now() + 86_400_000,
+});
+const rate = (amount: bigint): Hold => ({
+  kind: 'rate',
+  counter: 'tokens',
+  amount,
+  limit: 100n,
+  burst: 100n,
+  windowMs: 60_000,
+  counted: 'settlement',
+});
+const atOnce: Hold = { kind: 'concurrency', counter: 'at once', amount: 1n, limit: 5n };
+
+async function eventsOf(customer: string, from: Redis = redis): Promise<string[]> {
+  const entries = await from.xrange(eventStream(namespace, shardOf(customer)), '-', '+');
+  return entries.flatMap(([, [field, event = '']]) =>
+    field === EVENT_FIELD && event.includes(customer) ? [event] : [],
+  );
+}
+
+test('appends the event in the step that settles, once however often it is settled', async () => {
+  const { customer, counters, call } = scene();
+  const first = call([budget(10n)]);
+  await counters.reserve(first);
+  expect(await eventsOf(customer)).toEqual([]);
+  const event = JSON.stringify({ id: first.id, subject: customer, text: 'ü "quoted" \n \u2028' });
+  expect(await Promise.all([1, 2, 3].map(() => counters.settle(first, [7n], event)))).toEqual([true, false, false]);
+  const unseen = call([budget(10n)]);
+  await counters.settle(unseen, [1n], JSON.stringify({ id: unseen.id, subject: customer }));
+  const released = call([budget(10n)]);
+  await counters.reserve(released);
+  await counters.release(released);
+  expect(await counters.settle(released, [1n], JSON.stringify({ id: released.id, subject: customer }))).toBe(false);
+  expect(await eventsOf(customer)).toEqual([event, JSON.stringify({ id: unseen.id, subject: customer })]);
+});
+
+test('settles nothing when the event cannot be appended', async () => {
+  const { customer, counters, call } = scene();
+  const other = `${namespace}-broken`;
+  const broken = redisCounters({ redis, namespace: other });
+  const first = call([budget(10n)]);
+  await redis.set(eventStream(other, shardOf(customer)), 'no stream');
+  await broken.reserve(first);
+  await expect(broken.settle(first, [7n], '{}')).rejects.toMatchObject({ code: 'limits_unavailable' });
+  expect(await broken.read(customer, 'budget')).toEqual({ used: 0n, held: 10n });
+  await redis.del(eventStream(other, shardOf(customer)));
+  expect(await broken.settle(first, [7n], '{}')).toBe(true);
+  await removeNamespace(other);
+  expect(await counters.read(customer, 'budget')).toEqual({ used: 0n, held: 0n });
+});
+
+test('takes the clock of Redis, whatever the gateways think', async () => {
+  const { customer, counters, call } = scene();
+  await counters.reserve({ ...call([rate(10n)], 50), atMs: 0 });
+  await expect
+    .poll(() => counters.read(customer, 'tokens'), { timeout: 5_000, interval: 20 })
+    .toEqual({ used: 0n, held: 0n });
+  const [seconds = 0] = await redis.time();
+  const mark = Number(await redis.get(`${customerPrefix(namespace, customer)}:clock`));
+  expect(Math.abs(mark - Number(seconds) * 1_000)).toBeLessThan(5_000);
+});
+
+test('sends one command per verb, and loads a script that Redis has lost', async () => {
+  const { customer, counters, call } = scene();
+  const own = await connect();
+  const mine = redisCounters({ redis: own, namespace });
+  const first = call([budget(10n), rate(5n), atOnce]);
+  await mine.reserve(first);
+  await mine.settle(first, [1n, 1n, 1n]);
+  const sent: string[] = [];
+  const send = own.sendCommand.bind(own);
+  own.sendCommand = (command, stream) => {
+    sent.push(command.name);
+    return send(command, stream);
+  };
+  const second = call([budget(10n), rate(5n), atOnce]);
+  await mine.reserve(second);
+  await mine.settle(second, [1n, 1n, 1n], JSON.stringify({ subject: customer }));
+  expect(sent).toEqual(['evalsha', 'evalsha']);
+  await own.script('FLUSH');
+  const third = call([budget(10n)]);
+  expect(await mine.reserve(third)).toEqual({ admitted: true });
+  expect(await counters.read(customer, 'budget')).toEqual({ used: 2n, held: 10n });
+});
+
+test('lets every key of a customer expire some time after its last use', async () => {
+  const { customer, counters, call } = scene();
+  const holds = [budget(10n), rate(5n), atOnce];
+  const [kept, ended, settled] = [call(holds), call(holds, 1), call(holds)];
+  for (const each of [kept, ended, settled]) await counters.reserve(each);
+  await counters.settle(settled, [1n, 1n, 1n]);
+  await expect.poll(() => counters.read(customer, 'at once'), { timeout: 5_000 }).toEqual({ used: 0n, held: 1n });
+  const keys = await redis.keys(`${customerPrefix(namespace, customer)}:*`);
+  expect(keys.map((key) => key.slice(customerPrefix(namespace, customer).length)).sort()).toEqual(
+    [
+      ':calls',
+      ':clock',
+      ':closed',
+      ':counter:at once',
+      ':counter:budget',
+      ':counter:tokens',
+      ':ended',
+      ':leases',
+    ].sort(),
+  );
+  for (const key of keys) {
+    expect(await redis.pttl(key)).toBeGreaterThan(8 * 86_400_000);
+    expect(await redis.pttl(key)).toBeLessThan(11 * 86_400_000);
+  }
+});
+
+test('two gateways with two connections each share one budget among 500 callers and never pass it', async () => {
+  const { customer, call } = scene();
+  const gateways = [redis, await connect(), await connect(), await connect()].map((each) =>
+    redisCounters({ redis: each, namespace }),
+  );
+  const { settled, refusals } = await spend(gateways, call);
+  expect(settled).toBeLessThanOrEqual(1_000_000_000n);
+  expect(settled).toBeGreaterThanOrEqual(900_000_000n);
+  expect(refusals).toBeGreaterThan(0);
+  expect(await gateways[0]?.read(customer, 'budget')).toEqual({ used: settled, held: 0n });
+});
+
+test('says that limits are unavailable at once without a connection, and in bounded time without an answer', async () => {
+  const gone = openRedis('redis://127.0.0.1:1', { onError: () => undefined });
+  opened.push(gone);
+  const { call } = scene();
+  const fault = { code: 'limits_unavailable', status: 503 };
+  const startMs = performance.now();
+  await expect(redisCounters({ redis: gone, namespace }).reserve(call([budget(1n)]))).rejects.toMatchObject(fault);
+  await expect(redisCounters({ redis: gone, namespace }).settle(call([budget(1n)]), [1n])).rejects.toMatchObject(fault);
+  expect(performance.now() - startMs).toBeLessThan(500);
+});
+
+test('gives back what a reserve held whose answer never came', { timeout: 60_000 }, async () => {
+  const server = await startRedis();
+  try {
+    const node = await connect(server.url, 200);
+    const counters = redisCounters({ redis: node, namespace });
+    const { customer, call } = scene();
+    const first = call([budget(10n)]);
+    await counters.reserve(first);
+    expect(await counters.read(customer, 'budget')).toEqual({ used: 0n, held: 10n });
+
+    // Redis stands still: what is sent meanwhile waits there and is carried out afterwards.
+    await node.client('PAUSE', 1_500, 'ALL');
+    const startMs = performance.now();
+    const lost = call([budget(500n)]);
+    await expect(counters.reserve(lost)).rejects.toMatchObject({ code: 'limits_unavailable' });
+    await expect(counters.settle(first, [3n], '{}')).rejects.toMatchObject({ code: 'limits_unavailable' });
+    expect(performance.now() - startMs).toBeLessThan(1_500);
+
+    // The settle was carried out although nobody heard of it: the journal's replay finds it done.
+    const settled = async () => counters.settle(first, [3n], '{}');
+    await expect.poll(() => settled().catch(() => undefined), { timeout: 10_000 }).toBe(false);
+    await counters.reserve(call([budget(1n)]));
+    await expect.poll(() => counters.read(customer, 'budget'), { timeout: 10_000 }).toEqual({ used: 3n, held: 1n });
+  } finally {
+    await server.stop();
+  }
+});
+
+test('touches one slot of a cluster only, also when leases end', { timeout: 60_000 }, async () => {
+  const server = await startRedis({ args: ['--cluster-enabled', 'yes'] });
+  const admin = new Redis(server.url);
+  try {
+    await admin.cluster('ADDSLOTSRANGE', 0, 16_383);
+    await expect.poll(() => admin.cluster('INFO'), { timeout: 20_000 }).toContain('cluster_state:ok');
+    const node = await connect(server.url);
+    const counters = redisCounters({ redis: node, namespace });
+    for (let shard = 0, i = 0; shard < SHARDS; i++) {
+      const customer = `customer-${i}`;
+      if (shardOf(customer) !== shard) continue;
+      shard++;
+      const call = (id: string, leaseMs: number) => ({
+        id,
+        customer,
+        atMs: 0,
+        leaseMs,
+        holds: [budget(10n), rate(5n), atOnce],
+      });
+      const [ended, settled] = [call('req_1', 1), call('req_2', 60_000)];
+      expect(await counters.reserve(ended)).toEqual({ admitted: true });
+      expect(await counters.reserve(settled)).toEqual({ admitted: true });
+      expect(await counters.settle(settled, [1n, 1n, 1n], `{"subject":"${customer}"}`)).toBe(true);
+      await expect.poll(() => counters.read(customer, 'budget')).toEqual({ used: 11n, held: 0n });
+      await counters.release(ended);
+      expect(await eventsOf(customer, node)).toHaveLength(1);
+    }
+  } finally {
+    admin.disconnect();
+    await server.stop();
+  }
+});

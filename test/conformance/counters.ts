@@ -1,0 +1,696 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { COUNTER_MAX, type Counters, type Hold, type MaybePromise, type Reservation } from '#proxy/limits/counters.ts';
+import { CountersOracle } from './counters-oracle.ts';
+
+/** Counters with a clock that the test moves. */
+export interface CountersUnderTest {
+  counters: Counters;
+  /** One that nobody has used. */
+  customer: string;
+  setClock(nowMs: number): MaybePromise<void>;
+}
+
+export interface ConformanceOptions {
+  /** Random histories stop after this many, or after this time. */
+  histories: number;
+  historiesMs: number;
+}
+
+const START_MS = Date.UTC(2031, 0, 31, 23, 59, 58, 250);
+const MINUTE_MS = 60_000;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 86_400_000;
+
+const requests = (limit: bigint, burst = limit, windowMs = MINUTE_MS): Hold => ({
+  kind: 'rate',
+  counter: 'requests',
+  amount: 1n,
+  limit,
+  burst,
+  windowMs,
+  counted: 'admission',
+});
+const tokens = (amount: bigint, limit = 100n, burst = limit): Hold => ({
+  kind: 'rate',
+  counter: 'tokens',
+  amount,
+  limit,
+  burst,
+  windowMs: MINUTE_MS,
+  counted: 'settlement',
+});
+const atOnce = (limit: bigint): Hold => ({ kind: 'concurrency', counter: 'at once', amount: 1n, limit });
+const budget = (amount: bigint, limit = 1_000n, counter = 'budget', expiresAtMs = START_MS + 40 * DAY_MS): Hold => ({
+  kind: 'quota',
+  counter,
+  amount,
+  limit,
+  expiresAtMs,
+});
+
+/** One suite for every implementation of the counters. */
+export function countersConformance(
+  name: string,
+  open: () => MaybePromise<CountersUnderTest>,
+  options: ConformanceOptions,
+): void {
+  /** A customer, and verbs short enough that a test reads as what happens. */
+  async function scene() {
+    const { counters, customer, setClock } = await open();
+    let nowMs = START_MS;
+    let made = 0;
+    await setClock(nowMs);
+    return {
+      counters,
+      customer,
+      call: (holds: Hold[], leaseMs = 10 * MINUTE_MS, id = `req_${++made}`): Reservation => ({
+        id,
+        customer,
+        atMs: START_MS,
+        leaseMs,
+        holds,
+      }),
+      pass: async (ms: number) => {
+        nowMs += ms;
+        await setClock(nowMs);
+      },
+      reserve: async (call: Reservation) => counters.reserve(call),
+      settle: async (call: Reservation, ...used: bigint[]) => counters.settle(call, used),
+      release: async (call: Reservation) => counters.release(call),
+      read: async (counter: string) => counters.read(customer, counter),
+    };
+  }
+  const admitted = { admitted: true };
+
+  describe(`counters: ${name}`, () => {
+    describe('requests per minute', () => {
+      test('admits a burst, refuses the next one, and says exactly when it fits', async () => {
+        const { call, reserve, pass, read } = await scene();
+        for (let i = 0; i < 3; i++) expect(await reserve(call([requests(3n)]))).toEqual(admitted);
+        const refused = { admitted: false, index: 0, used: 3n, held: 0n, retryAfterMs: 20_000 };
+        expect(await reserve(call([requests(3n)]))).toEqual(refused);
+        await pass(19_999);
+        expect(await reserve(call([requests(3n)]))).toEqual({ ...refused, retryAfterMs: 1 });
+        await pass(1);
+        expect(await reserve(call([requests(3n)]))).toEqual(admitted);
+        expect(await read('requests')).toEqual({ used: 3n, held: 0n });
+      });
+
+      test('never admits more than burst and limit allow over any span of time', async () => {
+        const { call, reserve, pass } = await scene();
+        const hold = requests(7n, 5n, 1_000);
+        const times: number[] = [];
+        for (let ms = 0; ms < 3_000; ms += 37) {
+          while ((await reserve(call([hold]))).admitted) times.push(ms);
+          await pass(37);
+        }
+        for (const [i, from] of times.entries()) {
+          for (const [j, to] of times.entries()) {
+            if (j >= i) expect((j - i + 1 - 5) * 1_000).toBeLessThanOrEqual(7 * (to - from));
+          }
+        }
+        expect(times.length).toBeGreaterThanOrEqual(5 + 7 * 2);
+      });
+
+      test('stays counted when the call is released or its lease ends', async () => {
+        const { call, reserve, release, pass, read } = await scene();
+        const [first, second] = [call([requests(1_000n)], 1_000), call([requests(1_000n)], 10)];
+        await reserve(first);
+        await reserve(second);
+        await release(first);
+        await pass(15);
+        expect(await read('requests')).toEqual({ used: 2n, held: 0n });
+      });
+
+      test('takes up a new limit and a new burst at once', async () => {
+        const { call, reserve, pass } = await scene();
+        await reserve(call([requests(1n)]));
+        expect((await reserve(call([requests(1n)]))).admitted).toBe(false);
+        expect(await reserve(call([requests(2n)]))).toEqual(admitted);
+        await pass(MINUTE_MS / 2);
+        expect(await reserve(call([requests(1n)]))).toMatchObject({ admitted: false, used: 2n, retryAfterMs: 90_000 });
+      });
+
+      test('never fits more than the burst, and then says that time does not help', async () => {
+        const { call, reserve } = await scene();
+        const tooMuch = { ...requests(10n, 5n), amount: 6n } as Hold;
+        expect(await reserve(call([tooMuch]))).toMatchObject({ admitted: false, retryAfterMs: null });
+        expect(await reserve(call([requests(0n, 0n)]))).toMatchObject({ admitted: false, retryAfterMs: null });
+      });
+    });
+
+    describe('tokens per minute', () => {
+      test('holds the worst case until the call is settled, then counts what was used', async () => {
+        const { call, reserve, settle, read, pass } = await scene();
+        const first = call([tokens(80n)]);
+        expect(await reserve(first)).toEqual(admitted);
+        expect(await read('tokens')).toEqual({ used: 0n, held: 80n });
+        expect(await reserve(call([tokens(30n)]))).toEqual({
+          admitted: false,
+          index: 0,
+          used: 0n,
+          held: 80n,
+          retryAfterMs: null,
+        });
+        expect(await settle(first, 50n)).toBe(true);
+        expect(await read('tokens')).toEqual({ used: 50n, held: 0n });
+        expect(await reserve(call([tokens(51n)]))).toMatchObject({ admitted: false, used: 50n, retryAfterMs: 600 });
+        await pass(600);
+        expect(await reserve(call([tokens(51n)]))).toEqual(admitted);
+      });
+
+      test('does not leak what is only held', async () => {
+        const { call, reserve, pass, read } = await scene();
+        await reserve(call([tokens(100n)], HOUR_MS));
+        await pass(30 * MINUTE_MS);
+        expect(await read('tokens')).toEqual({ used: 0n, held: 100n });
+        expect((await reserve(call([tokens(1n)]))).admitted).toBe(false);
+      });
+
+      test('records more than was held as debt, which must leak away first', async () => {
+        const { call, reserve, settle, pass, read } = await scene();
+        const first = call([tokens(10n)]);
+        await reserve(first);
+        expect(await settle(first, 250n)).toBe(true);
+        expect(await read('tokens')).toEqual({ used: 250n, held: 0n });
+        expect(await reserve(call([tokens(1n)]))).toMatchObject({ admitted: false, retryAfterMs: 90_600 });
+        await pass(90_600);
+        expect(await reserve(call([tokens(1n)]))).toEqual(admitted);
+      });
+
+      test('gives the hold back when the call is released', async () => {
+        const { call, reserve, release, read } = await scene();
+        const first = call([tokens(80n)]);
+        await reserve(first);
+        await release(first);
+        expect(await read('tokens')).toEqual({ used: 0n, held: 0n });
+      });
+
+      test('gives the hold back when the lease ends, and counts what a late settle brings', async () => {
+        const { call, reserve, settle, pass, read } = await scene();
+        const first = call([tokens(80n)], 5_000);
+        await reserve(first);
+        await pass(4_999);
+        expect(await read('tokens')).toEqual({ used: 0n, held: 80n });
+        await pass(1);
+        expect(await read('tokens')).toEqual({ used: 0n, held: 0n });
+        expect(await settle(first, 30n)).toBe(true);
+        expect(await read('tokens')).toEqual({ used: 30n, held: 0n });
+        expect(await settle(first, 30n)).toBe(false);
+      });
+    });
+
+    describe('concurrency', () => {
+      test('lets in the next call when one is settled, released or abandoned', async () => {
+        const { call, reserve, settle, release, pass, read } = await scene();
+        const first = call([atOnce(2n)]);
+        const second = call([atOnce(2n)]);
+        const third = call([atOnce(2n)], 1_000);
+        await reserve(first);
+        await reserve(second);
+        const refused = { admitted: false, index: 0, used: 0n, held: 2n, retryAfterMs: null };
+        expect(await reserve(third)).toEqual(refused);
+        await settle(first, 1n);
+        expect(await reserve(third)).toEqual(admitted);
+        expect(await reserve(call([atOnce(2n)]))).toEqual(refused);
+        await release(second);
+        expect(await read('at once')).toEqual({ used: 0n, held: 1n });
+        await pass(1_000);
+        expect(await read('at once')).toEqual({ used: 0n, held: 0n });
+      });
+
+      test('does not go below nothing when a call is settled after its lease', async () => {
+        const { call, reserve, settle, pass, read } = await scene();
+        const late = call([atOnce(2n)], 1_000);
+        await reserve(late);
+        await pass(1_000);
+        await reserve(call([atOnce(2n)]));
+        await settle(late, 1n);
+        expect(await read('at once')).toEqual({ used: 0n, held: 1n });
+      });
+    });
+
+    describe('budgets and other quotas', () => {
+      test('refuses the call that would pass the limit and admits the one that meets it', async () => {
+        const { call, reserve, settle, read } = await scene();
+        const first = call([budget(600n)]);
+        await reserve(first);
+        await settle(first, 599n);
+        const second = call([budget(301n)]);
+        expect(await reserve(second)).toEqual(admitted);
+        expect(await reserve(call([budget(101n)]))).toEqual({
+          admitted: false,
+          index: 0,
+          used: 599n,
+          held: 301n,
+          retryAfterMs: null,
+        });
+        expect(await reserve(call([budget(100n)]))).toEqual(admitted);
+        expect(await read('budget')).toEqual({ used: 599n, held: 401n });
+      });
+
+      test('records a debt in full and refuses everything after it', async () => {
+        const { call, reserve, settle, read } = await scene();
+        const first = call([budget(10n)]);
+        await reserve(first);
+        await settle(first, 5_000n);
+        expect(await read('budget')).toEqual({ used: 5_000n, held: 0n });
+        expect((await reserve(call([budget(0n)]))).admitted).toBe(false);
+      });
+
+      test('charges the worst case when the lease ends, and corrects it when the settlement comes', async () => {
+        const { call, reserve, settle, pass, read } = await scene();
+        const [cheaper, dearer] = [call([budget(300n)], 1_000), call([budget(200n)], 1_000)];
+        await reserve(cheaper);
+        await reserve(dearer);
+        await pass(1_000);
+        expect(await read('budget')).toEqual({ used: 500n, held: 0n });
+        expect(await settle(cheaper, 20n)).toBe(true);
+        expect(await read('budget')).toEqual({ used: 220n, held: 0n });
+        expect(await settle(dearer, 210n)).toBe(true);
+        expect(await settle(dearer, 210n)).toBe(false);
+        expect(await read('budget')).toEqual({ used: 230n, held: 0n });
+      });
+
+      test('takes the charge of an ended lease back when the call is released', async () => {
+        const { call, reserve, settle, release, pass, read } = await scene();
+        const late = call([budget(300n)], 1_000);
+        await reserve(late);
+        await pass(1_000);
+        await release(late);
+        expect(await read('budget')).toEqual({ used: 0n, held: 0n });
+        expect(await settle(late, 5n)).toBe(false);
+      });
+
+      test('counts each period by itself', async () => {
+        const { call, reserve, settle, read } = await scene();
+        const january = call([budget(1_000n, 1_000n, 'budget 2031-01')]);
+        await reserve(january);
+        await settle(january, 1_000n);
+        expect((await reserve(call([budget(1n, 1_000n, 'budget 2031-01')]))).admitted).toBe(false);
+        expect(await reserve(call([budget(900n, 1_000n, 'budget 2031-02')]))).toEqual(admitted);
+        expect(await read('budget 2031-02')).toEqual({ used: 0n, held: 900n });
+      });
+
+      test('admits nothing once it has ended, and takes no more entries', async () => {
+        const { call, reserve, settle, pass, read } = await scene();
+        const ending = budget(10n, 1_000n, 'ending', START_MS + 5_000);
+        const first = call([ending]);
+        await reserve(first);
+        await pass(5_000);
+        expect(await read('ending')).toEqual({ used: 0n, held: 0n });
+        expect(await reserve(call([ending]))).toEqual({
+          admitted: false,
+          index: 0,
+          used: 0n,
+          held: 0n,
+          retryAfterMs: null,
+        });
+        expect(await settle(first, 10n)).toBe(true);
+        expect(await read('ending')).toEqual({ used: 0n, held: 0n });
+      });
+
+      test('ends at the later end when its period is moved', async () => {
+        const { call, reserve, settle, pass, read } = await scene();
+        const early = call([budget(10n, 1_000n, 'moved', START_MS + 5_000)]);
+        const late = call([budget(10n, 1_000n, 'moved', START_MS + 9_000)]);
+        await reserve(early);
+        await reserve(late);
+        await settle(early, 7n);
+        await pass(8_999);
+        expect(await read('moved')).toEqual({ used: 7n, held: 10n });
+        await pass(1);
+        expect(await read('moved')).toEqual({ used: 0n, held: 0n });
+      });
+
+      test("is raised to billing's sum, never lowered, and its holds stay", async () => {
+        const { counters, customer, call, reserve, read } = await scene();
+        const endMs = START_MS + 40 * DAY_MS;
+        await counters.seed(customer, 'budget', 700n, endMs);
+        expect(await read('budget')).toEqual({ used: 700n, held: 0n });
+        expect(await reserve(call([budget(200n)]))).toEqual(admitted);
+        await counters.seed(customer, 'budget', 800n, endMs);
+        await counters.seed(customer, 'budget', 20n, endMs);
+        expect(await read('budget')).toEqual({ used: 800n, held: 200n });
+        expect((await reserve(call([budget(1n)]))).admitted).toBe(false);
+      });
+
+      test('keeps sums exact up to the largest limit, and stops a debt above every limit', async () => {
+        const { call, reserve, settle, read } = await scene();
+        const large = 9_000_000_000_000_000n;
+        const first = call([budget(large - 1n, large)]);
+        expect(await reserve(first)).toEqual(admitted);
+        expect((await reserve(call([budget(2n, large)]))).admitted).toBe(false);
+        expect(await reserve(call([budget(1n, large)]))).toEqual(admitted);
+        await settle(first, large - 1n);
+        expect(await read('budget')).toEqual({ used: large - 1n, held: 1n });
+        const second = call([budget(0n, large)]);
+        await reserve(second);
+        await settle(second, 10n ** 30n);
+        expect(await read('budget')).toEqual({ used: COUNTER_MAX, held: 1n });
+        expect((await reserve(call([budget(0n, large)]))).admitted).toBe(false);
+      });
+    });
+
+    describe('a call', () => {
+      const all = (): Hold[] => [requests(2n), tokens(50n), atOnce(5n), budget(500n)];
+
+      test('is held against all its limits or against none', async () => {
+        const { call, reserve, read } = await scene();
+        expect(await reserve(call(all()))).toEqual(admitted);
+        expect(await reserve(call([...all().slice(0, 3), budget(501n)]))).toMatchObject({
+          admitted: false,
+          index: 3,
+          used: 0n,
+          held: 500n,
+        });
+        expect(await read('requests')).toEqual({ used: 1n, held: 0n });
+        expect(await read('tokens')).toEqual({ used: 0n, held: 50n });
+        expect(await read('at once')).toEqual({ used: 0n, held: 1n });
+        expect(await read('budget')).toEqual({ used: 0n, held: 500n });
+      });
+
+      test('names the first limit that refuses it', async () => {
+        const { call, reserve } = await scene();
+        await reserve(call([tokens(100n), budget(1_000n)]));
+        expect(await reserve(call([atOnce(1n), tokens(1n), budget(1n)]))).toMatchObject({ index: 1, held: 100n });
+      });
+
+      test('is held once however often it is reserved', async () => {
+        const { call, reserve, settle, release, pass, read } = await scene();
+        const first = call(all());
+        for (let i = 0; i < 3; i++) expect(await reserve(first)).toEqual(admitted);
+        expect(await read('requests')).toEqual({ used: 1n, held: 0n });
+        expect(await read('budget')).toEqual({ used: 0n, held: 500n });
+        await settle(first, 1n, 5n, 1n, 5n);
+        expect(await reserve(first)).toEqual(admitted);
+        expect(await read('budget')).toEqual({ used: 5n, held: 0n });
+        const second = call([budget(10n)], 1_000);
+        await reserve(second);
+        await pass(1_000);
+        expect(await reserve(second)).toEqual(admitted);
+        await release(second);
+        expect(await reserve(second)).toEqual(admitted);
+        expect(await read('budget')).toEqual({ used: 5n, held: 0n });
+      });
+
+      test('is decided anew when it was refused before', async () => {
+        const { call, reserve, settle } = await scene();
+        const [first, second] = [call([budget(1_000n)]), call([budget(10n)])];
+        await reserve(first);
+        expect((await reserve(second)).admitted).toBe(false);
+        await settle(first, 1n);
+        expect(await reserve(second)).toEqual(admitted);
+      });
+
+      test('is settled once however often it is settled, and not after it was released', async () => {
+        const { call, reserve, settle, release, read } = await scene();
+        const [first, second] = [call(all()), call(all())];
+        await reserve(first);
+        await reserve(second);
+        expect(await settle(first, 1n, 7n, 1n, 70n)).toBe(true);
+        expect(await settle(first, 1n, 7n, 1n, 70n)).toBe(false);
+        await release(first);
+        await release(second);
+        await release(second);
+        expect(await settle(second, 1n, 7n, 1n, 70n)).toBe(false);
+        expect(await read('requests')).toEqual({ used: 2n, held: 0n });
+        expect(await read('tokens')).toEqual({ used: 7n, held: 0n });
+        expect(await read('at once')).toEqual({ used: 0n, held: 0n });
+        expect(await read('budget')).toEqual({ used: 70n, held: 0n });
+      });
+
+      test('counts in full when it is settled and was never seen', async () => {
+        const { call, settle, read } = await scene();
+        const lost = call(all());
+        expect(await settle(lost, 1n, 60n, 1n, 600n)).toBe(true);
+        expect(await settle(lost, 1n, 60n, 1n, 600n)).toBe(false);
+        expect(await read('requests')).toEqual({ used: 1n, held: 0n });
+        expect(await read('tokens')).toEqual({ used: 60n, held: 0n });
+        expect(await read('at once')).toEqual({ used: 0n, held: 0n });
+        expect(await read('budget')).toEqual({ used: 600n, held: 0n });
+      });
+
+      test('holds nothing when its release overtook its reserve', async () => {
+        const { call, reserve, release, read } = await scene();
+        const lost = call(all());
+        await release(lost);
+        expect(await reserve(lost)).toEqual(admitted);
+        expect(await read('budget')).toEqual({ used: 0n, held: 0n });
+      });
+
+      test('is known for an hour after it was settled', async () => {
+        const { call, reserve, settle, pass, read } = await scene();
+        const first = call([budget(10n)]);
+        await reserve(first);
+        await settle(first, 10n);
+        await pass(HOUR_MS - 1);
+        expect(await settle(first, 10n)).toBe(false);
+        await pass(1);
+        expect(await settle(first, 10n)).toBe(true);
+        expect(await read('budget')).toEqual({ used: 20n, held: 0n });
+      });
+
+      test('does not count against another customer', async () => {
+        const { call, reserve } = await scene();
+        const other = await scene();
+        await reserve(call([budget(1_000n)]));
+        expect(await other.reserve(other.call([budget(1_000n)]))).toEqual(admitted);
+        expect(await other.read('budget')).toEqual({ used: 0n, held: 1_000n });
+      });
+
+      test('may have no limits at all', async () => {
+        const { call, reserve, settle } = await scene();
+        const free = call([]);
+        expect(await reserve(free)).toEqual(admitted);
+        expect(await settle(free)).toBe(true);
+        expect(await settle(free)).toBe(false);
+      });
+
+      test('is a mistake of the caller when it holds a counter twice, too much, or settles half of its holds', async () => {
+        const { call, reserve, settle } = await scene();
+        const cases: Hold[][] = [
+          [budget(1n), budget(1n)],
+          [budget(-1n)],
+          [budget(1n, COUNTER_MAX + 1n)],
+          [requests(1n, COUNTER_MAX / 60_000n + 1n)],
+        ];
+        for (const holds of cases) await expect(reserve(call(holds))).rejects.toThrow();
+        await expect(settle(call([budget(1n)]))).rejects.toThrow();
+        await expect(settle(call([budget(1n)]), -1n)).rejects.toThrow();
+      });
+    });
+
+    test('a clock that goes back refills nothing, ends nothing twice and opens no period again', async () => {
+      const { call, reserve, settle, pass, read } = await scene();
+      await reserve(call([requests(1n), budget(10n)], 30_000));
+      await pass(40_000);
+      expect(await read('budget')).toEqual({ used: 10n, held: 0n });
+      await pass(-35_000);
+      expect(await reserve(call([requests(1n)]))).toMatchObject({ admitted: false, retryAfterMs: 20_000 + 35_000 });
+      const second = call([budget(10n)], 30_000);
+      await reserve(second);
+      await pass(30_000);
+      expect(await read('budget')).toEqual({ used: 10n, held: 10n });
+      await pass(35_000);
+      expect(await read('budget')).toEqual({ used: 20n, held: 0n });
+      await settle(second, 3n);
+      await pass(41 * DAY_MS);
+      expect(await read('budget')).toEqual({ used: 0n, held: 0n });
+      await pass(-41 * DAY_MS);
+      expect((await reserve(call([budget(1n)]))).admitted).toBe(false);
+    });
+
+    test('works off the leases of a dead gateway in steps, and never admits too much meanwhile', async () => {
+      const { call, reserve, pass, read } = await scene();
+      for (let i = 0; i < 150; i++) await reserve(call([atOnce(200n), budget(2n)], 1_000));
+      await pass(1_000);
+      for (let i = 0; i < 4; i++) {
+        const { used, held } = await read('budget');
+        expect(used + held).toBe(300n);
+      }
+      expect(await read('budget')).toEqual({ used: 300n, held: 0n });
+      expect(await read('at once')).toEqual({ used: 0n, held: 0n });
+    });
+
+    test('500 callers at once never settle more than the budget, and use at least 90 % of it', async () => {
+      const { counters, call, read } = await scene();
+      const { settled, refusals } = await spend([counters], call);
+      expect(settled).toBeLessThanOrEqual(BUDGET_NANOS);
+      expect(settled).toBeGreaterThanOrEqual((BUDGET_NANOS * 9n) / 10n);
+      expect(refusals).toBeGreaterThan(0);
+      expect(await read('budget')).toEqual({ used: settled, held: 0n });
+    });
+
+    test('random histories agree with a plain list of everything that happened', async () => {
+      let histories = 0;
+      await fc.assert(
+        fc.asyncProperty(history, async ({ calls, steps }) => {
+          histories++;
+          await replay(await open(), calls, steps);
+        }),
+        { numRuns: options.histories, interruptAfterTimeLimit: options.historiesMs, markInterruptAsFailure: false },
+      );
+      expect(histories).toBeGreaterThan(50);
+      console.log(`counters: ${name}: ${histories} random histories`);
+    });
+  });
+}
+
+const BUDGET_NANOS = 1_000_000_000n;
+const CALLERS = 500;
+
+/** Callers who spend until nothing is in flight and the rest is less than a call may cost. Exported for several gateways on one store. */
+export async function spend(
+  gateways: readonly Counters[],
+  call: (holds: Hold[], leaseMs?: number, id?: string) => Reservation,
+): Promise<{ settled: bigint; refusals: number }> {
+  let settled = 0n;
+  let refusals = 0;
+  const upTo = (max: number) => BigInt(Math.floor(Math.random() * max));
+  async function caller(index: number): Promise<void> {
+    const counters = gateways[index % gateways.length];
+    if (!counters) throw new RangeError('no gateway');
+    for (let made = 0; ; made++) {
+      const worst = 1n + upTo(20_000_000);
+      const reservation = call([budget(worst, BUDGET_NANOS)], 10 * MINUTE_MS, `req_${index}_${made}`);
+      const answer = await counters.reserve(reservation);
+      if (!answer.admitted) {
+        refusals++;
+        if (answer.held === 0n) return;
+        await nextTurn();
+        continue;
+      }
+      await nextTurn();
+      const used = upTo(Number(worst) + 1);
+      await counters.settle(reservation, [used]);
+      settled += used;
+    }
+  }
+  await Promise.all(Array.from({ length: CALLERS }, (_, index) => caller(index)));
+  return { settled, refusals };
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+type Step =
+  | { verb: 'reserve' | 'release'; call: number }
+  | { verb: 'settle'; call: number; used: number[] }
+  | { verb: 'pass'; ms: number }
+  | { verb: 'seed'; quota: number; used: number }
+  | { verb: 'read'; counter: number };
+
+/** The counters of the random histories: small, so that they fill up and run over within a few steps. */
+const WORLD: readonly Hold[] = [
+  { ...requests(3n, 3n, 1_000), counter: 'requests/s' },
+  { ...requests(50n, 7n, MINUTE_MS), counter: 'requests/m', amount: 2n } as Hold,
+  { ...tokens(0n, 100n, 40n), counter: 'tokens/m' },
+  { ...tokens(0n, 7n, 100n), counter: 'tokens/s', windowMs: 1_000 } as Hold,
+  atOnce(3n),
+  budget(0n, 100n, 'budget'),
+  budget(0n, 60n, 'ending soon', START_MS + 20_000),
+];
+
+const holdsArbitrary = fc
+  .subarray([...WORLD.keys()], { minLength: 0 })
+  .chain((chosen) => fc.tuple(...chosen.map((index) => fc.nat({ max: 30 }).map((amount) => holdOf(index, amount)))));
+
+function holdOf(index: number, amount: number): Hold {
+  const hold = WORLD[index];
+  if (!hold) throw new RangeError('no such counter');
+  if (hold.kind === 'concurrency' || (hold.kind === 'rate' && hold.counted === 'admission')) return hold;
+  return { ...hold, amount: BigInt(amount) };
+}
+
+const callArbitrary = fc.record({
+  holds: holdsArbitrary,
+  leaseMs: fc.constantFrom(1, 500, 2_000, 10_000, HOUR_MS, DAY_MS),
+});
+
+const millisecondsArbitrary = fc.oneof(
+  { weight: 6, arbitrary: fc.constantFrom(0, 1, 2, 333, 500, 1_000, 1_999, 7_000) },
+  { weight: 3, arbitrary: fc.integer({ min: -5_000, max: 20_000 }) },
+  { weight: 1, arbitrary: fc.constantFrom(HOUR_MS, HOUR_MS - 1, DAY_MS, 8 * DAY_MS, -HOUR_MS, -8 * DAY_MS) },
+);
+
+const callIndex = fc.nat({ max: 9 });
+const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ verb: fc.constant('reserve' as const), call: callIndex }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      verb: fc.constant('settle' as const),
+      call: callIndex,
+      used: fc.array(fc.oneof(fc.nat({ max: 30 }), fc.nat({ max: 200 })), { minLength: 7, maxLength: 7 }),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ verb: fc.constant('release' as const), call: callIndex }) },
+  { weight: 4, arbitrary: fc.record({ verb: fc.constant('pass' as const), ms: millisecondsArbitrary }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      verb: fc.constant('seed' as const),
+      quota: fc.constantFrom(5, 6),
+      used: fc.nat({ max: 80 }),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ verb: fc.constant('read' as const), counter: fc.nat({ max: WORLD.length - 1 }) }),
+  },
+);
+
+const history = fc.record({
+  calls: fc.array(callArbitrary, { minLength: 10, maxLength: 10 }),
+  steps: fc.array(stepArbitrary, { maxLength: 60, size: 'max' }),
+});
+
+/** fast-check prints the seed and the smallest history that fails. */
+async function replay(
+  { counters, customer, setClock }: CountersUnderTest,
+  calls: readonly { holds: Hold[]; leaseMs: number }[],
+  steps: readonly Step[],
+): Promise<void> {
+  const oracle = new CountersOracle();
+  const reservations = calls.map(({ holds, leaseMs }, i) => ({
+    id: `req_${i}`,
+    customer,
+    atMs: START_MS,
+    leaseMs,
+    holds,
+  }));
+  let nowMs = START_MS;
+  await setClock(nowMs);
+  for (const step of steps) {
+    if (step.verb === 'pass') {
+      nowMs += step.ms;
+      await setClock(nowMs);
+      continue;
+    }
+    if (step.verb === 'read' || step.verb === 'seed') {
+      const hold = WORLD[step.verb === 'read' ? step.counter : step.quota];
+      if (!hold) throw new RangeError('no such counter');
+      if (step.verb === 'seed' && hold.kind === 'quota') {
+        await counters.seed(customer, hold.counter, BigInt(step.used), hold.expiresAtMs);
+        oracle.seed(hold, BigInt(step.used), nowMs);
+      }
+      expect(await counters.read(customer, hold.counter)).toEqual(oracle.read(hold, nowMs));
+      continue;
+    }
+    const reservation = reservations[step.call];
+    if (!reservation) throw new RangeError('no such call');
+    if (step.verb === 'reserve') {
+      expect(await counters.reserve(reservation)).toEqual(oracle.reserve(reservation, nowMs));
+    } else if (step.verb === 'settle') {
+      const used = reservation.holds.map((_, i) => BigInt(step.used[i] ?? 0));
+      expect(await counters.settle(reservation, used)).toBe(oracle.settle(reservation, used, nowMs));
+    } else {
+      await counters.release(reservation);
+      oracle.release(reservation, nowMs);
+    }
+  }
+  for (const hold of WORLD) expect(await counters.read(customer, hold.counter)).toEqual(oracle.read(hold, nowMs));
+}
