@@ -1,0 +1,173 @@
+import { KEY_POLICY_VERSION, type KeyPolicy, type LimitPolicy } from '#core/key-policy.ts';
+import { type Price, parsePrice } from '#core/price.ts';
+import type { Unit } from '#core/quantity.ts';
+import { startOfDate } from '#core/time.ts';
+import { BILLING_BOUNDS } from './bounds.ts';
+import { findProvider, type ModelOverride, priceBook } from './catalogue.ts';
+import type { Config, CustomerConfig, PlanConfig, RouteRule, UpstreamConfig } from './config.ts';
+import type { EnvironmentVariables } from './environment.ts';
+import { sha256Hex } from './hash.ts';
+import { keyLimits, kindOf, limitId } from './limits.ts';
+import { secretHash } from './references.ts';
+import type { ConfigFile } from './schema.ts';
+import type { CustomerFile, KeyFile, LimitFile, PlanFile } from './schema-customers.ts';
+import type { ModelFile, RouteFile, UpstreamFile } from './schema-routing.ts';
+import { compileGateway } from './settings.ts';
+
+/** Makes the configuration of a file without mistakes: defaults filled in, secrets hashed, limits spelt out. */
+export async function compileConfig(file: ConfigFile, env: EnvironmentVariables): Promise<Config> {
+  const overrides = (file.models ?? []).map(compileOverride);
+  const overridesHash = overrides.length === 0 ? '' : (await sha256Hex(canonical(overrides))).slice(0, 8);
+  const plans = Object.entries(file.plans ?? {}).map(([id, plan]) => compilePlan(id, plan));
+  const contents = {
+    gateway: compileGateway(file.gateway ?? {}),
+    billing: {
+      host: file.billing?.host ?? '0.0.0.0',
+      port: file.billing?.port ?? BILLING_BOUNDS.port.initial,
+      url: file.billing?.url ?? null,
+    },
+    telemetry: {
+      otlpEndpoint: file.telemetry?.otlp_endpoint ?? (env.OTEL_EXPORTER_OTLP_ENDPOINT || null),
+      logLevel: file.telemetry?.log_level ?? 'info',
+    },
+    upstreams: new Map(Object.entries(file.upstreams ?? {}).map(([name, one]) => [name, compileUpstream(name, one)])),
+    routes: (file.routes ?? []).map(compileRoute),
+    customers: await Promise.all(
+      Object.entries(file.customers ?? {}).map(([id, customer]) => compileCustomer(id, customer, plans)),
+    ),
+    plans,
+    priceBook: priceBook(overrides, overridesHash),
+  };
+  return { version: await sha256Hex(canonical(contents)), ...contents };
+}
+
+/** Text that is the same for the same meaning: bigints as text, maps as lists; functions are left out by JSON. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_, one: unknown) => {
+    if (typeof one === 'bigint') return one.toString();
+    return one instanceof Map ? [...one.entries()] : one;
+  });
+}
+
+function compileUpstream(name: string, file: UpstreamFile): UpstreamConfig {
+  const row = findProvider(file.provider ?? name, file.base_url ?? null);
+  const baseUrl = file.base_url ?? row?.base_urls[file.wire];
+  if (baseUrl === undefined) throw new Error(`upstream ${name} has no address`);
+  return {
+    name,
+    wire: file.wire,
+    provider: file.provider ?? row?.provider ?? null,
+    baseUrl,
+    credential: file.key ?? null,
+    headers: Object.fromEntries(
+      Object.entries(file.headers ?? {}).map(([header, text]) => [header.toLowerCase(), text]),
+    ),
+    models: file.models ?? null,
+    includeUsage: file.include_usage ?? true,
+  };
+}
+
+function compileRoute(file: RouteFile): RouteRule {
+  return {
+    model: file.model,
+    to: file.to.map((target) =>
+      typeof target === 'string'
+        ? { upstream: target, weight: 1, model: null }
+        : { upstream: target.upstream, weight: Number(target.weight ?? 1n), model: target.model ?? null },
+    ),
+    fallback: (file.fallback ?? []).map((target) =>
+      typeof target === 'string'
+        ? { upstream: target, model: null }
+        : { upstream: target.upstream, model: target.model ?? null },
+    ),
+  };
+}
+
+function compileOverride(file: ModelFile): ModelOverride {
+  const prices: Partial<Record<Unit, Price>> = {};
+  for (const { unit, amount, per } of file.prices ?? []) {
+    const price = parsePrice(amount.text, per ?? 1n);
+    if (!price) throw new Error(`not a price: ${amount.text}`);
+    prices[unit] = price;
+  }
+  return {
+    provider: file.provider,
+    model: file.model,
+    contextTokens: file.context_tokens ?? null,
+    outputTokensMax: file.output_tokens_max ?? null,
+    prices: file.prices ? prices : null,
+  };
+}
+
+function compilePlan(id: string, file: PlanFile): PlanConfig {
+  return {
+    id,
+    name: file.name ?? id,
+    currency: file.currency ?? 'USD',
+    interval: file.interval ?? 'month',
+    fee: file.fee?.text ?? null,
+    prices: (file.prices ?? []).map((price) => ({
+      unit: price.unit,
+      model: price.model ?? '*',
+      amount: price.amount.text,
+      per: (price.per ?? 1n).toString(),
+    })),
+  };
+}
+
+async function compileCustomer(id: string, file: CustomerFile, plans: readonly PlanConfig[]): Promise<CustomerConfig> {
+  const plan = plans.find((one) => one.id === file.plan);
+  const timezone = file.timezone ?? 'UTC';
+  const limits = (file.limits ?? []).map((limit) => compileLimit(limit, null, timezone));
+  const keys = Object.entries(file.keys ?? {});
+  return {
+    id,
+    name: file.name ?? id,
+    timezone,
+    currency: file.currency ?? plan?.currency ?? 'USD',
+    plan: file.plan ?? null,
+    limits,
+    keys: await Promise.all(keys.map(([keyId, key]) => compileKey(keyId, key, id, limits, timezone))),
+  };
+}
+
+async function compileKey(
+  id: string,
+  file: KeyFile,
+  customer: string,
+  customerLimits: readonly LimitPolicy[],
+  timezone: string,
+): Promise<KeyPolicy> {
+  const secrets = typeof file.secret === 'string' ? [file.secret] : file.secret;
+  const own = keyLimits(file).map((limit) => compileLimit(limit, id, timezone));
+  return {
+    version: KEY_POLICY_VERSION,
+    key: id,
+    customer,
+    secretHashes: await Promise.all(secrets.map(secretHash)),
+    state: file.revoked ? 'revoked' : 'active',
+    expiresAtMs: file.expires
+      ? 'day' in file.expires
+        ? startOfDate(file.expires.day, timezone)
+        : file.expires.atMs
+      : null,
+    models: file.models ?? [],
+    labels: file.labels ?? {},
+    limits: [...customerLimits, ...own],
+  };
+}
+
+function compileLimit(limit: LimitFile, key: string | null, timezone: string): LimitPolicy {
+  const amount = limit.requests ?? limit.tokens ?? limit.concurrency ?? limit.budget?.nanos;
+  if (amount === undefined) throw new Error('a limit without an amount');
+  return {
+    id: limitId(limit, key),
+    scope: key === null ? 'customer' : 'key',
+    kind: kindOf(limit),
+    amount: amount.toString(),
+    currency: limit.budget?.currency ?? null,
+    per: limit.per ?? null,
+    burst: limit.burst?.toString() ?? null,
+    timezone,
+  };
+}

@@ -1,0 +1,193 @@
+import { builtinPriceBook, findProvider, listProviders } from './catalogue.ts';
+import { sha256Hex } from './hash.ts';
+import { didYouMean } from './nearest.ts';
+import { hides } from './schema-parts.ts';
+import type { Path, YamlFile } from './yaml.ts';
+
+/**
+ * The rules that concern several parts of the file: names that must exist, secrets that must not repeat. They read the
+ * file as it stands, not what the schema made of it, so that a mistake elsewhere hides none of them.
+ */
+export interface Finding {
+  readonly path: Path;
+  readonly text: string;
+}
+
+/** Headers whose value is a credential. */
+const CREDENTIAL_HEADERS: ReadonlySet<string> = new Set([
+  'authorization',
+  'api-key',
+  'x-api-key',
+  'x-goog-api-key',
+  'cookie',
+]);
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function fieldsOf(value: unknown): Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : {};
+}
+
+function itemsOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined;
+}
+
+export async function findWrongReferences(file: YamlFile): Promise<Finding[]> {
+  const root = fieldsOf(file.value);
+  return [
+    ...findWrongRoutes(root),
+    ...findWrongUpstreams(root),
+    ...findWrongCustomers(root),
+    ...(await findWrongSecrets(root, file)),
+  ];
+}
+
+function findWrongRoutes(root: Fields): Finding[] {
+  const upstreams = Object.keys(fieldsOf(root.upstreams));
+  const routes = itemsOf(root.routes).map(fieldsOf);
+  return routes.flatMap((route, i) => {
+    const findings: Finding[] = [];
+    for (const part of ['to', 'fallback']) {
+      itemsOf(route[part]).forEach((target, j) => {
+        const own = textOf(target);
+        const name = own ?? textOf(fieldsOf(target).upstream);
+        if (name === undefined || upstreams.includes(name)) return;
+        const path = ['routes', i, part, j, ...(own === undefined ? ['upstream'] : [])];
+        findings.push({ path, text: `no upstream is named "${name}"${didYouMean(name, upstreams)}` });
+      });
+    }
+    const weights = itemsOf(route.to).map((target) => textOf(fieldsOf(target).weight) ?? '1');
+    if (weights.length > 0 && weights.every((weight) => weight === '0')) {
+      findings.push({ path: ['routes', i, 'to'], text: 'must have a weight above 0, or no upstream is ever chosen' });
+    }
+    const pattern = textOf(route.model);
+    const before = routes.slice(0, i).find((other) => hides(textOf(other.model) ?? '', pattern ?? ''));
+    if (pattern !== undefined && before) {
+      findings.push({
+        path: ['routes', i, 'model'],
+        text: `is never reached: the rule for "${before.model}" holds first`,
+      });
+    }
+    return findings;
+  });
+}
+
+function findWrongUpstreams(root: Fields): Finding[] {
+  const listed = new Set(listProviders().map((row) => row.provider));
+  const models = itemsOf(root.models).map(fieldsOf);
+  const priced = new Set(models.map((model) => textOf(model.provider)));
+  const routed = new Set(
+    itemsOf(root.routes)
+      .map(fieldsOf)
+      .flatMap((route) => [...itemsOf(route.to), ...itemsOf(route.fallback)])
+      .map((target) => textOf(target) ?? textOf(fieldsOf(target).upstream)),
+  );
+  const findings: Finding[] = [];
+  const providers = new Set<string>();
+  for (const [name, value] of Object.entries(fieldsOf(root.upstreams))) {
+    const upstream = fieldsOf(value);
+    const path = ['upstreams', name];
+    const own = textOf(upstream.provider);
+    const known = findProvider(own ?? name, textOf(upstream.base_url) ?? null);
+    const provider = own ?? known?.provider;
+    if (provider !== undefined) providers.add(provider);
+    if (own !== undefined && !listed.has(own) && !priced.has(own)) {
+      const text = `is no provider of the catalogue, and no entry of \`models\` is for it${didYouMean(own, [...listed])}`;
+      findings.push({ path: [...path, 'provider'], text });
+    }
+    if (upstream.base_url === undefined && !known) {
+      findings.push({ path, text: 'must have a `base_url`, since its provider is not one that is known' });
+    }
+    const hasModels =
+      upstream.models !== undefined ||
+      (provider !== undefined &&
+        (builtinPriceBook().listModels(provider).length > 0 ||
+          models.some((model) => model.provider === provider && !textOf(model.model)?.includes('*'))));
+    if (!hasModels && !routed.has(name)) {
+      findings.push({ path, text: 'is never used: give it `models`, the `provider` of a catalogue, or a route' });
+    }
+  }
+  models.forEach((model, i) => {
+    const provider = textOf(model.provider);
+    if (provider === undefined || listed.has(provider) || providers.has(provider)) return;
+    const text = `is the provider of no upstream${didYouMean(provider, [...listed, ...providers])}`;
+    findings.push({ path: ['models', i, 'provider'], text });
+  });
+  return findings;
+}
+
+function findWrongCustomers(root: Fields): Finding[] {
+  const plans = fieldsOf(root.plans);
+  const keys = new Map<string, string>();
+  return Object.entries(fieldsOf(root.customers)).flatMap(([id, value]) => {
+    const customer = fieldsOf(value);
+    const findings: Finding[] = [];
+    const plan = textOf(customer.plan);
+    if (plan !== undefined && !Object.hasOwn(plans, plan)) {
+      const text = `no plan is named "${plan}"${didYouMean(plan, Object.keys(plans))}`;
+      findings.push({ path: ['customers', id, 'plan'], text });
+    } else if (plan !== undefined) {
+      const currency = textOf(fieldsOf(plans[plan]).currency) ?? 'USD';
+      const own = textOf(customer.currency) ?? currency;
+      if (own !== currency) {
+        findings.push({ path: ['customers', id, 'currency'], text: `must be ${currency}, as its plan "${plan}" is` });
+      }
+    }
+    for (const key of Object.keys(fieldsOf(customer.keys))) {
+      const other = keys.get(key);
+      if (other !== undefined) {
+        findings.push({ path: ['customers', id, 'keys', key], text: `is the id of a key of "${other}" already` });
+      }
+      keys.set(key, id);
+    }
+    return findings;
+  });
+}
+
+async function findWrongSecrets(root: Fields, file: YamlFile): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  const plaintextAllowed = `${root.allow_plaintext_secrets}` === 'true';
+  const owners = new Map<string, string>();
+
+  function refusePlaintext(path: Path, instead: string): void {
+    if (plaintextAllowed || file.isFromEnvironment(path)) return;
+    findings.push({ path, text: `is a secret in plain text: ${instead}, or set \`allow_plaintext_secrets: true\`` });
+  }
+
+  for (const [name, value] of Object.entries(fieldsOf(root.upstreams))) {
+    const upstream = fieldsOf(value);
+    if (upstream.key !== undefined) refusePlaintext(['upstreams', name, 'key'], 'take it from the environment');
+    for (const header of Object.keys(fieldsOf(upstream.headers))) {
+      if (!CREDENTIAL_HEADERS.has(header.toLowerCase())) continue;
+      refusePlaintext(['upstreams', name, 'headers', header], 'take it from the environment');
+    }
+  }
+  for (const [id, customer] of Object.entries(fieldsOf(root.customers))) {
+    for (const [keyId, key] of Object.entries(fieldsOf(fieldsOf(customer).keys))) {
+      const path = ['customers', id, 'keys', keyId, 'secret'];
+      const given = fieldsOf(key).secret;
+      const secrets = Array.isArray(given)
+        ? given.map((one, i) => [[...path, i], one] as const)
+        : [[path, given] as const];
+      for (const [secretPath, one] of secrets) {
+        const text = textOf(one);
+        if (text === undefined) continue;
+        const hash = await secretHash(text);
+        if (!text.startsWith('sha256:')) refusePlaintext(secretPath, 'give its hash as "sha256:…"');
+        const owner = owners.get(hash);
+        if (owner !== undefined) findings.push({ path: secretPath, text: `is the secret of key "${owner}" already` });
+        owners.set(hash, keyId);
+      }
+    }
+  }
+  return findings;
+}
+
+/** The hash that a secret of the file stands for. */
+export async function secretHash(text: string): Promise<string> {
+  return text.startsWith('sha256:') ? text.slice('sha256:'.length) : await sha256Hex(text);
+}

@@ -1,0 +1,105 @@
+import { z } from 'zod';
+import { CONTEXT_TOKENS_MAX, WEIGHT_MAX } from './bounds.ts';
+import { COST_CURRENCY } from './catalogue.ts';
+import { choice, fields, list, nameText } from './fields.ts';
+import { count, flag, pattern, secretText } from './scalars.ts';
+import { address, checkCurrency, checkPer, price } from './schema-parts.ts';
+
+/** Where requests go: upstreams, routes, and what models cost there. */
+
+/** Set by the gateway or by HTTP itself: a configured value would break the request. */
+const HEADERS_OF_OURS: ReadonlySet<string> = new Set([
+  ...['host', 'connection', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'proxy-connection'],
+  ...['content-length', 'content-encoding', 'content-type', 'accept-encoding', 'expect', 'traceparent'],
+]);
+
+const headers = z
+  .record(
+    z
+      .string()
+      .regex(/^[a-z0-9!#$%&'*+.^_`|~-]{1,100}$/i, { error: 'is no name of a header' })
+      .refine((name) => !HEADERS_OF_OURS.has(name.toLowerCase()), { error: 'is set by the gateway itself' }),
+    z
+      .string({ error: 'must be text' })
+      .regex(/^[\t\x20-\x7e\x80-\xff]*$/, { error: 'has characters that a header cannot have' }),
+    { error: 'must be a map from names to values' },
+  )
+  .describe('Extra headers of every request to it.');
+
+export const upstream = fields({
+  wire: choice(['openai'], ['anthropic', 'gemini', 'bedrock', 'azure', 'cohere', 'ollama']).describe(
+    'The dialect that it speaks.',
+  ),
+  base_url: address.optional().describe("Its address with the version segment; the provider's own when absent."),
+  provider: nameText('a provider')
+    .optional()
+    .describe('Whose models and prices apply; known by itself for the well-known addresses and names.'),
+  key: secretText('must be text without blanks', (text) => /^[\x21-\x7e]{1,4096}$/.test(text))
+    .optional()
+    .describe('Our credential there. From the environment, or with `allow_plaintext_secrets`.'),
+  headers: headers.optional(),
+  models: list(pattern())
+    .optional()
+    .describe("Models that it serves, as patterns; the catalogue's for its provider when absent."),
+  include_usage: flag(true)
+    .optional()
+    .describe(
+      'Ask streams for their usage. Off for servers that refuse `stream_options`: usage is then estimated where they send none.',
+    ),
+});
+
+const target = (withWeight: boolean) =>
+  z.union([
+    nameText('an upstream'),
+    fields({
+      upstream: nameText('an upstream').describe('An upstream of this file.'),
+      model: pattern()
+        .optional()
+        .describe('Name under which that upstream knows the model; the name asked for when absent.'),
+      ...(withWeight && {
+        weight: count(0n, BigInt(WEIGHT_MAX))
+          .optional()
+          .describe('Share of the calls; 0 is never chosen.')
+          .meta({ default: 1 }),
+      }),
+    }),
+  ]);
+
+export const route = fields({
+  model: pattern().describe('Models that this rule is for. The first rule that matches holds.'),
+  to: list(target(true))
+    .min(1, { error: 'must name at least one upstream' })
+    .describe('Upstreams of which one is chosen by weight.'),
+  fallback: list(target(false)).optional().describe('Upstreams that are tried after it, in this order.'),
+});
+
+export const model = fields({
+  provider: nameText('a provider').describe('The provider of the upstreams that serve it.'),
+  model: pattern().describe('Models that this is for. The first entry that matches holds.'),
+  context_tokens: count(1n, CONTEXT_TOKENS_MAX)
+    .optional()
+    .describe('Most tokens that a call can take in and give out.'),
+  output_tokens_max: count(0n, CONTEXT_TOKENS_MAX).optional().describe('Most tokens that a call can give out.'),
+  prices: list(
+    fields(price).superRefine((value, context) => {
+      checkPer(value, context);
+      checkCurrency(value.amount, COST_CURRENCY, ['amount'], context);
+    }),
+  )
+    .optional()
+    .describe(
+      `What it costs you, in ${COST_CURRENCY}; replaces all prices of the catalogue for it. Cached, audio and image input that has no price costs as input.`,
+    ),
+}).superRefine((value, context) => {
+  findRepeats((value.prices ?? []).map((one) => one.unit)).forEach((i) => {
+    context.addIssue({ code: 'custom', path: ['prices', i], message: 'prices a unit that has a price above' });
+  });
+});
+
+function findRepeats(names: readonly string[]): number[] {
+  return names.flatMap((name, i) => (names.indexOf(name) < i ? [i] : []));
+}
+
+export type UpstreamFile = z.output<typeof upstream>;
+export type RouteFile = z.output<typeof route>;
+export type ModelFile = z.output<typeof model>;
