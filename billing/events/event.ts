@@ -1,8 +1,6 @@
 import { createHash } from 'node:crypto';
 import { z } from '@hono/zod-openapi';
-import { parseExact } from '#core/exact.ts';
 import { isCurrency } from '#core/money.ts';
-import { parseQuantity } from '#core/quantity.ts';
 import { parseInstant } from '#core/time.ts';
 import { USAGE_EVENT_TYPE } from '#core/usage-event.ts';
 import { storableJson, storableText } from './storable.ts';
@@ -18,6 +16,10 @@ export const TIME_MIN_MS = Date.UTC(2020, 0, 1);
 export const AHEAD_MS_MAX = 24 * 3_600_000;
 
 const id = z.string().min(1).max(ID_CHARS_MAX);
+
+/** So many digits that a sum over 10^10 events is still one that core/exact.ts parses. */
+const DIGITS = /^\d{1,18}(\.\d{1,30})?$/;
+const decimal = z.string().regex(DIGITS, 'is no non-negative decimal of at most 18 digits and 30 decimals');
 
 /**
  * What billing relies on in an event; everything else is kept as it came. An event that is right in these is billed,
@@ -36,14 +38,11 @@ export const usageEventSchema = z.looseObject({
     model: z.string().min(1).max(MODEL_CHARS_MAX),
     usage_status: z.enum(['final', 'partial', 'estimated', 'none']),
     quantities: z
-      .record(
-        z.string().min(1).max(64),
-        z.string().refine((text) => parseQuantity(text) !== undefined, 'is no non-negative decimal'),
-      )
+      .record(z.string().min(1).max(64), decimal)
       .refine((quantities) => Object.keys(quantities).length <= UNITS_MAX, `has more than ${UNITS_MAX} units`),
     cost: z
       .object({
-        amount: z.string().refine((text) => (parseExact(text)?.num ?? -1n) >= 0n, 'is no non-negative decimal'),
+        amount: decimal,
         currency: z.string().refine(isCurrency, 'is no currency code'),
       })
       .nullable(),

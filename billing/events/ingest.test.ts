@@ -112,6 +112,7 @@ describe.each(DATABASE_KINDS)('ingest on %s', (kind) => {
       { ...usageEvent(), subject: 'somebody else' },
       usageEvent({ quantities: { calls: '-1' } }),
       usageEvent({ quantities: { calls: '1e9' } }),
+      usageEvent({ quantities: { calls: '1'.repeat(19) } }),
       usageEvent({ cost: { amount: '1', currency: 'usd' } }),
       usageEvent({ customer: 'x'.repeat(129) }),
       usageEvent({ data: { raw_usage: 'x'.repeat(300_000) } }),
@@ -120,10 +121,10 @@ describe.each(DATABASE_KINDS)('ingest on %s', (kind) => {
     expect(results.map((result) => result.status)).toEqual([...bad.map(() => 'parked'), 'accepted']);
     const rows = await parked();
     expect(rows.every((row) => row.reason === 'malformed' && row.detail !== '')).toBe(true);
-    expect(results[7]).toMatchObject({ detail: 'data.quantities.calls: is no non-negative decimal' });
-    expect(await db.query(sql`select count(*) from event_parked`)).toEqual([{ count: 12n }]);
+    expect(results[7]).toMatchObject({ detail: expect.stringContaining('data.quantities.calls: is no') });
+    expect(await db.query(sql`select count(*) from event_parked`)).toEqual([{ count: 13n }]);
     await ingest(db, bad, NOW);
-    expect(await db.query(sql`select count(*) from event_parked`)).toEqual([{ count: 12n }]);
+    expect(await db.query(sql`select count(*) from event_parked`)).toEqual([{ count: 13n }]);
     expect(await costs()).toMatchObject([{ events: 1n }]);
   });
 

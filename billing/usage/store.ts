@@ -1,0 +1,196 @@
+import { type Database, instant, joinSql, type Sql, sql } from '#billing/db/database.ts';
+import type { Period } from '#core/time.ts';
+
+/**
+ * A span of time as the roll-ups can answer it: whole hours from them, and from the events themselves the parts of an
+ * hour that a period may begin or end with (a subscription that starts at 10:07; midnight in Kolkata, which is 18:30).
+ */
+export interface Slot {
+  whole: Period;
+  edges: readonly Period[];
+}
+
+export interface UsageFilter {
+  customer?: string | undefined;
+  key?: string | undefined;
+  model?: string | undefined;
+}
+
+/** What sums are kept apart by, besides slot and unit. */
+export interface UsageSplit {
+  customer: boolean;
+  key: boolean;
+  model: boolean;
+}
+
+export interface QuantityRow {
+  slot: number;
+  customer: string | null;
+  key: string | null;
+  model: string | null;
+  unit: string;
+  quantity: string;
+}
+
+export async function sumQuantities(
+  db: Database,
+  filter: UsageFilter,
+  slots: readonly Slot[],
+  split: UsageSplit,
+): Promise<QuantityRow[]> {
+  return await db.query<QuantityRow>(sql`
+    select slot, ${splitColumns(split)}, unit, sum(quantity) quantity
+    from (
+      select whole.slot, customer, key, model, unit, quantity
+      from ${wholes(slots)} whole
+      join usage_hour on hour >= whole.start_at and hour < whole.end_at
+      where ${conditions(filter)}
+      union all
+      select edge.slot, customer, key, model, q.unit, q.quantity::numeric
+      from ${edges(slots)} edge
+      join event on time >= edge.start_at and time < edge.end_at
+      cross join lateral jsonb_each_text(body #> '{data,quantities}') q (unit, quantity)
+      where ${conditions(filter)} and q.quantity::numeric > 0
+    ) used
+    group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5`);
+}
+
+export interface CostRow {
+  slot: number;
+  customer: string | null;
+  key: string | null;
+  model: string | null;
+  /** XXX where the cost is unknown. */
+  currency: string;
+  cost: string;
+  events: bigint;
+  estimated: bigint;
+}
+
+export async function sumCosts(
+  db: Database,
+  filter: UsageFilter,
+  slots: readonly Slot[],
+  split: UsageSplit,
+): Promise<CostRow[]> {
+  return await db.query<CostRow>(sql`
+    select slot, ${splitColumns(split)}, currency, sum(cost) cost, sum(events)::int8 events,
+      sum(estimated)::int8 estimated
+    from (
+      select whole.slot, customer, key, model, currency, cost, events, estimated
+      from ${wholes(slots)} whole
+      join cost_hour on hour >= whole.start_at and hour < whole.end_at
+      where ${conditions(filter)}
+      union all
+      select edge.slot, customer, key, model, coalesce(body #>> '{data,cost,currency}', 'XXX') collate "C",
+        coalesce((body #>> '{data,cost,amount}')::numeric, 0), 1,
+        case when body #>> '{data,usage_status}' = 'estimated' then 1 else 0 end
+      from ${edges(slots)} edge
+      join event on time >= edge.start_at and time < edge.end_at
+      where ${conditions(filter)}
+    ) costed
+    group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5`);
+}
+
+function splitColumns(split: UsageSplit): Sql {
+  return sql`case when ${split.customer}::bool then customer end customer,
+    case when ${split.key}::bool then key end as key, case when ${split.model}::bool then model end model`;
+}
+
+function wholes(slots: readonly Slot[]): Sql {
+  return periods(slots.map((slot, i) => ({ slot: i, period: slot.whole })));
+}
+
+function edges(slots: readonly Slot[]): Sql {
+  return periods(slots.flatMap((slot, i) => slot.edges.map((period) => ({ slot: i, period }))));
+}
+
+function periods(rows: readonly { slot: number; period: Period }[]): Sql {
+  return sql`(
+    select * from unnest(
+      ${rows.map((row) => row.slot)}::int4[], ${rows.map((row) => instant(row.period.startMs))}::timestamptz[],
+      ${rows.map((row) => instant(row.period.endMs))}::timestamptz[]
+    ) given (slot, start_at, end_at)
+  )`;
+}
+
+function conditions(filter: UsageFilter): Sql {
+  const parts = [sql`true`];
+  if (filter.customer !== undefined) parts.push(sql`customer = ${filter.customer}`);
+  if (filter.key !== undefined) parts.push(sql`key = ${filter.key}`);
+  if (filter.model !== undefined) parts.push(sql`model = ${filter.model}`);
+  return joinSql(parts, ' and ');
+}
+
+export interface UnknownCustomerRow {
+  customer: string;
+  events: bigint;
+  first_hour: number;
+  last_hour: number;
+}
+
+/** Customers that events name and that do not exist here: their usage is kept, and nobody is billed for it. */
+export async function listUnknownCustomers(db: Database, limit: number): Promise<UnknownCustomerRow[]> {
+  return await db.query<UnknownCustomerRow>(sql`
+    select customer, sum(events)::int8 events, min(hour) first_hour, max(hour) last_hour
+    from cost_hour where not exists (select from customer known where known.id collate "C" = cost_hour.customer)
+    group by customer order by customer limit ${limit}`);
+}
+
+export interface DifferenceRow {
+  customer: string;
+  hour: number;
+  key: string;
+  model: string;
+  unit: string;
+  rolled_up: string | null;
+  recomputed: string | null;
+}
+
+/** Where the roll-up of quantities is not the sum of the events, in one snapshot. */
+export async function listQuantityDifferences(db: Database, period: Period, limit: number): Promise<DifferenceRow[]> {
+  const [from, to] = [instant(period.startMs), instant(period.endMs)];
+  return await db.query<DifferenceRow>(sql`
+    select customer, hour, key, model, unit, rolled.quantity rolled_up, events.quantity recomputed
+    from (
+      select customer, date_trunc('hour', time, 'UTC') as hour, key, model, q.unit collate "C" unit,
+        sum(q.quantity::numeric) quantity
+      from event cross join lateral jsonb_each_text(body #> '{data,quantities}') q (unit, quantity)
+      where time >= ${from} and time < ${to} and q.quantity::numeric > 0
+      group by 1, 2, 3, 4, 5
+    ) events
+    full join (
+      select * from usage_hour where hour >= ${from} and hour < ${to}
+    ) rolled using (customer, hour, key, model, unit)
+    where rolled.quantity is distinct from events.quantity
+    order by 1, 2, 3, 4, 5 limit ${limit}`);
+}
+
+/** The same for costs and numbers of events; `unit` says which. */
+export async function listCostDifferences(db: Database, period: Period, limit: number): Promise<DifferenceRow[]> {
+  const [from, to] = [instant(period.startMs), instant(period.endMs)];
+  return await db.query<DifferenceRow>(sql`
+    with compared as (
+      select customer, hour, key, model, currency, rolled.cost rolled_cost, events.cost event_cost,
+        rolled.events rolled_events, events.events event_events, rolled.estimated rolled_estimated,
+        events.estimated event_estimated
+      from (
+        select customer, date_trunc('hour', time, 'UTC') as hour, key, model,
+          coalesce(body #>> '{data,cost,currency}', 'XXX') collate "C" currency,
+          sum(coalesce((body #>> '{data,cost,amount}')::numeric, 0)) cost, count(*) events,
+          count(*) filter (where body #>> '{data,usage_status}' = 'estimated') estimated
+        from event where time >= ${from} and time < ${to}
+        group by 1, 2, 3, 4, 5
+      ) events
+      full join (
+        select * from cost_hour where hour >= ${from} and hour < ${to}
+      ) rolled using (customer, hour, key, model, currency)
+    )
+    select customer, hour, key, model, figure.unit, figure.rolled_up, figure.recomputed
+    from compared cross join lateral (values
+      ('cost ' || currency, rolled_cost, event_cost), ('events', rolled_events::numeric, event_events::numeric),
+      ('estimated', rolled_estimated::numeric, event_estimated::numeric)
+    ) figure (unit, rolled_up, recomputed)
+    where figure.rolled_up is distinct from figure.recomputed
+    order by 1, 2, 3, 4, 5 limit ${limit}`);
+}

@@ -1,0 +1,192 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type Database, sql } from '#billing/db/database.ts';
+import { ingest, makePartitions } from '#billing/events/ingest.ts';
+import { formatExact } from '#core/exact.ts';
+import type { Period } from '#core/time.ts';
+import { DATABASE_KINDS, type TestDatabase, testDatabase } from '#test/support/database.ts';
+import { usageEvent } from '#test/support/usage-events.ts';
+import { costSince, type Dimension, listQuantities, readUsage, slotOf, verifyRollups } from './usage.ts';
+
+const NOW = Date.UTC(2026, 10, 30, 23);
+const at = (text: string) => Date.parse(`2026-11-${text}Z`);
+const november: Period = { startMs: at('01T00:00'), endMs: Date.UTC(2026, 11, 1) };
+
+describe.each(DATABASE_KINDS)('usage on %s', (kind) => {
+  let test: TestDatabase;
+  let db: Database;
+  beforeAll(async () => {
+    test = await testDatabase(kind);
+    db = test.db;
+    await makePartitions(db, NOW, 1);
+  });
+  afterAll(() => test.drop());
+  beforeEach(() => db.script('truncate event, event_id, usage_hour, cost_hour'));
+
+  const used = (time: string, calls: string, parts: Parameters<typeof usageEvent>[0] = {}) =>
+    usageEvent({ atMs: at(time), quantities: { calls }, cost: { amount: `0.${calls}`, currency: 'USD' }, ...parts });
+  const callsOf = async (period: Period, groupBy: Dimension[] = [], zone = 'UTC') =>
+    (await readUsage(db, { period, groupBy, zone, customer: 'acme' })).map((group) => group.quantities.calls);
+
+  it('groups by what it is asked for, and never adds quantities of different units', async () => {
+    await ingest(
+      db,
+      [
+        used('20T09:00', '1', { model: 'a', quantities: { calls: '1', output_tokens: '7' } }),
+        used('20T09:59:59.999', '2', { model: 'b', key: 'other' }),
+        used('20T10:00', '3', { model: 'b', cost: null }),
+        used('20T10:00', '4', {
+          model: 'b',
+          data: { usage_status: 'estimated' },
+          cost: { amount: '2', currency: 'EUR' },
+        }),
+        used('20T10:00', '50', { customer: 'another' }),
+        usageEvent({ atMs: at('20T10:00'), model: 'c', quantities: {}, cost: { amount: '0', currency: 'USD' } }),
+      ],
+      NOW,
+    );
+    const [all] = await readUsage(db, { period: november, groupBy: [], zone: 'UTC', customer: 'acme' });
+    expect(all).toEqual({
+      customer: null,
+      key: null,
+      model: null,
+      period: november,
+      quantities: { calls: '10', output_tokens: '7' },
+      costs: [
+        { amount: '2', currency: 'EUR' },
+        { amount: '0.3', currency: 'USD' },
+      ],
+      events: 5n,
+      estimated: 1n,
+      unpriced: 1n,
+    });
+    const groups = await readUsage(db, { period: november, groupBy: ['model', 'key'], zone: 'UTC', customer: 'acme' });
+    expect(groups.map(({ key, model, quantities, events }) => ({ key, model, quantities, events }))).toEqual([
+      { key: 'key_prod', model: 'a', quantities: { calls: '1', output_tokens: '7' }, events: 1n },
+      { key: 'key_prod', model: 'b', quantities: { calls: '7' }, events: 2n },
+      { key: 'key_prod', model: 'c', quantities: {}, events: 1n },
+      { key: 'other', model: 'b', quantities: { calls: '2' }, events: 1n },
+    ]);
+    const customers = await readUsage(db, { period: november, groupBy: ['customer'], zone: 'UTC' });
+    expect(customers.map(({ customer, quantities }) => [customer, quantities.calls])).toEqual([
+      ['acme', '10'],
+      ['another', '50'],
+    ]);
+    expect(await readUsage(db, { period: november, groupBy: [], zone: 'UTC', key: 'other' })).toMatchObject([
+      { quantities: { calls: '2' } },
+    ]);
+  });
+
+  it('is exact for periods that begin and end within an hour, half-open', async () => {
+    const times = [
+      '20T08:59:59.999',
+      '20T09:10',
+      '20T09:10:00.001',
+      '20T10:30',
+      '20T11:59:59.999',
+      '20T12:05',
+      '20T13:00',
+    ];
+    await ingest(
+      db,
+      times.map((time, i) => used(time, `${10 ** i}`)),
+      NOW,
+    );
+    const between = (from: string, to: string) => callsOf({ startMs: at(from), endMs: at(to) });
+    expect(await between('20T09:00', '20T13:00')).toEqual(['111110']);
+    expect(await between('20T09:10', '20T12:05')).toEqual(['11110']);
+    expect(await between('20T09:10:00.001', '20T12:05:00.001')).toEqual(['111100']);
+    expect(await between('20T09:05', '20T09:10')).toEqual([]);
+    expect(await between('20T09:05', '20T09:10:00.001')).toEqual(['10']);
+    expect(await between('20T09:05', '20T10:00')).toEqual(['110']);
+    expect(await between('20T10:00', '20T10:30:00.001')).toEqual(['1000']);
+    expect(await between('20T08:30', '20T13:30')).toEqual(['1111111']);
+  });
+
+  it('groups by the days of a zone, half-hour zones included, and by hours', async () => {
+    // Midnight in Kolkata is 18:30 UTC.
+    const times = ['19T18:29:59.999', '19T18:30', '20T18:29:59.999', '20T18:30'];
+    await ingest(
+      db,
+      times.map((time, i) => used(time, `${10 ** i}`)),
+      NOW,
+    );
+    const period = { startMs: at('18T18:30'), endMs: at('21T18:30') };
+    const days = await readUsage(db, { period, groupBy: ['day'], zone: 'Asia/Kolkata', customer: 'acme' });
+    expect(days.map((day) => [day.period.startMs, day.period.endMs, day.quantities.calls, day.events])).toEqual([
+      [at('18T18:30'), at('19T18:30'), '1', 1n],
+      [at('19T18:30'), at('20T18:30'), '110', 2n],
+      [at('20T18:30'), at('21T18:30'), '1000', 1n],
+    ]);
+    expect(await callsOf(period, ['day'], 'UTC')).toEqual(['11', '1100']);
+    expect(await callsOf({ startMs: at('19T18:00'), endMs: at('20T19:00') }, ['hour'])).toEqual(['11', '1100']);
+    await expect(callsOf({ startMs: 0, endMs: NOW }, ['hour'])).rejects.toMatchObject({ code: 'validation_failed' });
+  });
+
+  it('gives rating the quantities of a period by model and unit', async () => {
+    await ingest(
+      db,
+      [used('20T09:10', '1', { model: 'a', quantities: { audio_seconds: '0.5' } }), used('20T09:20', '2')],
+      NOW,
+    );
+    const rows = await listQuantities(db, 'acme', november);
+    expect(rows.map((row) => ({ ...row, quantity: formatExact(row.quantity) }))).toEqual([
+      { model: 'a', unit: 'audio_seconds', quantity: '0.5' },
+      { model: 'gpt-4o-mini', unit: 'calls', quantity: '2' },
+    ]);
+  });
+
+  it('sums the cost since an instant in whole nanos, rounded up, by customer or key and currency', async () => {
+    const usd = (amount: string) => ({ cost: { amount, currency: 'USD' } });
+    await ingest(
+      db,
+      [
+        used('20T09:10', '1', usd('0.0000000001')),
+        used('20T09:20', '1', { ...usd('1.000000001'), key: 'other' }),
+        used('20T10:20', '1', usd('2')),
+        used('20T10:20', '1', { cost: { amount: '9', currency: 'EUR' } }),
+        used('20T10:20', '1', { cost: null }),
+      ],
+      NOW,
+    );
+    const since = (from: string, key: string | null = null, currency = 'USD') =>
+      costSince(db, { customer: 'acme', key, fromMs: at(from), currency });
+    expect(await since('01T00:00')).toBe(3_000_000_002n);
+    expect(await since('20T09:10:00.001')).toBe(3_000_000_001n);
+    expect(await since('20T09:30')).toBe(2_000_000_000n);
+    expect(await since('01T00:00', 'other')).toBe(1_000_000_001n);
+    expect(await since('01T00:00', null, 'EUR')).toBe(9_000_000_000n);
+    expect(await since('21T00:00')).toBe(0n);
+  });
+
+  it('finds every roll-up that is not the sum of its events', async () => {
+    await ingest(db, [used('20T09:10', '1'), used('20T09:20', '2', { key: 'k' }), used('20T12:20', '2')], NOW);
+    const period = { startMs: at('20T00:00'), endMs: at('20T12:00') };
+    expect(await verifyRollups(db, period)).toEqual([]);
+    await db.query(sql`update usage_hour set quantity = 3 where key = 'k'`);
+    await db.query(sql`delete from cost_hour where key = 'key_prod' and hour = ${'2026-11-20T09:00:00Z'}`);
+    await db.query(sql`update usage_hour set quantity = 0 where hour = ${'2026-11-20T12:00:00Z'}`);
+    const differences = await verifyRollups(db, period);
+    expect(differences.map(({ key, unit, rolled_up, recomputed }) => [key, unit, rolled_up, recomputed])).toEqual([
+      ['k', 'calls', '3', '2'],
+      ['key_prod', 'cost USD', null, '0.1'],
+      ['key_prod', 'estimated', null, '0'],
+      ['key_prod', 'events', null, '1'],
+    ]);
+    await expect(verifyRollups(db, { startMs: 1, endMs: 2 })).rejects.toThrow('whole hours');
+  });
+});
+
+it('cuts a period into whole hours and what is left', () => {
+  const slot = (from: string, to: string) => slotOf({ startMs: at(from), endMs: at(to) });
+  const whole = (from: string, to: string) => ({ startMs: at(from), endMs: at(to) });
+  expect(slot('20T09:00', '20T11:00')).toEqual({ whole: whole('20T09:00', '20T11:00'), edges: [] });
+  expect(slot('20T09:10', '20T11:20')).toEqual({
+    whole: whole('20T10:00', '20T11:00'),
+    edges: [whole('20T09:10', '20T10:00'), whole('20T11:00', '20T11:20')],
+  });
+  expect(slot('20T09:10', '20T10:00').edges).toEqual([whole('20T09:10', '20T10:00')]);
+  expect(slot('20T09:10', '20T09:20')).toEqual({
+    whole: whole('20T09:10', '20T09:10'),
+    edges: [whole('20T09:10', '20T09:20')],
+  });
+});

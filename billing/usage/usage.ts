@@ -1,0 +1,152 @@
+import type { Database } from '#billing/db/database.ts';
+import { add, ceil, type Exact, getExact, multiply, ZERO } from '#core/exact.ts';
+import { Fault } from '#core/fault.ts';
+import { type MoneyJson, NANOS_PER_UNIT } from '#core/money.ts';
+import { calendarPeriod, type Period } from '#core/time.ts';
+import {
+  type CostRow,
+  type DifferenceRow,
+  listCostDifferences,
+  listQuantityDifferences,
+  type QuantityRow,
+  type Slot,
+  sumCosts,
+  sumQuantities,
+  type UsageFilter,
+} from './store.ts';
+
+export const HOUR_MS = 3_600_000;
+/** Days or hours that one question may ask about: a year of days, a month of hours. */
+export const SLOTS_MAX = 750;
+
+export const DIMENSIONS = ['customer', 'key', 'model', 'day', 'hour'] as const;
+export type Dimension = (typeof DIMENSIONS)[number];
+
+/** Stands for the cost of events whose price is unknown (ISO 4217: no currency). */
+const NO_CURRENCY = 'XXX';
+
+/** What was used: all of it, or by what the question groups by. Quantities of different units are never added. */
+export interface UsageGroup {
+  customer: string | null;
+  key: string | null;
+  model: string | null;
+  period: Period;
+  quantities: Record<string, string>;
+  /** What the providers charge for it, by currency. */
+  costs: MoneyJson[];
+  events: bigint;
+  /** How many of the events hold an estimate of ours, and how many have no known cost. */
+  estimated: bigint;
+  unpriced: bigint;
+}
+
+export interface UsageQuestion extends UsageFilter {
+  period: Period;
+  groupBy: readonly Dimension[];
+  /** Whose days. */
+  zone: string;
+}
+
+/** Exact for any period, down to the millisecond; live, since the roll-ups are written with the events. */
+export async function readUsage(db: Database, question: UsageQuestion): Promise<UsageGroup[]> {
+  const by = new Set(question.groupBy);
+  const periods = periodsOf(question.period, by.has('hour') ? 'hour' : by.has('day') ? 'day' : null, question.zone);
+  const slots = periods.map(slotOf);
+  const split = { customer: by.has('customer'), key: by.has('key'), model: by.has('model') };
+  const groups = new Map<string, UsageGroup>();
+  const groupOf = (row: QuantityRow | CostRow): UsageGroup => {
+    const { customer, key, model } = row;
+    const name = JSON.stringify([row.slot, customer, key, model]);
+    const period = periods[row.slot];
+    if (!period) throw new Error(`no slot ${row.slot}`);
+    const nothing = { quantities: {}, costs: [], events: 0n, estimated: 0n, unpriced: 0n };
+    const group = groups.get(name) ?? { customer, key, model, period, ...nothing };
+    groups.set(name, group);
+    return group;
+  };
+  // Costs first: every event has a row there, with quantities or without.
+  for (const row of await sumCosts(db, question, slots, split)) {
+    const group = groupOf(row);
+    group.events += row.events;
+    group.estimated += row.estimated;
+    if (row.currency === NO_CURRENCY) group.unpriced += row.events;
+    else group.costs.push({ amount: plain(row.cost), currency: row.currency });
+  }
+  for (const row of await sumQuantities(db, question, slots, split)) {
+    groupOf(row).quantities[row.unit] = plain(row.quantity);
+  }
+  return [...groups.values()];
+}
+
+/** By model and unit: what rating needs of a customer's period. */
+export async function listQuantities(
+  db: Database,
+  customer: string,
+  period: Period,
+): Promise<{ model: string; unit: string; quantity: Exact }[]> {
+  const rows = await sumQuantities(db, { customer }, [slotOf(period)], { customer: false, key: false, model: true });
+  return rows.map(({ model, unit, quantity }) => ({ model: model ?? '', unit, quantity: getExact(quantity) }));
+}
+
+/**
+ * What the providers charged since an instant, in whole nanos rounded up: what a budget's counter has used before the
+ * counter existed. Of one key, or of all keys of the customer.
+ */
+export async function costSince(
+  db: Database,
+  since: { customer: string; key: string | null; fromMs: number; currency: string },
+): Promise<bigint> {
+  const period = { startMs: since.fromMs, endMs: END_OF_TIME_MS };
+  const filter = { customer: since.customer, key: since.key ?? undefined };
+  const rows = await sumCosts(db, filter, [slotOf(period)], { customer: false, key: false, model: false });
+  const total = rows
+    .filter((row) => row.currency === since.currency)
+    .reduce((sum, row) => add(sum, getExact(row.cost)), ZERO);
+  return ceil(multiply(total, { num: NANOS_PER_UNIT, den: 1n }));
+}
+
+const END_OF_TIME_MS = Date.UTC(9000, 0);
+
+/**
+ * Recomputes the roll-ups of whole hours from the events and gives every figure that is another. Empty unless something
+ * beside the ingest wrote to the tables, or partitions of the period were dropped.
+ */
+export async function verifyRollups(db: Database, period: Period, limit = 1_000): Promise<DifferenceRow[]> {
+  if (period.startMs % HOUR_MS !== 0 || period.endMs % HOUR_MS !== 0) throw new RangeError('not whole hours');
+  return [...(await listQuantityDifferences(db, period, limit)), ...(await listCostDifferences(db, period, limit))];
+}
+
+/** Whole hours in the middle, and what is left at the ends. */
+export function slotOf(period: Period): Slot {
+  const { startMs, endMs } = period;
+  const hourStart = startMs % HOUR_MS === 0 ? startMs : startMs - (startMs % HOUR_MS) + HOUR_MS;
+  const hourEnd = endMs - (endMs % HOUR_MS);
+  if (hourStart > hourEnd) return { whole: { startMs, endMs: startMs }, edges: [period] };
+  const ends = [
+    { startMs, endMs: hourStart },
+    { startMs: hourEnd, endMs },
+  ];
+  return { whole: { startMs: hourStart, endMs: hourEnd }, edges: ends.filter((edge) => edge.startMs < edge.endMs) };
+}
+
+/** The days of the zone or the hours that a period touches, cut to it. */
+function periodsOf(period: Period, unit: 'day' | 'hour' | null, zone: string): Period[] {
+  if (unit === null) return [period];
+  const periods: Period[] = [];
+  for (let startMs = period.startMs; startMs < period.endMs; ) {
+    const next = unit === 'day' ? calendarPeriod('day', startMs, zone).endMs : startMs - (startMs % HOUR_MS) + HOUR_MS;
+    const endMs = Math.min(next, period.endMs);
+    if (periods.length === SLOTS_MAX) {
+      const detail = `At most ${SLOTS_MAX} days or hours are answered at once.`;
+      throw new Fault('validation_failed', { issues: [{ parameter: 'to', detail }] });
+    }
+    periods.push({ startMs, endMs });
+    startMs = endMs;
+  }
+  return periods;
+}
+
+/** Decimal text without the zeros that Postgres keeps behind the point. */
+function plain(decimal: string): string {
+  return decimal.includes('.') ? decimal.replace(/\.?0+$/, '') : decimal;
+}
