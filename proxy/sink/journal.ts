@@ -1,0 +1,344 @@
+import { unlink } from 'node:fs/promises';
+import type { GatewaySettings } from '#config/config.ts';
+import { type DataDirLock, lockDataDir } from '#config/data-dir.ts';
+import { Fault } from '#core/fault.ts';
+import type { Clock } from '#core/time.ts';
+import { Committer, type Group } from './committer.ts';
+import { type Cursor, type Cut, corrupt, type Loaded, loadJournal, type Segment } from './load.ts';
+import { encodeRecord, fieldsOf, idOf, JOURNAL_VERSION, type RecordKind } from './record.ts';
+import { scanRecords, segmentPath } from './segment.ts';
+
+export type { Cursor, Cut } from './load.ts';
+
+export interface JournalOptions {
+  /** A directory of its own. */
+  dir: string;
+  settings: GatewaySettings['journal'];
+  now: Clock;
+  /** Told when openings begin to be refused, and with undefined when they are taken again. */
+  onState: (fault: Fault | undefined) => void;
+}
+
+/** A call as it stands in the journal; the parts are text as record.ts writes it. */
+export interface JournalEntry {
+  id: string;
+  /** When it was written. */
+  atMs: number;
+  /** Empty where holds are given back and no event comes of the call. */
+  event: string;
+  reservation: string;
+  used: string;
+}
+
+/** Closings in their order, and the place after them. */
+export interface Page {
+  entries: JournalEntry[];
+  next: Cursor;
+}
+
+export interface Backlog {
+  /** Closings that have not been shipped, and what of the journal is still to be read for them. */
+  count: number;
+  bytes: number;
+}
+
+/** Room that every call in flight keeps for its closing. Most take a third of it; larger ones go in all the same. */
+export const CLOSING_BYTES = 4096;
+
+/** More than this waiting for a write means that the disk hangs. */
+const QUEUE_CHARS_MAX = 64 * 1024 * 1024;
+/** Openings of long calls are copied out of old segments only when the journal is this full: most end by themselves. */
+const CARRY_FROM_SHARE = 4;
+
+/** Opens the journal of a directory that no other process uses. Throws `data_dir_locked` or `journal_corrupt`. */
+export async function openJournal(options: JournalOptions): Promise<Journal> {
+  const lock = lockDataDir(options.dir);
+  try {
+    return new Journal(options, lock, await loadJournal(options.dir));
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+/** The append-only record of what was opened and how it was closed. docs/journal.md says what it promises. */
+export class Journal {
+  /** What a crash had left unfinished, cut off when the journal was opened. */
+  readonly cut: Cut | undefined;
+
+  readonly #options: JournalOptions;
+  readonly #lock: DataDirLock;
+  readonly #committer: Committer;
+  readonly #segments: Segment[];
+  /** Opened and not closed, with the segment that holds the opening. */
+  readonly #live: Map<string, Segment>;
+  readonly #watchers = new Set<() => void>();
+  #cursor: Cursor;
+  #ordinal: number;
+  #bytes: number;
+  #full: Fault | undefined;
+  #closed = false;
+  #reaping = false;
+
+  constructor(options: JournalOptions, lock: DataDirLock, loaded: Loaded) {
+    this.#options = options;
+    this.#lock = lock;
+    this.#segments = loaded.segments;
+    this.#live = loaded.live;
+    this.#cursor = loaded.cursor;
+    this.#ordinal = loaded.ordinal;
+    this.#bytes = loaded.segments.reduce((sum, segment) => sum + segment.bytes, 0);
+    this.cut = loaded.cut;
+    this.#committer = new Committer(options.dir, loaded.segments.at(-1)?.number ?? 0, options.settings, {
+      header: () => encodeRecord('H', `${JOURNAL_VERSION}\t${this.#ordinal}`),
+      begun: (number, bytes) => this.#begun(number, bytes),
+      wrote: (group, startOffset, bytes) => this.#wrote(group, startOffset, bytes),
+      reservedBytes: () => this.#reservedBytes(0),
+      broke: (fault) => options.onState(fault ?? this.#full),
+    });
+  }
+
+  /** Resolves when the opening is recorded. Rejects with `journal_unavailable`: it is not recorded then, now or later. */
+  opened(id: string, event: string, reservation: string, used: string): Promise<void> {
+    const line = this.#encode('O', id, event, reservation, used);
+    const refusal = this.#refusal(line.length);
+    return refusal ? Promise.reject(refusal) : this.#committer.open(id, line);
+  }
+
+  /** Resolves when the closing is recorded, however long the disk takes to have room. Only the first closing counts. */
+  closed(id: string, event: string, reservation: string, used: string): Promise<void> {
+    if (!this.#end(id)) return this.#committer.written();
+    this.#committer.group.closings++;
+    return this.#committer.append(this.#encode('C', id, event, reservation, used));
+  }
+
+  /** The call is closed and its event is durable elsewhere. */
+  settled(id: string): Promise<void> {
+    return this.#end(id) ? this.#committer.append(encodeRecord('D', id)) : this.#committer.written();
+  }
+
+  /** Nothing was served: no event comes of the opening. */
+  abandoned(id: string): Promise<void> {
+    return this.#end(id) ? this.#committer.append(encodeRecord('A', id)) : this.#committer.written();
+  }
+
+  /** Every closing before this place is durable in billing. */
+  async shipped(to: Cursor): Promise<void> {
+    this.#cursor = to;
+    await this.#committer.append(encodeRecord('S', `${to.segment}\t${to.offset}\t${to.ordinal}`));
+  }
+
+  isLive(id: string): boolean {
+    return this.#live.has(id);
+  }
+
+  get liveCount(): number {
+    return this.#live.size;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Why openings are refused at the moment, if they are. */
+  get fault(): Fault | undefined {
+    return this.#committer.broken ?? this.#full;
+  }
+
+  /** Where the first closing that has not been shipped is, or will be. */
+  get cursor(): Cursor {
+    return this.#cursor;
+  }
+
+  /** How many closings have not been shipped. */
+  get unshipped(): number {
+    return this.#ordinal - this.#cursor.ordinal;
+  }
+
+  get backlog(): Backlog {
+    const count = this.unshipped;
+    if (count === 0) return { count, bytes: 0 };
+    let bytes = -this.#cursor.offset;
+    for (const segment of this.#segments) if (segment.number >= this.#cursor.segment) bytes += segment.bytes;
+    return { count, bytes };
+  }
+
+  /** Calls back after every write that recorded closings. Answers how to stop it. */
+  watch(onClosings: () => void): () => void {
+    this.#watchers.add(onClosings);
+    return () => this.#watchers.delete(onClosings);
+  }
+
+  /** The closings from a place on, at most so many and (but for the last one) so many bytes. */
+  async read(from: Cursor, max: { count: number; bytes: number }): Promise<Page> {
+    const entries: JournalEntry[] = [];
+    let { segment: number, offset, ordinal } = from;
+    const until = this.#ordinal;
+    let bytes = 0;
+    const more = () => ordinal < until && entries.length < max.count && bytes < max.bytes;
+    while (more()) {
+      const segment = this.#segments.find((candidate) => candidate.number >= number);
+      if (!segment) throw corrupt(segmentPath(this.#options.dir, number), offset, 'closings are missing');
+      if (segment.number > number) offset = 0;
+      number = segment.number;
+      const end = segment.bytes;
+      const stopped = await scanRecords(segment.path, offset, end, (record, endOffset) => {
+        offset = endOffset;
+        if (record.kind !== 'C') return true;
+        ordinal++;
+        bytes += record.line.length;
+        entries.push(entryOf(fieldsOf(record)));
+        return more();
+      });
+      if (!more()) break;
+      if (stopped < end) throw corrupt(segment.path, stopped, 'a record is broken');
+      number++;
+      offset = 0;
+    }
+    return { entries, next: { segment: number, offset, ordinal } };
+  }
+
+  /** What was opened and not closed: what recovery has to close. */
+  async live(): Promise<JournalEntry[]> {
+    const entries: JournalEntry[] = [];
+    for (const segment of [...this.#segments]) {
+      if (segment.live === 0) continue;
+      await scanRecords(segment.path, 0, segment.bytes, (record) => {
+        if (record.kind === 'O' && this.#live.get(idOf(record)) === segment) entries.push(entryOf(fieldsOf(record)));
+        return true;
+      });
+    }
+    return entries;
+  }
+
+  /** Resolves when all that was appended before is as durable as the policy ever makes it. */
+  flush(): Promise<void> {
+    return this.#options.settings.fsync === 'never' ? this.#committer.written() : this.#committer.synced();
+  }
+
+  /** Writes what is queued and gives the directory back. Rejects when the disk does not take what is queued. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    try {
+      await this.#committer.close();
+    } finally {
+      this.#lock.release();
+    }
+  }
+
+  #encode(kind: RecordKind, id: string, event: string, reservation: string, used: string): string {
+    return encodeRecord(kind, `${id}\t${this.#options.now()}\t${event}\t${reservation}\t${used}`);
+  }
+
+  /** Takes a call out of those in flight. False when it is not one of them. */
+  #end(id: string): boolean {
+    const segment = this.#live.get(id);
+    if (!segment) return false;
+    this.#live.delete(id);
+    this.#committer.group.ended.push(segment);
+    return true;
+  }
+
+  #refusal(chars: number): Fault | undefined {
+    if (this.#closed) return new Fault('journal_unavailable', { story: 'The journal is closed.' });
+    if (this.#committer.broken) return this.#committer.broken;
+    const { bytesMax } = this.#options.settings;
+    const queued = this.#committer.queuedChars + chars;
+    if (this.#bytes + queued + this.#reservedBytes(1) <= bytesMax && queued <= QUEUE_CHARS_MAX) {
+      if (this.#full) {
+        this.#full = undefined;
+        this.#options.onState(undefined);
+      }
+      return undefined;
+    }
+    if (!this.#full) {
+      const story = `The journal holds ${this.#bytes} of ${bytesMax} bytes, ${queued} wait to be written, ${this.unshipped} closings are not shipped, ${this.#live.size} calls are in flight.`;
+      this.#full = new Fault('journal_unavailable', { story });
+      this.#options.onState(this.#full);
+    }
+    return this.#full;
+  }
+
+  /** Bytes that the closings of calls in flight may take, and of so many more. */
+  #reservedBytes(more: number): number {
+    return (this.#live.size + this.#committer.queuedOpenings + more) * CLOSING_BYTES;
+  }
+
+  #begun(number: number, bytes: number): void {
+    const path = segmentPath(this.#options.dir, number);
+    this.#segments.push({ number, path, bytes, live: 0, firstOrdinal: this.#ordinal });
+    this.#bytes += bytes;
+  }
+
+  #wrote(group: Group, startOffset: number, bytes: number): void {
+    const head = this.#segments.at(-1);
+    if (!head) throw new Error('a group was written before a segment was begun');
+    head.bytes += bytes;
+    this.#bytes += bytes;
+    for (const segment of group.ended) segment.live--;
+    for (const id of group.openingIds) this.#live.set(id, head);
+    head.live += group.openingIds.length;
+    for (const { id, from } of group.carried) {
+      // It may have been closed while its copy waited to be written.
+      if (this.#live.get(id) !== from) continue;
+      this.#live.set(id, head);
+      from.live--;
+      head.live++;
+    }
+    if (group.closings > 0) {
+      // Nothing waits to be shipped: whoever ships need not read what is before this group.
+      if (this.#cursor.ordinal === this.#ordinal) {
+        this.#cursor = { segment: head.number, offset: startOffset, ordinal: this.#ordinal };
+      }
+      this.#ordinal += group.closings;
+      for (const onClosings of this.#watchers) onClosings();
+    }
+    if (this.#reapable() && !this.#reaping) void this.#reap();
+  }
+
+  /** The oldest segment, when it is neither the newest nor needed any longer for shipping. */
+  #reapable(): Segment | undefined {
+    const [oldest, second] = this.#segments;
+    if (!oldest || !second || second.firstOrdinal > this.#cursor.ordinal) return undefined;
+    const pressed = this.#bytes > this.#options.settings.bytesMax / CARRY_FROM_SHARE;
+    return oldest.live === 0 || pressed ? oldest : undefined;
+  }
+
+  /** Deletes segments from the oldest on: a closing is never deleted before the opening that it closes. */
+  async #reap(): Promise<void> {
+    this.#reaping = true;
+    try {
+      for (let oldest = this.#reapable(); oldest && !this.#closed; oldest = this.#reapable()) {
+        if (oldest.live > 0) await this.#carry(oldest);
+        // Durable first: the closings of its calls, and the mark that its own closings are shipped.
+        await this.#committer.synced();
+        if (oldest.live > 0) break;
+        await unlink(oldest.path);
+        this.#segments.shift();
+        this.#bytes -= oldest.bytes;
+      }
+    } catch (error) {
+      this.#committer.fail(error);
+    } finally {
+      this.#reaping = false;
+    }
+  }
+
+  /** Copies the openings of calls that are still in flight to the newest segment. */
+  async #carry(from: Segment): Promise<void> {
+    await scanRecords(from.path, 0, from.bytes, (record) => {
+      if (record.kind !== 'O') return true;
+      const id = idOf(record);
+      // Checked and queued in one step: a closing can only come after the copy.
+      if (this.#live.get(id) !== from) return true;
+      this.#committer.group.carried.push({ id, from });
+      void this.#committer.append(`${record.line.toString()}\n`);
+      return true;
+    });
+  }
+}
+
+function entryOf(fields: string[]): JournalEntry {
+  const [id = '', at = '', event = '', reservation = '', used = ''] = fields;
+  return { id, atMs: Number(at), event, reservation, used };
+}

@@ -1,0 +1,108 @@
+import type { Clock } from '#core/time.ts';
+import type { Counters } from '../limits/counters.ts';
+import type { Journal, JournalEntry } from './journal.ts';
+import { journalClosing, journalOpening } from './journal-sink.ts';
+import { encodeReservation, parseReservation, parseUsed } from './record.ts';
+import { type Shipper, shipJournal } from './shipper.ts';
+import type { Closing, Sink } from './sink.ts';
+
+export interface RedisSinkOptions {
+  /** Settles and appends the event to its stream in one step. */
+  counters: Counters;
+  journal: Journal;
+  now: Clock;
+  /** Told of every settlement that Redis did not take; it is in the journal then and replayed. */
+  onError: (error: unknown) => void;
+  settleTimeoutMs?: number;
+}
+
+export interface RedisSink extends Sink {
+  /** Brings to Redis what is in the journal because Redis was away. */
+  readonly replay: Shipper;
+}
+
+const SETTLE_TIMEOUT_MS = 1000;
+/** How many settlements of the journal go to Redis at once when it is back. */
+const REPLAY = { count: 64, bytes: 1024 * 1024 };
+
+/**
+ * The sink of a gateway whose counters are in Redis: a settlement and its event are one script there, so they are both
+ * done or both not. The opening stands in the local journal, and so does the closing while Redis is away.
+ *
+ * A settlement that timed out may have been done all the same. That is why it is replayed and not looked up: settling
+ * the same reservation again does nothing and appends nothing.
+ */
+export function redisSink(options: RedisSinkOptions): RedisSink {
+  const { counters, journal, now, onError } = options;
+  const timeoutMs = options.settleTimeoutMs ?? SETTLE_TIMEOUT_MS;
+  const closings = new Set<Promise<void>>();
+
+  async function settle(closing: Closing): Promise<void> {
+    const { reservation, used } = closing;
+    if (!journal.isLive(reservation.id)) return;
+    const event = JSON.stringify(closing.event);
+    if (!replay.failing) {
+      try {
+        await within(timeoutMs, counters.settle(reservation, used, event));
+        // Not awaited: if the mark is lost in a crash, recovery settles again, which does nothing.
+        void journal.settled(reservation.id);
+        return;
+      } catch (error) {
+        onError(error);
+      }
+    }
+    await journalClosing(journal, closing, event);
+  }
+
+  async function replayOne({ event, reservation, used }: JournalEntry): Promise<void> {
+    const held = parseReservation(reservation);
+    await within(timeoutMs, event === '' ? counters.release(held) : counters.settle(held, parseUsed(used), event));
+  }
+
+  const replay = shipJournal({
+    journal,
+    now,
+    onError,
+    batch: REPLAY,
+    post: async (batch) => {
+      await Promise.all(batch.map(replayOne));
+    },
+  });
+
+  return {
+    replay,
+    open: (opening) => journalOpening(journal, opening),
+    close(closing) {
+      const closed = settle(closing).finally(() => closings.delete(closed));
+      closings.add(closed);
+      return closed;
+    },
+    async abandon({ reservation }) {
+      try {
+        await within(timeoutMs, counters.release(reservation));
+        await journal.abandoned(reservation.id);
+      } catch (error) {
+        onError(error);
+        // A closing without an event: replayed as a release.
+        await journal.closed(reservation.id, '', encodeReservation(reservation), '');
+      }
+    },
+    async drain() {
+      await Promise.all(closings);
+      await journal.flush();
+    },
+  };
+}
+
+/** The answer, or a rejection when it takes too long. What comes later is ignored. */
+async function within<T>(timeoutMs: number, answer: T | Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

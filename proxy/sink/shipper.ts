@@ -1,0 +1,105 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Clock } from '#core/time.ts';
+import type { Backlog, Journal, JournalEntry } from './journal.ts';
+
+export interface ShipperOptions {
+  journal: Journal;
+  /** Resolves when every event of the batch is durable where it goes. What is posted twice must count once. */
+  post: (batch: readonly JournalEntry[], signal: AbortSignal) => Promise<void>;
+  now: Clock;
+  /** Told of every failed batch; it is tried again. */
+  onError: (error: unknown) => void;
+  batch?: { count: number; bytes: number };
+  backoff?: { firstMs: number; maxMs: number };
+}
+
+export interface Shipper {
+  /** What has not been shipped, and since when the oldest of it waits. */
+  backlog(): Backlog & { oldestAgeMs: number };
+  /** True from a failed batch to the next one that went through. */
+  readonly failing: boolean;
+  /** Resolves when nothing is left to ship. */
+  idle(): Promise<void>;
+  /** Breaks off: what was under way is shipped again at the next start. */
+  stop(): Promise<void>;
+}
+
+const BATCH = { count: 1000, bytes: 1024 * 1024 };
+const BACKOFF = { firstMs: 50, maxMs: 5000 };
+/** After an idle moment an event goes at once; under load batches start this far apart unless they are full. */
+const GROUP_MS = 5;
+
+/**
+ * Brings the closings of a journal to where they go, in order, one batch at a time, and marks them shipped when they
+ * have arrived. A batch that fails is tried again in halves, with growing pauses, for as long as it takes.
+ */
+export function shipJournal(options: ShipperOptions): Shipper {
+  const { journal, now } = options;
+  const max = options.batch ?? BATCH;
+  const backoff = options.backoff ?? BACKOFF;
+  const stopped = new AbortController();
+  let count = max.count;
+  let failures = 0;
+  let oldestAtMs: number | undefined;
+  let wake = Promise.withResolvers<void>();
+  const idlers: (() => void)[] = [];
+  const unwatch = journal.watch(() => wake.resolve());
+  stopped.signal.addEventListener('abort', () => wake.resolve());
+
+  async function shipBatch(): Promise<void> {
+    const page = await journal.read(journal.cursor, { count, bytes: max.bytes });
+    oldestAtMs = page.entries[0]?.atMs;
+    await options.post(page.entries, stopped.signal);
+    oldestAtMs = undefined;
+    await journal.shipped(page.next);
+    const full = page.entries.length === count;
+    failures = 0;
+    count = Math.min(max.count, count * 2);
+    if (!full) await pause(GROUP_MS);
+  }
+
+  async function run(): Promise<void> {
+    while (!stopped.signal.aborted) {
+      wake = Promise.withResolvers();
+      if (journal.unshipped === 0) {
+        for (const resolve of idlers.splice(0)) resolve();
+        await wake.promise;
+        continue;
+      }
+      try {
+        await shipBatch();
+      } catch (error) {
+        if (stopped.signal.aborted) break;
+        failures++;
+        count = Math.max(1, Math.trunc(count / 2));
+        options.onError(error);
+        await pause(pauseMs(backoff, failures));
+      }
+    }
+  }
+
+  /** Rejects only when the shipper is stopped, and then it is over at once. */
+  async function pause(ms: number): Promise<void> {
+    await sleep(ms, undefined, { signal: stopped.signal }).catch(() => undefined);
+  }
+
+  const running = run();
+  return {
+    backlog: () => ({ ...journal.backlog, oldestAgeMs: oldestAtMs === undefined ? 0 : now() - oldestAtMs }),
+    get failing() {
+      return failures > 0;
+    },
+    idle: () => (journal.unshipped === 0 ? Promise.resolve() : new Promise((resolve) => idlers.push(resolve))),
+    async stop() {
+      stopped.abort();
+      unwatch();
+      await running;
+    },
+  };
+}
+
+/** Doubles with every failure; somewhere in the upper half of it, so that gateways do not come back in step. */
+function pauseMs({ firstMs, maxMs }: { firstMs: number; maxMs: number }, failures: number): number {
+  const whole = Math.min(maxMs, firstMs * 2 ** Math.min(failures - 1, 20));
+  return whole / 2 + Math.random() * (whole / 2);
+}
