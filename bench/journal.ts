@@ -8,9 +8,10 @@ import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import type { GatewaySettings } from '#config/config.ts';
 import { newId } from '#core/id.ts';
-import { type Journal, openJournal } from '#proxy/sink/journal.ts';
-import { encodeReservation, encodeUsed } from '#proxy/sink/record.ts';
-import { sampleOpening } from '#test/samples/usage.ts';
+import { SILENT } from '#core/log.ts';
+import { type Journal, openJournal } from '#proxy/sink/journal/journal.ts';
+import { encodeReservation, encodeUsed } from '#proxy/sink/journal/record.ts';
+import { sampleOpening } from '#test/support/usage.ts';
 
 const CALLS = 60_000;
 const CALLERS = 200;
@@ -29,7 +30,7 @@ async function call(journal: Journal): Promise<void> {
 async function withJournal<T>(fsync: Policy, work: (journal: Journal) => Promise<T>): Promise<T> {
   const dir = mkdtempSync(join(process.argv[2] ?? tmpdir(), 'weir-bench-'));
   const settings = { fsync, fsyncIntervalMs: 100, bytesMax: 8 * 2 ** 30, segmentBytesMax: 64 * 2 ** 20 };
-  const journal = await openJournal({ dir, settings, now: Date.now, onState: () => undefined });
+  const journal = await openJournal({ dir, settings, now: Date.now, log: SILENT });
   try {
     return await work(journal);
   } finally {

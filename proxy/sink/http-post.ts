@@ -1,5 +1,5 @@
 import { Agent, request } from 'undici';
-import type { JournalEntry } from './journal.ts';
+import type { JournalEntry } from './journal/journal.ts';
 
 export interface HttpPost {
   post: (batch: readonly JournalEntry[], signal: AbortSignal) => Promise<void>;

@@ -1,9 +1,10 @@
+import type { Log } from '#core/log.ts';
 import type { Clock } from '#core/time.ts';
 import type { Counters } from '../limits/counters.ts';
-import type { Journal, JournalEntry } from './journal.ts';
+import type { Journal, JournalEntry } from './journal/journal.ts';
+import { encodeReservation, parseReservation, parseUsed } from './journal/record.ts';
+import { type Shipper, shipJournal } from './journal/shipper.ts';
 import { journalClosing, journalOpening } from './journal-sink.ts';
-import { encodeReservation, parseReservation, parseUsed } from './record.ts';
-import { type Shipper, shipJournal } from './shipper.ts';
 import type { Closing, Sink } from './sink.ts';
 
 export interface RedisSinkOptions {
@@ -11,8 +12,7 @@ export interface RedisSinkOptions {
   counters: Counters;
   journal: Journal;
   now: Clock;
-  /** Told of every settlement that Redis did not take; it is in the journal then and replayed. */
-  onError: (error: unknown) => void;
+  log: Log;
   settleTimeoutMs?: number;
 }
 
@@ -33,7 +33,7 @@ const REPLAY = { count: 64, bytes: 1024 * 1024 };
  * the same reservation again does nothing and appends nothing.
  */
 export function redisSink(options: RedisSinkOptions): RedisSink {
-  const { counters, journal, now, onError } = options;
+  const { counters, journal, now, log } = options;
   const timeoutMs = options.settleTimeoutMs ?? SETTLE_TIMEOUT_MS;
   const closings = new Set<Promise<void>>();
 
@@ -48,7 +48,7 @@ export function redisSink(options: RedisSinkOptions): RedisSink {
         void journal.settled(reservation.id);
         return;
       } catch (error) {
-        onError(error);
+        log.warn({ err: error, id: reservation.id }, 'A settlement goes to the journal, to be replayed.');
       }
     }
     await journalClosing(journal, closing, event);
@@ -62,7 +62,7 @@ export function redisSink(options: RedisSinkOptions): RedisSink {
   const replay = shipJournal({
     journal,
     now,
-    onError,
+    log,
     batch: REPLAY,
     post: async (batch) => {
       await Promise.all(batch.map(replayOne));
@@ -82,7 +82,7 @@ export function redisSink(options: RedisSinkOptions): RedisSink {
         await within(timeoutMs, counters.release(reservation));
         await journal.abandoned(reservation.id);
       } catch (error) {
-        onError(error);
+        log.warn({ err: error, id: reservation.id }, 'A release goes to the journal, to be replayed.');
         // A closing without an event: replayed as a release.
         await journal.closed(reservation.id, '', encodeReservation(reservation), '');
       }

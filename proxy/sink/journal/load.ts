@@ -82,12 +82,12 @@ export async function loadJournal(dir: string): Promise<Loaded> {
 }
 
 function readHeader(loaded: Loaded, segment: Segment, record: RawRecord): void {
-  const [version, ordinal] = fieldsOf(record).map(Number);
-  if (record.kind !== 'H' || version === undefined || ordinal === undefined) {
-    throw corrupt(segment.path, 0, 'the first record is no header');
-  }
+  const [version = 0, ordinal = 0, bytes = 0] = fieldsOf(record).map(Number);
+  if (record.kind !== 'H') throw corrupt(segment.path, 0, 'the first record is no header');
   if (version > JOURNAL_VERSION) throw corrupt(segment.path, 0, `it was written by a newer Weir (format ${version})`);
-  if (loaded.segments.length > 0 && ordinal !== loaded.ordinal) {
+  const before = loaded.segments.at(-1);
+  if (before && bytes !== before.bytes) throw corrupt(before.path, before.bytes, `it should be ${bytes} bytes long`);
+  if (before && ordinal !== loaded.ordinal) {
     throw corrupt(segment.path, 0, `${ordinal} closings should come before it, there are ${loaded.ordinal}`);
   }
   segment.firstOrdinal = ordinal;

@@ -1,12 +1,13 @@
 import { crc32 } from 'node:zlib';
-import type { Hold, Reservation } from '../limits/counters.ts';
+import type { Hold, Reservation } from '#proxy/limits/counters.ts';
 
 /**
  * One record of the journal is one line: a CRC-32 in hex over everything after the first tab, the kind, and the fields
  * of that kind, with tabs between them. JSON has no raw tab or newline, so nothing is escaped and an event can be
  * shipped without parsing it.
  *
- *     H  version  ordinal                            first line of a segment: closings in all segments before it
+ *     H  version  ordinal  bytes                     first line of a segment: closings in all segments before it, and
+ *                                                    how long the segment right before it is
  *     O  id  at  event  reservation  used            opened: the estimate, should nothing better become known
  *     C  id  at  event  reservation  used            closed: the event that counts
  *     D  id                                          done: closed, and the event is durable in another store

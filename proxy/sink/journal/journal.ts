@@ -2,38 +2,23 @@ import { unlink } from 'node:fs/promises';
 import type { GatewaySettings } from '#config/config.ts';
 import { type DataDirLock, lockDataDir } from '#config/data-dir.ts';
 import { Fault } from '#core/fault.ts';
+import type { Log } from '#core/log.ts';
 import type { Clock } from '#core/time.ts';
 import { Committer, type Group } from './committer.ts';
-import { type Cursor, type Cut, corrupt, type Loaded, loadJournal, type Segment } from './load.ts';
-import { encodeRecord, fieldsOf, idOf, JOURNAL_VERSION, type RecordKind } from './record.ts';
+import { type Cursor, type Cut, type Loaded, loadJournal, type Segment } from './load.ts';
+import { type JournalEntry, type Page, type PageMax, readClosings, readOpenings } from './read.ts';
+import { encodeRecord, idOf, JOURNAL_VERSION, type RecordKind } from './record.ts';
 import { scanRecords, segmentPath } from './segment.ts';
 
 export type { Cursor, Cut } from './load.ts';
+export type { JournalEntry, Page, PageMax } from './read.ts';
 
 export interface JournalOptions {
   /** A directory of its own. */
   dir: string;
   settings: GatewaySettings['journal'];
   now: Clock;
-  /** Told when openings begin to be refused, and with undefined when they are taken again. */
-  onState: (fault: Fault | undefined) => void;
-}
-
-/** A call as it stands in the journal; the parts are text as record.ts writes it. */
-export interface JournalEntry {
-  id: string;
-  /** When it was written. */
-  atMs: number;
-  /** Empty where holds are given back and no event comes of the call. */
-  event: string;
-  reservation: string;
-  used: string;
-}
-
-/** Closings in their order, and the place after them. */
-export interface Page {
-  entries: JournalEntry[];
-  next: Cursor;
+  log: Log;
 }
 
 export interface Backlog {
@@ -89,12 +74,14 @@ export class Journal {
     this.#ordinal = loaded.ordinal;
     this.#bytes = loaded.segments.reduce((sum, segment) => sum + segment.bytes, 0);
     this.cut = loaded.cut;
+    if (loaded.cut)
+      options.log.warn({ ...loaded.cut }, 'The journal ended in an unfinished record, which was cut off.');
     this.#committer = new Committer(options.dir, loaded.segments.at(-1)?.number ?? 0, options.settings, {
-      header: () => encodeRecord('H', `${JOURNAL_VERSION}\t${this.#ordinal}`),
+      header: () => encodeRecord('H', `${JOURNAL_VERSION}\t${this.#ordinal}\t${this.#segments.at(-1)?.bytes ?? 0}`),
       begun: (number, bytes) => this.#begun(number, bytes),
       wrote: (group, startOffset, bytes) => this.#wrote(group, startOffset, bytes),
       reservedBytes: () => this.#reservedBytes(0),
-      broke: (fault) => options.onState(fault ?? this.#full),
+      broke: (fault) => this.#say(fault),
     });
   }
 
@@ -169,46 +156,14 @@ export class Journal {
     return () => this.#watchers.delete(onClosings);
   }
 
-  /** The closings from a place on, at most so many and (but for the last one) so many bytes. */
-  async read(from: Cursor, max: { count: number; bytes: number }): Promise<Page> {
-    const entries: JournalEntry[] = [];
-    let { segment: number, offset, ordinal } = from;
-    const until = this.#ordinal;
-    let bytes = 0;
-    const more = () => ordinal < until && entries.length < max.count && bytes < max.bytes;
-    while (more()) {
-      const segment = this.#segments.find((candidate) => candidate.number >= number);
-      if (!segment) throw corrupt(segmentPath(this.#options.dir, number), offset, 'closings are missing');
-      if (segment.number > number) offset = 0;
-      number = segment.number;
-      const end = segment.bytes;
-      const stopped = await scanRecords(segment.path, offset, end, (record, endOffset) => {
-        offset = endOffset;
-        if (record.kind !== 'C') return true;
-        ordinal++;
-        bytes += record.line.length;
-        entries.push(entryOf(fieldsOf(record)));
-        return more();
-      });
-      if (!more()) break;
-      if (stopped < end) throw corrupt(segment.path, stopped, 'a record is broken');
-      number++;
-      offset = 0;
-    }
-    return { entries, next: { segment: number, offset, ordinal } };
+  /** The closings from a place on. */
+  read(from: Cursor, max: PageMax): Promise<Page> {
+    return readClosings(this.#segments, from, this.#ordinal, max);
   }
 
   /** What was opened and not closed: what recovery has to close. */
-  async live(): Promise<JournalEntry[]> {
-    const entries: JournalEntry[] = [];
-    for (const segment of [...this.#segments]) {
-      if (segment.live === 0) continue;
-      await scanRecords(segment.path, 0, segment.bytes, (record) => {
-        if (record.kind === 'O' && this.#live.get(idOf(record)) === segment) entries.push(entryOf(fieldsOf(record)));
-        return true;
-      });
-    }
-    return entries;
+  live(): Promise<JournalEntry[]> {
+    return readOpenings(this.#segments, this.#live);
   }
 
   /** Resolves when all that was appended before is as durable as the policy ever makes it. */
@@ -247,16 +202,22 @@ export class Journal {
     if (this.#bytes + queued + this.#reservedBytes(1) <= bytesMax && queued <= QUEUE_CHARS_MAX) {
       if (this.#full) {
         this.#full = undefined;
-        this.#options.onState(undefined);
+        this.#say(undefined);
       }
       return undefined;
     }
     if (!this.#full) {
       const story = `The journal holds ${this.#bytes} of ${bytesMax} bytes, ${queued} wait to be written, ${this.unshipped} closings are not shipped, ${this.#live.size} calls are in flight.`;
       this.#full = new Fault('journal_unavailable', { story });
-      this.#options.onState(this.#full);
+      this.#say(this.#full);
     }
     return this.#full;
+  }
+
+  #say(fault: Fault | undefined): void {
+    const { log, dir } = this.#options;
+    if (fault) log.error({ dir, code: fault.code }, `No calls are taken. ${fault.story}`);
+    else log.info({ dir }, 'The journal can be written again: calls are taken.');
   }
 
   /** Bytes that the closings of calls in flight may take, and of so many more. */
@@ -336,9 +297,4 @@ export class Journal {
       return true;
     });
   }
-}
-
-function entryOf(fields: string[]): JournalEntry {
-  const [id = '', at = '', event = '', reservation = '', used = ''] = fields;
-  return { id, atMs: Number(at), event, reservation, used };
 }

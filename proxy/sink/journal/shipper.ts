@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Log } from '#core/log.ts';
 import type { Clock } from '#core/time.ts';
 import type { Backlog, Journal, JournalEntry } from './journal.ts';
 
@@ -7,8 +8,7 @@ export interface ShipperOptions {
   /** Resolves when every event of the batch is durable where it goes. What is posted twice must count once. */
   post: (batch: readonly JournalEntry[], signal: AbortSignal) => Promise<void>;
   now: Clock;
-  /** Told of every failed batch; it is tried again. */
-  onError: (error: unknown) => void;
+  log: Log;
   batch?: { count: number; bytes: number };
   backoff?: { firstMs: number; maxMs: number };
 }
@@ -34,7 +34,7 @@ const GROUP_MS = 5;
  * have arrived. A batch that fails is tried again in halves, with growing pauses, for as long as it takes.
  */
 export function shipJournal(options: ShipperOptions): Shipper {
-  const { journal, now } = options;
+  const { journal, now, log } = options;
   const max = options.batch ?? BATCH;
   const backoff = options.backoff ?? BACKOFF;
   const stopped = new AbortController();
@@ -72,8 +72,9 @@ export function shipJournal(options: ShipperOptions): Shipper {
         if (stopped.signal.aborted) break;
         failures++;
         count = Math.max(1, Math.trunc(count / 2));
-        options.onError(error);
-        await pause(pauseMs(backoff, failures));
+        const waitMs = pauseMs(backoff, failures);
+        log.warn({ err: error, failures, unshipped: journal.unshipped, waitMs }, 'Usage events could not be shipped.');
+        await pause(waitMs);
       }
     }
   }

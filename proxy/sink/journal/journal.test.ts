@@ -1,0 +1,193 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it, vi } from 'vitest';
+import { SILENT } from '#core/log.ts';
+import { openTestJournal, temporaryFolder } from '#test/support/journal.ts';
+import { closeCall, eventOf, idsOf, openCall, shipAll, unshipped } from '#test/support/journal-calls.ts';
+import { CLOSING_BYTES } from './journal.ts';
+
+const segmentsOf = (dir: string) => readdirSync(dir).filter((name) => name.startsWith('journal-'));
+
+describe('a journal', () => {
+  it('writes everything that waits in one go: records of a group share one promise', async () => {
+    const journal = await openTestJournal(temporaryFolder(), { fsync: 'always' });
+    const first = openCall(journal, 'req_1');
+    expect(openCall(journal, 'req_2')).toBe(first);
+    await first;
+    const closing = closeCall(journal, 'req_1');
+    expect(closeCall(journal, 'req_2')).toBe(closing);
+    await closing;
+    expect(idsOf(await unshipped(journal))).toEqual(['req_1', 'req_2']);
+    await journal.close();
+  });
+
+  it('gives back after a restart what was opened and what was closed, in order, as it was', async () => {
+    const dir = temporaryFolder();
+    const journal = await openTestJournal(dir);
+    await Promise.all(['req_1', 'req_2', 'req_3', 'req_4', 'req_5'].map((id) => openCall(journal, id)));
+    await closeCall(journal, 'req_3', 33n);
+    await closeCall(journal, 'req_1', 11n);
+    await journal.abandoned('req_4');
+    await journal.settled('req_5');
+    await journal.close();
+
+    const again = await openTestJournal(dir);
+    expect(again.cut).toBeUndefined();
+    expect(idsOf(await again.live())).toEqual(['req_2']);
+    const closings = await unshipped(again);
+    expect(idsOf(closings)).toEqual(['req_3', 'req_1']);
+    expect(closings.map((entry) => eventOf(entry).data.quantities.output_tokens)).toEqual(['33', '11']);
+    expect(again.unshipped).toBe(2);
+    await again.close();
+  });
+
+  it('counts only the first closing of a call', async () => {
+    const journal = await openTestJournal(temporaryFolder());
+    await openCall(journal, 'req_1');
+    await Promise.all([closeCall(journal, 'req_1', 1n), closeCall(journal, 'req_1', 2n)]);
+    await closeCall(journal, 'req_1', 3n);
+    await journal.abandoned('req_1');
+    const closings = await unshipped(journal);
+    expect(closings.map((entry) => eventOf(entry).data.quantities.output_tokens)).toEqual(['1']);
+    await journal.close();
+  });
+
+  it('goes on after a restart from the place up to which it was shipped', async () => {
+    const dir = temporaryFolder();
+    const journal = await openTestJournal(dir);
+    for (const id of ['req_1', 'req_2', 'req_3']) {
+      await openCall(journal, id);
+      await closeCall(journal, id);
+    }
+    const page = await journal.read(journal.cursor, { count: 2, bytes: 1_000_000 });
+    expect(idsOf(page.entries)).toEqual(['req_1', 'req_2']);
+    await journal.shipped(page.next);
+    await journal.close();
+
+    const again = await openTestJournal(dir);
+    expect(again.backlog.count).toBe(1);
+    expect(idsOf(await shipAll(again))).toEqual(['req_3']);
+    expect(again.backlog).toEqual({ count: 0, bytes: 0 });
+    await again.close();
+  });
+
+  it('reads in pages across segments, bounded by number and by bytes', async () => {
+    const journal = await openTestJournal(temporaryFolder(), { segmentBytesMax: 8 * 1024 });
+    const ids = Array.from({ length: 60 }, (_, i) => `req_${i}`);
+    for (const id of ids) {
+      await openCall(journal, id);
+      await closeCall(journal, id);
+    }
+    const seen: string[] = [];
+    let page = await journal.read(journal.cursor, { count: 7, bytes: 1_000_000 });
+    while (page.entries.length > 0) {
+      expect(page.entries.length).toBeLessThanOrEqual(7);
+      seen.push(...idsOf(page.entries));
+      page = await journal.read(page.next, { count: 7, bytes: 1_000_000 });
+    }
+    expect(seen).toEqual(ids);
+    expect((await journal.read(journal.cursor, { count: 7, bytes: 1 })).entries).toHaveLength(1);
+    await journal.close();
+  });
+
+  it('deletes segments when all of their calls are closed and shipped, and not before', async () => {
+    const dir = temporaryFolder();
+    const journal = await openTestJournal(dir, { segmentBytesMax: 8 * 1024 });
+    const call = async (id: string) => {
+      await openCall(journal, id);
+      await closeCall(journal, id);
+    };
+    for (let i = 0; i < 40; i++) await call(`req_${i}`);
+    const before = segmentsOf(dir).length;
+    expect(before).toBeGreaterThan(5);
+
+    await openCall(journal, 'req_long');
+    await shipAll(journal);
+    await vi.waitFor(() => expect(segmentsOf(dir).length).toBeLessThan(3));
+    for (let i = 0; i < 40; i++) await call(`req_more_${i}`);
+    await shipAll(journal);
+    // The long call's opening holds its segment and all after it.
+    expect(segmentsOf(dir).length).toBeGreaterThan(5);
+    await closeCall(journal, 'req_long');
+    await shipAll(journal);
+    await vi.waitFor(() => expect(segmentsOf(dir).length).toBeLessThan(3));
+    const left = segmentsOf(dir).map((name) => statSync(join(dir, name)).size);
+    expect(journal.bytes).toBe(left.reduce((a, b) => a + b, 0));
+    await journal.close();
+  });
+
+  it('carries the openings of long calls forward when room gets short, and they survive a restart', async () => {
+    const dir = temporaryFolder();
+    const settings = { segmentBytesMax: 8 * 1024, bytesMax: 128 * 1024 };
+    const journal = await openTestJournal(dir, settings);
+    await openCall(journal, 'req_long');
+    for (let i = 0; i < 300; i++) {
+      await openCall(journal, `req_${i}`);
+      await closeCall(journal, `req_${i}`);
+      await shipAll(journal);
+    }
+    expect(journal.bytes).toBeLessThan(128 * 1024);
+    expect(segmentsOf(dir)).not.toContain('journal-000000000001.log');
+    await journal.close();
+
+    const again = await openTestJournal(dir, settings);
+    const [opening] = await again.live();
+    expect(opening).toMatchObject({ id: 'req_long' });
+    await closeCall(again, 'req_long', 99n);
+    expect(idsOf(await shipAll(again))).toEqual(['req_long']);
+    expect(await again.live()).toEqual([]);
+    await again.close();
+  });
+
+  it('refuses openings when it is full, takes every closing all the same, and opens again when shipped', async () => {
+    const error = vi.fn();
+    const log = { ...SILENT, error };
+    const bytesMax = 256 * 1024;
+    const journal = await openTestJournal(temporaryFolder(), { bytesMax, segmentBytesMax: 16 * 1024 }, log);
+    const open: string[] = [];
+    let refused: unknown;
+    for (let i = 0; refused === undefined; i++) {
+      await openCall(journal, `req_${i}`).then(
+        () => open.push(`req_${i}`),
+        (fault: unknown) => {
+          refused = fault;
+        },
+      );
+    }
+    expect(refused).toMatchObject({ code: 'journal_unavailable' });
+    expect(error).toHaveBeenCalledOnce();
+    expect(journal.bytes + open.length * CLOSING_BYTES).toBeLessThanOrEqual(bytesMax);
+    await Promise.all(open.map((id) => closeCall(journal, id)));
+    expect(journal.bytes).toBeLessThanOrEqual(bytesMax);
+
+    expect(idsOf(await shipAll(journal))).toEqual(open);
+    await vi.waitFor(() => expect(journal.bytes).toBeLessThan(bytesMax / 4));
+    await openCall(journal, 'req_again');
+    expect(journal.fault).toBeUndefined();
+    await journal.close();
+  });
+
+  it('makes the opening durable before it answers when fsync is always, soon after when it is interval', async () => {
+    for (const fsync of ['always', 'interval'] as const) {
+      const dir = temporaryFolder();
+      const journal = await openTestJournal(dir, { fsync });
+      await openCall(journal, 'req_1');
+      const [name = ''] = segmentsOf(dir);
+      expect(readFileSync(join(dir, name), 'utf8')).toContain('\tO\treq_1\t');
+      await journal.close();
+    }
+  });
+
+  it('refuses openings once it is closed, and leaves its directory to the next', async () => {
+    const dir = temporaryFolder();
+    const journal = await openTestJournal(dir);
+    await expect(openTestJournal(dir)).rejects.toMatchObject({ code: 'data_dir_locked' });
+    const last = openCall(journal, 'req_1');
+    await journal.close();
+    await last;
+    await expect(openCall(journal, 'req_2')).rejects.toMatchObject({ code: 'journal_unavailable' });
+    const next = await openTestJournal(dir);
+    expect(next.liveCount).toBe(1);
+    await next.close();
+  });
+});

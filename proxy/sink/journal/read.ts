@@ -1,0 +1,80 @@
+import { type Cursor, corrupt, type Segment } from './load.ts';
+import { fieldsOf, idOf } from './record.ts';
+import { scanRecords } from './segment.ts';
+
+/** A call as it stands in the journal; the parts are text as record.ts writes it. */
+export interface JournalEntry {
+  id: string;
+  /** When it was written. */
+  atMs: number;
+  /** Empty where holds are given back and no event comes of the call. */
+  event: string;
+  reservation: string;
+  used: string;
+}
+
+/** Closings in their order, and the place after them. */
+export interface Page {
+  entries: JournalEntry[];
+  next: Cursor;
+}
+
+/** At most so many entries and, but for the last one, so many bytes of them. */
+export interface PageMax {
+  count: number;
+  bytes: number;
+}
+
+/** The closings from a place up to, not including, the one of this ordinal. All of them have to be written. */
+export async function readClosings(
+  segments: readonly Segment[],
+  from: Cursor,
+  untilOrdinal: number,
+  max: PageMax,
+): Promise<Page> {
+  const entries: JournalEntry[] = [];
+  let { segment: number, offset, ordinal } = from;
+  let bytes = 0;
+  const more = () => ordinal < untilOrdinal && entries.length < max.count && bytes < max.bytes;
+  while (more()) {
+    const segment = segments.find((candidate) => candidate.number >= number);
+    if (!segment) throw corrupt(segments.at(-1)?.path ?? 'the journal', offset, 'closings are missing after it');
+    if (segment.number > number) offset = 0;
+    number = segment.number;
+    const end = segment.bytes;
+    const stopped = await scanRecords(segment.path, offset, end, (record, endOffset) => {
+      offset = endOffset;
+      if (record.kind !== 'C') return true;
+      ordinal++;
+      bytes += record.line.length;
+      entries.push(entryOf(fieldsOf(record)));
+      return more();
+    });
+    if (!more()) break;
+    if (stopped < end) throw corrupt(segment.path, stopped, 'a record is broken');
+    number++;
+    offset = 0;
+  }
+  return { entries, next: { segment: number, offset, ordinal } };
+}
+
+/** The openings of these calls; each stands in the segment that it is mapped to. */
+export async function readOpenings(
+  segments: readonly Segment[],
+  live: ReadonlyMap<string, Segment>,
+): Promise<JournalEntry[]> {
+  const entries: JournalEntry[] = [];
+  for (const segment of [...segments]) {
+    if (segment.live === 0) continue;
+    await scanRecords(segment.path, 0, segment.bytes, (record) => {
+      if (record.kind === 'O' && live.get(idOf(record)) === segment) entries.push(entryOf(fieldsOf(record)));
+      return true;
+    });
+  }
+  return entries;
+}
+
+function entryOf(fields: string[]): JournalEntry {
+  const [id = '', at = '', event = '', reservation = '', used = ''] = fields;
+  return { id, atMs: Number(at), event, reservation, used };
+}
