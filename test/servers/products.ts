@@ -41,7 +41,7 @@ export function missing(products: readonly Product[]): string {
   const wanted = products.map(
     ({ name, variable, commands }) => `${name} (set ${variable}, or put ${commands.join(' and ')} on the PATH)`,
   );
-  return `The tests need ${wanted.join(' and ')}, and neither apt-get as root nor a Docker engine is there to bring them.`;
+  return `The tests need ${wanted.join(' and ')}, and neither apt-get nor a Docker engine could bring them.`;
 }
 
 async function findFolder(product: Product): Promise<string | undefined> {
