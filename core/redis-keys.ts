@@ -25,9 +25,25 @@ export function eventStream(namespace: string, shard: number): string {
 /** The field of a stream entry that holds the event as JSON. */
 export const EVENT_FIELD = 'event';
 
+/**
+ * The field of the policy hash that says which version it holds; `@` begins no key id. Where it is missing, Redis has
+ * lost its contents or never had them, which does not mean that there are no keys.
+ */
+export const POLICY_VERSION_FIELD = '@version';
+
 /** A hash from key id to key policy as JSON, and the channel on which a change of it is announced. */
 export function policyHash(namespace: string): string {
   return `${namespace}:policies`;
+}
+
+/**
+ * What is announced on the channel, as JSON: who holds `from` needs only these keys to hold `version`; everybody else,
+ * and everybody where `from` is null, reads the hash anew.
+ */
+export interface PolicyAnnouncement {
+  from: string | null;
+  version: string;
+  keys: string[];
 }
 
 export function policyChannel(namespace: string): string {

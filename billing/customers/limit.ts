@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import { MoneyJson } from '#billing/http/schema.ts';
+import { COST_CURRENCY } from '#config/catalogue.ts';
 import { LIMIT_MAX, type LimitPolicy, type RateWindow, WINDOW_MS } from '#core/key-policy.ts';
 import { moneyToJson, parseMoney } from '#core/money.ts';
 
@@ -28,7 +29,8 @@ const BudgetLimit = z.strictObject({
   kind: z.literal('budget'),
   amount: z
     .strictObject(MoneyJson.shape)
-    .refine((amount) => isBudget(amount.amount, amount.currency), 'Wants a positive amount of at most 9000000.'),
+    .refine((amount) => isBudget(amount.amount, amount.currency), 'Wants a positive amount of at most 9000000.')
+    .refine((amount) => amount.currency === COST_CURRENCY, `Costs are counted in ${COST_CURRENCY}.`),
   per: z.literal('month'),
 });
 
