@@ -1,0 +1,145 @@
+import { performance } from 'node:perf_hooks';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { SILENT } from '#core/log.ts';
+import { type BillingStub, billingStub } from '#test/support/billing-stub.ts';
+import { openTestJournal, temporaryFolder } from '#test/support/journal.ts';
+import { closeCall, openCall } from '#test/support/journal-calls.ts';
+import { httpPost } from '../http-post.ts';
+import type { Journal } from './journal.ts';
+import { type Shipper, shipJournal } from './shipper.ts';
+
+const BACKOFF = { firstMs: 5, maxMs: 40 };
+
+async function shipping(
+  dir = temporaryFolder(),
+): Promise<{ billing: BillingStub; journal: Journal; shipper: Shipper; stop: () => Promise<void> }> {
+  const billing = await billingStub();
+  onTestFinished(() => billing.down());
+  const started = await ship(dir, billing);
+  return { billing, ...started };
+}
+
+async function ship(dir: string, billing: BillingStub) {
+  const journal = await openTestJournal(dir, { segmentBytesMax: 64 * 1024 });
+  const { post, close } = httpPost({ url: `${billing.url}/`, token: 'wr_api_secret' });
+  const shipper = shipJournal({ journal, post, now: Date.now, log: SILENT, backoff: BACKOFF });
+  const stop = async () => {
+    await shipper.stop();
+    await close();
+    await journal.close();
+  };
+  return { journal, shipper, stop };
+}
+
+async function call(journal: Journal, id: string, outputTokens: bigint): Promise<void> {
+  await openCall(journal, id);
+  await closeCall(journal, id, outputTokens);
+}
+
+const calls = (journal: Journal, from: number, to: number) =>
+  Promise.all(Array.from({ length: to - from }, (_, i) => call(journal, `req_${from + i}`, BigInt(from + i))));
+
+describe('the shipper', () => {
+  it('posts batches of CloudEvents with the token to /v1/events', async () => {
+    const { billing, journal, shipper, stop } = await shipping();
+    await call(journal, 'req_1', 5n);
+    await shipper.idle();
+    expect(billing.headers).toEqual([
+      ['POST', '/v1/events', 'application/cloudevents-batch+json', 'Bearer wr_api_secret'],
+    ]);
+    expect(billing.events.get('req_1')?.data.quantities.output_tokens).toBe('5');
+    await stop();
+  });
+
+  it('brings an event to billing within tens of milliseconds when idle, and groups them under load', async () => {
+    const { billing, journal, shipper, stop } = await shipping();
+    const waits: number[] = [];
+    for (let i = 0; i < 20; i++) {
+      await call(journal, `req_idle_${i}`, 1n);
+      const from = performance.now();
+      await shipper.idle();
+      waits.push(performance.now() - from);
+    }
+    waits.sort((a, b) => a - b);
+    expect(waits[10]).toBeLessThan(100);
+
+    await calls(journal, 0, 3000);
+    await shipper.idle();
+    expect(billing.events.size).toBe(3020);
+    expect(billing.batches.length).toBeLessThan(150);
+    expect(Math.max(...billing.batches)).toBeLessThanOrEqual(1000);
+    await stop();
+  });
+
+  it('keeps what billing does not take, tries again until it does, and loses and doubles nothing', async () => {
+    const { billing, journal, shipper, stop } = await shipping();
+    await calls(journal, 0, 50);
+    await shipper.idle();
+    await billing.down();
+    await calls(journal, 50, 400);
+    await vi.waitFor(() => expect(shipper.failing).toBe(true));
+    await vi.waitFor(() => expect(shipper.backlog().oldestAgeMs).toBeGreaterThan(10));
+    expect(shipper.backlog()).toMatchObject({ count: 350 });
+    expect(shipper.backlog().bytes).toBeGreaterThan(350 * 500);
+
+    await billing.up();
+    billing.answer = { status: 503, afterCommit: false };
+    await vi.waitFor(() => expect(billing.batches.length).toBeGreaterThan(5));
+    // Committed, and the answer says otherwise: what comes again has to be the same.
+    billing.answer = { status: 500, afterCommit: true };
+    await vi.waitFor(() => expect(billing.events.size).toBeGreaterThan(50));
+    billing.answer = { status: 200, afterCommit: false };
+    await shipper.idle();
+    expect(billing.events.size).toBe(400);
+    expect(billing.conflicts).toEqual([]);
+    for (let i = 0; i < 400; i++) {
+      expect(billing.events.get(`req_${i}`)?.data.quantities.output_tokens).toBe(String(i));
+    }
+    expect(shipper.failing).toBe(false);
+    expect(shipper.backlog()).toEqual({ count: 0, bytes: 0, oldestAgeMs: 0 });
+    await stop();
+  });
+
+  it('ships after a restart what it was stopped in the middle of', async () => {
+    const dir = temporaryFolder();
+    const { billing, journal, shipper, stop } = await shipping(dir);
+    await billing.down();
+    await calls(journal, 0, 300);
+    await vi.waitFor(() => expect(shipper.failing).toBe(true));
+    await stop();
+    await billing.up();
+
+    const again = await ship(dir, billing);
+    await again.shipper.idle();
+    expect(billing.events.size).toBe(300);
+    expect(billing.conflicts).toEqual([]);
+    await again.stop();
+  });
+
+  it('stops at once while it waits to try again', async () => {
+    const journal = await openTestJournal(temporaryFolder());
+    const post = vi.fn(() => Promise.reject(new Error('billing is away')));
+    const backoff = { firstMs: 3_600_000, maxMs: 3_600_000 };
+    const shipper = shipJournal({ journal, post, now: Date.now, log: SILENT, backoff });
+    await call(journal, 'req_1', 1n);
+    await vi.waitFor(() => expect(shipper.failing).toBe(true));
+    await shipper.stop();
+    expect(post).toHaveBeenCalledOnce();
+    await journal.close();
+  });
+
+  it('comes down to single events when a batch fails, so that one bad event holds up nothing before it', async () => {
+    const journal = await openTestJournal(temporaryFolder());
+    const taken: string[] = [];
+    const post = async (batch: readonly { id: string }[]) => {
+      if (batch.some(({ id }) => id === 'req_9')) throw new Error('no');
+      taken.push(...batch.map(({ id }) => id));
+    };
+    await calls(journal, 0, 20);
+    const shipper = shipJournal({ journal, post, now: Date.now, log: SILENT, backoff: { firstMs: 1, maxMs: 1 } });
+    await vi.waitFor(() => expect(taken).toHaveLength(9));
+    expect(shipper.backlog().count).toBe(11);
+    await shipper.stop();
+    await journal.close();
+  });
+});

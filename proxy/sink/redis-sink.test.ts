@@ -1,0 +1,119 @@
+import { describe, expect, it, vi } from 'vitest';
+import { SILENT } from '#core/log.ts';
+import { type RecordingCounters, recordingCounters } from '#test/support/counters.ts';
+import { openTestJournal, temporaryFolder } from '#test/support/journal.ts';
+import { sampleClosing, sampleOpening } from '#test/support/usage.ts';
+import type { Journal } from './journal/journal.ts';
+import { recoverJournal } from './journal/recovery.ts';
+import { type RedisSink, redisSink } from './redis-sink.ts';
+
+const AWAY = new Error('connection refused');
+
+async function sinkOn(
+  dir: string,
+  counters: RecordingCounters,
+): Promise<{ journal: Journal; sink: RedisSink; stop: () => Promise<void> }> {
+  const journal = await openTestJournal(dir);
+  const sink = redisSink({ counters, journal, now: Date.now, log: SILENT, settleTimeoutMs: 50 });
+  const stop = async () => {
+    await sink.replay.stop();
+    await journal.close();
+  };
+  return { journal, sink, stop };
+}
+
+describe('the Redis sink', () => {
+  it('settles with the event in one step and leaves nothing to replay', async () => {
+    const counters = recordingCounters();
+    const { journal, sink, stop } = await sinkOn(temporaryFolder(), counters);
+    const closing = sampleClosing('req_1', 5n);
+    await sink.open(sampleOpening('req_1'));
+    await sink.close(closing);
+    await sink.close(sampleClosing('req_1', 6n));
+    expect(counters.settled.get('req_1')).toEqual({ used: closing.used, event: JSON.stringify(closing.event) });
+    await sink.drain();
+    expect(journal.liveCount).toBe(0);
+    expect(journal.unshipped).toBe(0);
+    await stop();
+  });
+
+  it('keeps closings in the journal while Redis is away, and replays them in order when it is back', async () => {
+    const counters = recordingCounters();
+    const { journal, sink, stop } = await sinkOn(temporaryFolder(), counters);
+    const ids = Array.from({ length: 200 }, (_, i) => `req_${i}`);
+    await Promise.all(ids.map((id) => sink.open(sampleOpening(id))));
+    counters.away = AWAY;
+    for (const id of ids) await sink.close(sampleClosing(id, 5n));
+    await vi.waitFor(() => expect(sink.replay.failing).toBe(true));
+    expect(journal.unshipped).toBe(200);
+    expect(counters.settled.size).toBe(0);
+
+    counters.away = undefined;
+    await sink.replay.idle();
+    expect([...counters.settled.keys()]).toEqual(ids);
+    const { used, event } = sampleClosing('req_7', 5n);
+    expect(counters.settled.get('req_7')).toEqual({ used, event: JSON.stringify(event) });
+    await stop();
+  });
+
+  it('does nothing twice when Redis did settle and only its answer was lost', async () => {
+    const counters = recordingCounters();
+    const settle = vi.spyOn(counters, 'settle');
+    const { sink, stop } = await sinkOn(temporaryFolder(), counters);
+    await sink.open(sampleOpening('req_1'));
+    counters.away = AWAY;
+    counters.answersLost = true;
+    await sink.close(sampleClosing('req_1', 5n));
+    counters.away = undefined;
+    await sink.replay.idle();
+    expect(settle.mock.calls.length).toBeGreaterThan(1);
+    expect(await settle.mock.results.at(-1)?.value).toBe(false);
+    expect(counters.settled.size).toBe(1);
+    await stop();
+  });
+
+  it('does not wait for a Redis that does not answer', async () => {
+    const counters = recordingCounters();
+    const { journal, sink, stop } = await sinkOn(temporaryFolder(), counters);
+    await sink.open(sampleOpening('req_1'));
+    vi.spyOn(counters, 'settle').mockReturnValue(new Promise(() => undefined));
+    await sink.close(sampleClosing('req_1', 5n));
+    expect(journal.unshipped).toBe(1);
+    await stop();
+  });
+
+  it('gives holds back later when Redis is away at the moment', async () => {
+    const counters = recordingCounters();
+    const { sink, stop } = await sinkOn(temporaryFolder(), counters);
+    await Promise.all(['req_1', 'req_2'].map((id) => sink.open(sampleOpening(id))));
+    await sink.abandon(sampleOpening('req_1'));
+    counters.away = AWAY;
+    await sink.abandon(sampleOpening('req_2'));
+    counters.away = undefined;
+    await sink.replay.idle();
+    expect(counters.released).toEqual(new Set(['req_1', 'req_2']));
+    expect(counters.settled.size).toBe(0);
+    await stop();
+  });
+
+  it('finishes after a restart what Redis was away for: closings as they were, openings by estimate', async () => {
+    const dir = temporaryFolder();
+    const counters = recordingCounters();
+    const before = await sinkOn(dir, counters);
+    await Promise.all(['req_1', 'req_2', 'req_3'].map((id) => before.sink.open(sampleOpening(id))));
+    await before.sink.close(sampleClosing('req_1', 1n));
+    counters.away = AWAY;
+    await before.sink.close(sampleClosing('req_2', 2n));
+    await before.stop();
+
+    // Away at the start as well.
+    const after = await sinkOn(dir, counters);
+    expect(await recoverJournal({ journal: after.journal, sink: after.sink })).toBe(1);
+    counters.away = undefined;
+    await after.sink.replay.idle();
+    expect(counters.settled.get('req_1')?.event).toBe(JSON.stringify(sampleClosing('req_1', 1n).event));
+    expect(counters.settled.get('req_2')?.event).toBe(JSON.stringify(sampleClosing('req_2', 2n).event));
+    expect(counters.settled.get('req_3')?.event).toBe(JSON.stringify(sampleOpening('req_3').estimate));
+    await after.stop();
+  });
+});
