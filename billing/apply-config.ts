@@ -1,14 +1,21 @@
 import { applyConfigCustomers } from '#billing/customers/customer.ts';
 import type { Database } from '#billing/db/database.ts';
 import { applyConfigKeys } from '#billing/keys/key.ts';
+import { applyPlans } from '#billing/plans/plan.ts';
 import { refreshPoliciesOfCustomers, refreshPoliciesTakenOver } from '#billing/policies/policy.ts';
+import { applySubscriptions } from '#billing/subscriptions/subscription.ts';
 import type { Config } from '#config/config.ts';
 
 /**
- * Brings the customers and keys of the configuration into the database, where they are read-only for the API. Idempotent:
+ * Brings the customers, keys, plans and subscriptions of the configuration into the database, where they are read-only
+ * for the API. Idempotent:
  * at each start and each reload. What is no longer in the configuration is marked, never deleted: it has been billed.
  */
-export async function applyConfig(db: Database, config: Pick<Config, 'customers'>, nowMs: number): Promise<void> {
+export async function applyConfig(
+  db: Database,
+  config: Pick<Config, 'customers' | 'plans'>,
+  nowMs: number,
+): Promise<void> {
   await db.transaction(async (tx) => {
     const changed = await applyConfigCustomers(tx, config.customers, nowMs);
     await applyConfigKeys(
@@ -18,5 +25,7 @@ export async function applyConfig(db: Database, config: Pick<Config, 'customers'
     );
     await refreshPoliciesOfCustomers(tx, changed, nowMs);
     await refreshPoliciesTakenOver(tx, nowMs);
+    await applyPlans(tx, config.plans, nowMs);
+    await applySubscriptions(tx, config.customers, nowMs);
   });
 }

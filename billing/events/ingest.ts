@@ -1,5 +1,6 @@
 import { type Database, sqlStateOf } from '#billing/db/database.ts';
 import { shareCustomerLocks } from '#billing/db/lock.ts';
+import { recordLateEvents } from '#billing/late-usage/late-usage.ts';
 import { isParked, type ParkedEvent, type ParkedReason, parseEvent, type StorableEvent } from './event.ts';
 import {
   deleteParked,
@@ -42,6 +43,8 @@ export async function ingest(db: Database, values: readonly unknown[], nowMs: nu
     if (first.length > 0) {
       await shareCustomerLocks(tx, [...new Set(first.map((event) => event.customer))]);
       await insertAll(tx, first, standing, nowMs);
+      const taken = first.filter((event) => standing.get(keyOf(event)) === 'accepted');
+      await recordLateEvents(tx, taken, nowMs);
     }
     const results = events.map((event) => resultOf(event, firstById, standing));
     const conflicts = events.filter((_, i) => results[i]?.status === 'conflict').filter(isStorable);

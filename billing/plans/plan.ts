@@ -12,6 +12,7 @@ import { newId } from '#core/id.ts';
 import { formatAmount, isCurrency, parseMoney } from '#core/money.ts';
 import {
   findPlan,
+  findPrice,
   insertPlan,
   insertPlanVersion,
   insertPrices,
@@ -20,6 +21,7 @@ import {
   lockPlan,
   type PlanRow,
   type PriceRow,
+  type StoredPrice,
   updatePlanManager,
   updatePlanRemoved,
 } from './store.ts';
@@ -179,6 +181,10 @@ export async function getPlanVersion(db: Database, id: string, version: number):
   return { ...row, charges: await listPrices(db, id, version) };
 }
 
+export async function findPriceById(db: Database, id: string): Promise<StoredPrice | undefined> {
+  return findPrice(db, id);
+}
+
 /** What rating takes. */
 export function termsOf(plan: Plan): Terms {
   return { currency: plan.currency, feeNanos: plan.fee_nanos, charges: plan.charges };
@@ -192,3 +198,5 @@ export function feeOf(plan: PlanRow): { amount: string; currency: string } | nul
 function hashTerms(terms: PlanTerms): string {
   return createHash('sha256').update(canonicalJson(terms)).digest('hex');
 }
+
+export type { StoredPrice };

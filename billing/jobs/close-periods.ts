@@ -1,0 +1,61 @@
+import type { Database } from '#billing/db/database.ts';
+import { closePeriod } from '#billing/invoices/invoice.ts';
+import { listPeriodsEndedBy, type PeriodKey } from '#billing/subscriptions/period.ts';
+import type { Log } from '#core/log.ts';
+
+/**
+ * How long after its end a period is closed, unless configured. A call counts at the instant of its admission, and may
+ * last (streams are bounded to less than this); its event comes when it ends. What comes later still is late usage.
+ */
+export const CLOSE_GRACE_MS = 60 * 60_000;
+
+/** How many periods one look finds. */
+const PAGE = 200;
+
+/** What one run did: shown to operators, counted by tests. */
+export interface CloseReport {
+  invoiced: number;
+  empty: number;
+  /** Another worker was faster. */
+  closedBefore: number;
+  failed: number;
+}
+
+/** The periods that can be closed now, the earliest first. */
+export async function listDue(db: Database, nowMs: number, graceMs = CLOSE_GRACE_MS): Promise<PeriodKey[]> {
+  return listPeriodsEndedBy(db, nowMs - graceMs, PAGE);
+}
+
+/**
+ * Closes every period that is due, each in its own transaction, until none is: a subscription that is several periods
+ * behind catches up. One that fails is logged and left for the next run; it never holds up the others.
+ */
+export async function closeDuePeriods(
+  db: Database,
+  options: { nowMs: number; log: Log; graceMs?: number; signal?: AbortSignal },
+): Promise<CloseReport> {
+  const { nowMs, log, graceMs = CLOSE_GRACE_MS, signal } = options;
+  const report: CloseReport = { invoiced: 0, empty: 0, closedBefore: 0, failed: 0 };
+  const failed = new Set<string>();
+  for (;;) {
+    const due = (await listDue(db, nowMs, graceMs)).filter((key) => !failed.has(nameOf(key)));
+    if (due.length === 0) return report;
+    for (const key of due) {
+      if (signal?.aborted) return report;
+      try {
+        const { outcome } = await closePeriod(db, key, nowMs, graceMs);
+        if (outcome === 'invoiced') report.invoiced++;
+        if (outcome === 'empty') report.empty++;
+        if (outcome === 'closed_before') report.closedBefore++;
+      } catch (thrown) {
+        failed.add(nameOf(key));
+        report.failed++;
+        log.error({ ...key, err: thrown }, 'a period could not be closed');
+      }
+    }
+  }
+}
+
+export function nameOf(key: PeriodKey): string {
+  return `${key.subscription_id}:${key.period_index}`;
+}

@@ -1,0 +1,85 @@
+import { type Database, instant, sql } from '#billing/db/database.ts';
+import type { Period, PeriodKey } from '#billing/subscriptions/period.ts';
+import type { TakenEvent } from './late-usage.ts';
+
+/** Those of the events whose period is closed, unless its invoice is a draft, which is rated again when it is finalised. */
+export async function insertLateEvents(db: Database, events: readonly TakenEvent[], nowMs: number): Promise<void> {
+  await db.query(sql`
+    insert into late_event (source, event_id, customer_id, subscription_id, period_index, event_at, received_at)
+    select taken.source, taken.id, taken.customer, period.subscription_id, period.period_index, taken.time,
+           ${instant(nowMs)}
+    from unnest(
+      ${events.map((event) => event.source)}::text[], ${events.map((event) => event.id)}::text[],
+      ${events.map((event) => event.customer)}::text[], ${events.map((event) => instant(event.timeMs))}::timestamptz[]
+    ) as taken (source, id, customer, time)
+    join subscription_period as period
+      on period.customer_id = taken.customer and period.end_at > taken.time and period.start_at <= taken.time
+      and period.closed_at is not null
+    where not exists (
+      select 1 from invoice
+      where invoice.subscription_id = period.subscription_id and invoice.period_index = period.period_index
+        and invoice.state = 'draft'
+    )`);
+}
+
+/** Quantities in plain decimal notation. */
+export async function sumLateUsage(
+  db: Database,
+  period: Period,
+): Promise<{ model: string; unit: string; quantity: string }[]> {
+  return db.query(sql`
+    select event.model, measured.unit, trim_scale(sum(measured.quantity::numeric)) as quantity
+    from late_event
+    join event on event.customer = late_event.customer_id and event.time = late_event.event_at
+      and event.source = late_event.source and event.id = late_event.event_id,
+      jsonb_each_text(event.body #> '{data,quantities}') as measured (unit, quantity)
+    where late_event.subscription_id = ${period.subscription_id} and late_event.period_index = ${period.period_index}
+    group by 1, 2 having sum(measured.quantity::numeric) > 0 order by 2, 1`);
+}
+
+export interface LatePeriodRow extends PeriodKey {
+  events: bigint;
+  last_received_at: number;
+}
+
+export async function listLatePeriods(
+  db: Database,
+  page: { customer: string | undefined; after: { subscription: string; index: number } | undefined; count: number },
+): Promise<LatePeriodRow[]> {
+  const { customer = null } = page;
+  const after = page.after ?? { subscription: '', index: 0 };
+  return db.query<LatePeriodRow>(sql`
+    select subscription_id, period_index, count(*) as events, max(received_at) as last_received_at
+    from late_event
+    where (subscription_id, period_index) > (${after.subscription}, ${after.index})
+      and (${customer}::text is null or customer_id = ${customer})
+    group by subscription_id, period_index order by subscription_id, period_index limit ${page.count}`);
+}
+
+export interface LateEventRow {
+  source: string;
+  event_id: string;
+  event_at: number;
+  received_at: number;
+  model: string;
+  quantities: Record<string, string>;
+}
+
+/** In the order of their time. */
+export async function listLateEvents(
+  db: Database,
+  period: PeriodKey,
+  page: { after: { time: string; source: string; id: string } | undefined; count: number },
+): Promise<LateEventRow[]> {
+  const { time = null, source = null, id = null } = page.after ?? {};
+  return db.query<LateEventRow>(sql`
+    select late_event.source, late_event.event_id, late_event.event_at, late_event.received_at, event.model,
+           event.body #> '{data,quantities}' as quantities
+    from late_event
+    join event on event.customer = late_event.customer_id and event.time = late_event.event_at
+      and event.source = late_event.source and event.id = late_event.event_id
+    where late_event.subscription_id = ${period.subscription_id} and late_event.period_index = ${period.period_index}
+      and (${time}::timestamptz is null or
+           (late_event.event_at, late_event.source, late_event.event_id) > (${time}::timestamptz, ${source}, ${id}))
+    order by late_event.event_at, late_event.source, late_event.event_id limit ${page.count}`);
+}

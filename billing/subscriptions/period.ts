@@ -1,0 +1,101 @@
+import { getCustomer } from '#billing/customers/customer.ts';
+import type { Database } from '#billing/db/database.ts';
+import { getPlan } from '#billing/plans/plan.ts';
+import { Fault } from '#core/fault.ts';
+import { type BillingPeriod, cutAt, nextPeriod, type Schedule } from './periods.ts';
+import {
+  findLatestPeriod,
+  findPeriod,
+  findPeriodAt,
+  findSubscription,
+  insertPeriod,
+  listDuePeriods,
+  type PeriodRow,
+  type SubscriptionRow,
+  updatePeriodClosed,
+  updatePeriodEnd,
+} from './store.ts';
+
+/**
+ * A period of a subscription. Zone, plan version and policies are frozen when it opens; the next one opens in the
+ * transaction that closes it, so a subscription always has exactly one open period until its last is closed.
+ */
+export type Period = PeriodRow;
+export type PeriodKey = Pick<PeriodRow, 'subscription_id' | 'period_index'>;
+
+export async function getPeriod(db: Database, key: PeriodKey): Promise<Period> {
+  const period = await findPeriod(db, key.subscription_id, key.period_index);
+  if (!period)
+    throw new Fault('not_found', { detail: `Subscription ${key.subscription_id} has no period ${key.period_index}.` });
+  return period;
+}
+
+export async function getLatestPeriod(db: Database, subscriptionId: string): Promise<Period> {
+  const period = await findLatestPeriod(db, subscriptionId);
+  if (!period) throw new Fault('internal', { story: `subscription ${subscriptionId} has no period` });
+  return period;
+}
+
+/** The period of a customer that an instant falls into; a customer without a subscription has none. */
+export async function findPeriodOfCustomer(db: Database, customer: string, atMs: number): Promise<Period | undefined> {
+  return findPeriodAt(db, customer, atMs);
+}
+
+/** Not closed and ended by an instant, the earliest first. */
+export async function listPeriodsEndedBy(db: Database, atMs: number, count: number): Promise<PeriodKey[]> {
+  return listDuePeriods(db, atMs, count);
+}
+
+export async function openPeriod(tx: Database, subscription: SubscriptionRow, period: BillingPeriod): Promise<void> {
+  const plan = await getPlan(tx, subscription.plan_id);
+  await insertPeriod(tx, {
+    subscription_id: subscription.id,
+    period_index: period.index,
+    customer_id: subscription.customer_id,
+    plan_id: plan.id,
+    plan_version: plan.version,
+    policies: subscription.policies,
+    zone: period.zone,
+    start_at: period.startMs,
+    end_at: period.endMs,
+    whole_start_at: period.whole.startMs,
+    whole_end_at: period.whole.endMs,
+    closed_at: null,
+  });
+}
+
+/** Marks a period closed and opens the one after it, by the plan and in the zone of now. Under the customer's lock. */
+export async function closeAndOpenNext(tx: Database, period: Period, nowMs: number): Promise<void> {
+  await updatePeriodClosed(tx, period, nowMs);
+  const subscription = await findSubscription(tx, period.subscription_id);
+  if (!subscription)
+    throw new Fault('internal', { story: `a period without its subscription ${period.subscription_id}` });
+  const { timezone } = await getCustomer(tx, subscription.customer_id);
+  const next = nextPeriod(scheduleOf(subscription), periodOf(period), timezone);
+  if (next) await openPeriod(tx, subscription, next);
+}
+
+/** Lets an open period end with its subscription, should that end within it. */
+export async function cutPeriod(tx: Database, subscription: SubscriptionRow, period: Period): Promise<void> {
+  if (period.closed_at !== null) return;
+  await updatePeriodEnd(tx, period, cutAt(scheduleOf(subscription), periodOf(period)).endMs);
+}
+
+export function scheduleOf(subscription: SubscriptionRow): Schedule {
+  return {
+    startMs: subscription.start_at,
+    anchorOn: subscription.anchor_on,
+    billingDay: subscription.billing_day,
+    endMs: subscription.end_at,
+  };
+}
+
+export function periodOf(row: Period): BillingPeriod {
+  return {
+    index: row.period_index,
+    zone: row.zone,
+    startMs: row.start_at,
+    endMs: row.end_at,
+    whole: { startMs: row.whole_start_at, endMs: row.whole_end_at },
+  };
+}

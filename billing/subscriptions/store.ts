@@ -1,0 +1,168 @@
+import { type Database, findRow, instant, json, sql } from '#billing/db/database.ts';
+import type { Policies } from '#billing/rating/policies.ts';
+import type { BillingDay } from './periods.ts';
+
+export interface SubscriptionRow {
+  id: string;
+  customer_id: string;
+  /** The plan of the periods to come. */
+  plan_id: string;
+  billing_day: BillingDay;
+  anchor_on: string;
+  start_at: number;
+  end_at: number | null;
+  policies: Policies;
+  managed_by: 'api' | 'config';
+  created_at: number;
+}
+
+const SUBSCRIPTION = sql`
+  select id, customer_id, plan_id, billing_day, anchor_on, start_at, end_at, policies, managed_by, created_at
+  from subscription`;
+
+export async function insertSubscription(db: Database, row: SubscriptionRow): Promise<void> {
+  await db.query(sql`
+    insert into subscription
+      (id, customer_id, plan_id, billing_day, anchor_on, start_at, end_at, policies, managed_by, created_at)
+    values (${row.id}, ${row.customer_id}, ${row.plan_id}, ${row.billing_day}, ${row.anchor_on},
+            ${instant(row.start_at)}, ${row.end_at === null ? null : instant(row.end_at)}, ${json(row.policies)},
+            ${row.managed_by}, ${instant(row.created_at)})`);
+}
+
+export async function findSubscription(db: Database, id: string): Promise<SubscriptionRow | undefined> {
+  return findRow<SubscriptionRow>(db, sql`${SUBSCRIPTION} where id = ${id}`);
+}
+
+/** Those that overlap the time from an instant on, or end after it. */
+export async function findSubscriptionAfter(
+  db: Database,
+  customer: string,
+  atMs: number,
+): Promise<SubscriptionRow | undefined> {
+  return findRow<SubscriptionRow>(
+    db,
+    sql`${SUBSCRIPTION} where customer_id = ${customer} and (end_at is null or end_at > ${instant(atMs)}) limit 1`,
+  );
+}
+
+export async function listSubscriptions(
+  db: Database,
+  page: { customer: string | undefined; after: string; count: number },
+): Promise<SubscriptionRow[]> {
+  const { customer = null, after, count } = page;
+  return db.query<SubscriptionRow>(sql`
+    ${SUBSCRIPTION}
+    where id > ${after} and (${customer}::text is null or customer_id = ${customer}) order by id limit ${count}`);
+}
+
+/** Without an end, made by the configuration. */
+export async function listSubscriptionsOfConfig(db: Database): Promise<SubscriptionRow[]> {
+  return db.query<SubscriptionRow>(sql`${SUBSCRIPTION} where end_at is null and managed_by = 'config' order by id`);
+}
+
+export async function findSubscriptionGoingOn(db: Database, customer: string): Promise<SubscriptionRow | undefined> {
+  return findRow<SubscriptionRow>(db, sql`${SUBSCRIPTION} where customer_id = ${customer} and end_at is null`);
+}
+
+export async function updateSubscription(
+  db: Database,
+  row: Pick<SubscriptionRow, 'id' | 'plan_id' | 'end_at' | 'managed_by'>,
+): Promise<void> {
+  await db.query(sql`
+    update subscription
+    set plan_id = ${row.plan_id}, end_at = ${row.end_at === null ? null : instant(row.end_at)},
+        managed_by = ${row.managed_by}
+    where id = ${row.id}`);
+}
+
+export interface PeriodRow {
+  subscription_id: string;
+  period_index: number;
+  customer_id: string;
+  plan_id: string;
+  plan_version: number;
+  policies: Policies;
+  zone: string;
+  start_at: number;
+  end_at: number;
+  whole_start_at: number;
+  whole_end_at: number;
+  closed_at: number | null;
+}
+
+const PERIOD = sql`
+  select subscription_id, period_index, customer_id, plan_id, plan_version, policies, zone, start_at, end_at,
+         whole_start_at, whole_end_at, closed_at
+  from subscription_period`;
+
+export async function insertPeriod(db: Database, row: PeriodRow): Promise<void> {
+  await db.query(sql`
+    insert into subscription_period
+      (subscription_id, period_index, customer_id, plan_id, plan_version, policies, zone, start_at, end_at,
+       whole_start_at, whole_end_at)
+    values (${row.subscription_id}, ${row.period_index}, ${row.customer_id}, ${row.plan_id}, ${row.plan_version},
+            ${json(row.policies)}, ${row.zone}, ${instant(row.start_at)}, ${instant(row.end_at)},
+            ${instant(row.whole_start_at)}, ${instant(row.whole_end_at)})`);
+}
+
+export async function findPeriod(db: Database, subscription: string, index: number): Promise<PeriodRow | undefined> {
+  return findRow<PeriodRow>(db, sql`${PERIOD} where subscription_id = ${subscription} and period_index = ${index}`);
+}
+
+export async function findLatestPeriod(db: Database, subscription: string): Promise<PeriodRow | undefined> {
+  return findRow<PeriodRow>(
+    db,
+    sql`${PERIOD} where subscription_id = ${subscription} order by period_index desc limit 1`,
+  );
+}
+
+/** The period of a customer that an instant falls into. */
+export async function findPeriodAt(db: Database, customer: string, atMs: number): Promise<PeriodRow | undefined> {
+  const at = instant(atMs);
+  return findRow<PeriodRow>(
+    db,
+    sql`${PERIOD} where customer_id = ${customer} and start_at <= ${at} and end_at > ${at} limit 1`,
+  );
+}
+
+/** Latest first. */
+export async function listPeriods(
+  db: Database,
+  page: { subscription: string; before: number; count: number },
+): Promise<PeriodRow[]> {
+  return db.query<PeriodRow>(sql`
+    ${PERIOD} where subscription_id = ${page.subscription} and period_index < ${page.before}
+    order by period_index desc limit ${page.count}`);
+}
+
+/** Periods that ended by an instant and are not closed, the earliest first. */
+export async function listDuePeriods(
+  db: Database,
+  endedByMs: number,
+  count: number,
+): Promise<{ subscription_id: string; period_index: number }[]> {
+  return db.query(sql`
+    select subscription_id, period_index from subscription_period
+    where closed_at is null and end_at <= ${instant(endedByMs)}
+    order by end_at, subscription_id limit ${count}`);
+}
+
+export async function updatePeriodEnd(
+  db: Database,
+  row: Pick<PeriodRow, 'subscription_id' | 'period_index'>,
+  endMs: number,
+): Promise<void> {
+  await db.query(sql`
+    update subscription_period set end_at = ${instant(endMs)}
+    where subscription_id = ${row.subscription_id} and period_index = ${row.period_index} and closed_at is null`);
+}
+
+export async function updatePeriodClosed(
+  db: Database,
+  row: Pick<PeriodRow, 'subscription_id' | 'period_index'>,
+  nowMs: number,
+): Promise<void> {
+  await db.query(sql`
+    update subscription_period set closed_at = ${instant(nowMs)}
+    where subscription_id = ${row.subscription_id} and period_index = ${row.period_index} and closed_at is null`);
+}

@@ -1,0 +1,194 @@
+import { getCustomer } from '#billing/customers/customer.ts';
+import type { Database } from '#billing/db/database.ts';
+import { lockCustomer } from '#billing/db/lock.ts';
+import { getPlan } from '#billing/plans/plan.ts';
+import { DEFAULT_POLICIES, type Policies } from '#billing/rating/policies.ts';
+import type { CustomerConfig } from '#config/config.ts';
+import { Fault } from '#core/fault.ts';
+import { newId } from '#core/id.ts';
+import { formatInstant } from '#core/time.ts';
+import { cutPeriod, getLatestPeriod, openPeriod, periodOf, scheduleOf } from './period.ts';
+import { anchorOf, type BillingDay, type BillingPeriod, firstPeriod, nextPeriod } from './periods.ts';
+import {
+  findSubscription,
+  findSubscriptionAfter,
+  findSubscriptionGoingOn,
+  insertSubscription,
+  listSubscriptionsOfConfig,
+  type SubscriptionRow,
+  updateSubscription,
+} from './store.ts';
+
+export type Subscription = SubscriptionRow;
+
+export interface NewSubscription {
+  customer: string;
+  plan: string;
+  /** Now unless given. */
+  startMs?: number | undefined;
+  billingDay?: BillingDay | undefined;
+  policies?: Policies | undefined;
+  managedBy?: 'api' | 'config' | undefined;
+}
+
+/** How far from now a subscription may begin: a year that was forgotten, and no century of periods to close. */
+const START_MS_MAX = 400 * 86_400_000;
+
+/** Subscribes a customer to a plan and opens the first period. A customer has at most one subscription at any instant. */
+export async function subscribe(tx: Database, wanted: NewSubscription, nowMs: number): Promise<Subscription> {
+  await lockCustomer(tx, wanted.customer);
+  const customer = await getCustomer(tx, wanted.customer);
+  if (customer.removed_at !== null)
+    throw new Fault('state_conflict', { detail: `Customer ${customer.id} is removed.` });
+  const plan = await getPlan(tx, wanted.plan);
+  if (plan.removed_at !== null)
+    throw new Fault('state_conflict', { detail: `Plan ${plan.id} takes no new subscriptions.` });
+  if (plan.currency !== customer.currency) {
+    throw new Fault('state_conflict', {
+      detail: `Plan ${plan.id} is in ${plan.currency}, customer ${customer.id} in ${customer.currency}.`,
+    });
+  }
+  const startMs = wanted.startMs ?? nowMs;
+  if (Math.abs(startMs - nowMs) > START_MS_MAX) {
+    throw new Fault('state_conflict', { detail: 'A subscription begins at most 400 days from now, before or after.' });
+  }
+  const other = await findSubscriptionAfter(tx, customer.id, startMs);
+  if (other) {
+    const until = other.end_at === null ? 'has no end' : `ends at ${formatInstant(other.end_at)}`;
+    throw new Fault('state_conflict', {
+      detail: `Customer ${customer.id} has subscription ${other.id}, which ${until}.`,
+    });
+  }
+  const billingDay = wanted.billingDay ?? 'anniversary';
+  const subscription: Subscription = {
+    id: newId('sub', nowMs),
+    customer_id: customer.id,
+    plan_id: plan.id,
+    billing_day: billingDay,
+    anchor_on: anchorOf(startMs, billingDay, customer.timezone),
+    start_at: startMs,
+    end_at: null,
+    policies: wanted.policies ?? DEFAULT_POLICIES,
+    managed_by: wanted.managedBy ?? 'api',
+    created_at: nowMs,
+  };
+  await insertSubscription(tx, subscription);
+  await openPeriod(tx, subscription, firstPeriod(scheduleOf(subscription), customer.timezone));
+  return subscription;
+}
+
+/** The plan of the periods that open from now on; the open one stays with its version of its plan. */
+export async function changeSubscription(tx: Database, id: string, planId: string): Promise<Subscription> {
+  const subscription = await lockSubscription(tx, id);
+  if (subscription.managed_by === 'config') throw new Fault('managed_by_config', { detail: `Subscription ${id}.` });
+  return changeTo(tx, subscription, planId);
+}
+
+async function changeTo(tx: Database, subscription: Subscription, planId: string): Promise<Subscription> {
+  const plan = await getPlan(tx, planId);
+  const before = await getPlan(tx, subscription.plan_id);
+  if (subscription.end_at !== null) throw new Fault('state_conflict', { detail: 'The subscription has an end.' });
+  if (plan.removed_at !== null)
+    throw new Fault('state_conflict', { detail: `Plan ${plan.id} takes no new subscriptions.` });
+  if (plan.currency !== before.currency) {
+    throw new Fault('state_conflict', {
+      detail: `Plan ${plan.id} is in ${plan.currency}, this one in ${before.currency}.`,
+    });
+  }
+  const changed = { ...subscription, plan_id: plan.id };
+  await updateSubscription(tx, changed);
+  return changed;
+}
+
+/**
+ * Ends a subscription: at an instant not in the past, or with the period that runs now. The last period closes as the
+ * others do, its fee prorated; ending again, to the same effect, changes nothing.
+ */
+export async function endSubscription(
+  tx: Database,
+  id: string,
+  at: number | 'period_end',
+  nowMs: number,
+): Promise<Subscription> {
+  const subscription = await lockSubscription(tx, id);
+  if (subscription.managed_by === 'config') throw new Fault('managed_by_config', { detail: `Subscription ${id}.` });
+  return endAt(tx, subscription, at, nowMs);
+}
+
+async function endAt(
+  tx: Database,
+  subscription: Subscription,
+  at: number | 'period_end',
+  nowMs: number,
+): Promise<Subscription> {
+  const latest = await getLatestPeriod(tx, subscription.id);
+  const endMs = at === 'period_end' ? runningPeriod(subscription, periodOf(latest), nowMs).endMs : at;
+  if (subscription.end_at !== null) {
+    if (subscription.end_at === endMs || (at === 'period_end' && subscription.end_at <= endMs)) return subscription;
+    throw new Fault('state_conflict', { detail: `It ends at ${formatInstant(subscription.end_at)}.` });
+  }
+  if (endMs < nowMs) throw new Fault('state_conflict', { detail: 'A subscription cannot end in the past.' });
+  if (endMs <= subscription.start_at) throw new Fault('state_conflict', { detail: 'It would end before it begins.' });
+  const ended = { ...subscription, end_at: endMs };
+  await updateSubscription(tx, ended);
+  await cutPeriod(tx, ended, latest);
+  return ended;
+}
+
+/** The period at an instant, counted on from the latest that was opened (the closing of periods may be behind). */
+function runningPeriod(subscription: Subscription, latest: BillingPeriod, atMs: number): BillingPeriod {
+  let period = latest;
+  while (period.endMs <= atMs) {
+    const next = nextPeriod(scheduleOf(subscription), period, period.zone);
+    if (!next) break;
+    period = next;
+  }
+  return period;
+}
+
+/**
+ * Brings the plans that the configuration gives its customers into subscriptions, after its customers and plans, in the
+ * same transaction. A customer that gets a plan is subscribed now; another plan counts from the next period; without
+ * a plan, or gone from the configuration, the subscription ends with its period. Idempotent.
+ */
+export async function applySubscriptions(
+  tx: Database,
+  customers: readonly Pick<CustomerConfig, 'id' | 'plan'>[],
+  nowMs: number,
+): Promise<void> {
+  const planned = new Map(customers.flatMap(({ id, plan }) => (plan === null ? [] : [[id, plan] as const])));
+  for (const subscription of await listSubscriptionsOfConfig(tx)) {
+    if (planned.has(subscription.customer_id)) continue;
+    await lockCustomer(tx, subscription.customer_id);
+    await endAt(tx, subscription, 'period_end', nowMs);
+  }
+  for (const [customer, plan] of planned) {
+    await lockCustomer(tx, customer);
+    const current = await findSubscriptionGoingOn(tx, customer);
+    if (!current) await subscribeFromConfig(tx, customer, plan, nowMs);
+    else {
+      const taken: Subscription = { ...current, managed_by: 'config' };
+      if (current.managed_by !== 'config') await updateSubscription(tx, taken);
+      if (current.plan_id !== plan) await changeTo(tx, taken, plan);
+    }
+  }
+}
+
+/** A subscription that has an end and has not reached it goes on until then; the new one follows it. */
+async function subscribeFromConfig(tx: Database, customer: string, plan: string, nowMs: number): Promise<void> {
+  const ending = await findSubscriptionAfter(tx, customer, nowMs);
+  await subscribe(tx, { customer, plan, startMs: ending?.end_at ?? nowMs, managedBy: 'config' }, nowMs);
+}
+
+export async function getSubscription(db: Database, id: string): Promise<Subscription> {
+  const subscription = await findSubscription(db, id);
+  if (!subscription) throw new Fault('not_found', { detail: `There is no subscription ${id}.` });
+  return subscription;
+}
+
+/** Under its customer's lock: nothing closes a period or changes a subscription of the customer meanwhile. */
+async function lockSubscription(tx: Database, id: string): Promise<Subscription> {
+  const { customer_id } = await getSubscription(tx, id);
+  await lockCustomer(tx, customer_id);
+  return getSubscription(tx, id);
+}
