@@ -1,9 +1,11 @@
 import { customerRoutes } from '#billing/customers/http.ts';
+import { eventRoutes } from '#billing/events/http.ts';
 import type { Api } from '#billing/http/route.ts';
 import { keyRoutes } from '#billing/keys/http.ts';
 import type { PolicyFeed } from '#billing/policies/feed.ts';
 import { policyRoutes } from '#billing/policies/http.ts';
 import { tokenRoutes } from '#billing/tokens/http.ts';
+import { usageRoutes } from '#billing/usage/http.ts';
 
 export interface RouteParts {
   policies: PolicyFeed;
@@ -16,5 +18,7 @@ export function billingRoutes(parts: RouteParts): (api: Api) => void {
     keyRoutes(api, parts.policies.nudge);
     policyRoutes(api, parts.policies);
     tokenRoutes(api);
+    eventRoutes(api);
+    usageRoutes(api);
   };
 }

@@ -100,7 +100,7 @@ export interface EventRow {
   id: string;
   time: number;
   received_at: number;
-  body: unknown;
+  body: Record<string, unknown>;
 }
 
 export interface EventFilter {
@@ -156,7 +156,7 @@ export interface ConflictRow {
 /** Newest first, like everything that a person looks through. */
 export async function selectConflicts(
   db: Database,
-  filter: { beforeSeq: string | undefined; limit: number },
+  filter: { beforeSeq: bigint | undefined; limit: number },
 ): Promise<ConflictRow[]> {
   return await db.query<ConflictRow>(sql`
     select seq, source, id, received_at, body from event_conflict
@@ -176,7 +176,7 @@ export interface ParkedRow {
 
 export async function selectParked(
   db: Database,
-  filter: { reason: ParkedReason | undefined; beforeSeq: string | undefined; limit: number },
+  filter: { reason: ParkedReason | undefined; beforeSeq: bigint | undefined; limit: number },
 ): Promise<ParkedRow[]> {
   return await db.query<ParkedRow>(sql`
     select seq, reason, detail, source, id, received_at, body from event_parked

@@ -185,6 +185,8 @@ function register<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType,
     });
     if (done.replayed) c.header('idempotent-replayed', 'true');
     else for (const nudge of nudges) nudge();
+    const refusal = route.refusal?.(done.answer as z.output<A>, body as z.output<B>);
+    if (refusal) throw refusal;
     return c.json(done.answer as object, done.status as 200);
   });
 }

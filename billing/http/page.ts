@@ -17,7 +17,7 @@ export const pageQuery = {
     .max(PAGE_LIMIT_MAX)
     .default(PAGE_LIMIT_DEFAULT)
     .openapi({ description: 'How many at most.' }),
-  cursor: z.string().max(1000).optional().openapi({ description: 'The `next_cursor` of the page before.' }),
+  cursor: z.string().max(2000).optional().openapi({ description: 'The `next_cursor` of the page before.' }),
 };
 
 export interface Page<T> {

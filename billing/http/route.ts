@@ -1,5 +1,6 @@
 import type { z } from '@hono/zod-openapi';
 import type { Database } from '#billing/db/database.ts';
+import type { Fault } from '#core/fault.ts';
 import type { Caller, Role } from './role.ts';
 
 /**
@@ -55,6 +56,8 @@ export interface Route<P extends z.ZodType, Q extends z.ZodType, B extends z.Zod
   /** What is stored for a repeat with the same Idempotency-Key: for answers that hold a secret, which is shown once. */
   storedAnswer?: (answer: z.output<A>) => z.output<A>;
   run: (call: Call<z.output<P>, z.output<Q>, z.output<B>>) => Promise<z.input<A>>;
+  /** A refusal that is recorded: the Fault that the client sees instead of the answer, although the transaction holds. */
+  refusal?: (answer: z.output<A>, body: z.output<B>) => Fault | undefined;
 }
 
 export interface Call<P, Q, B> {
