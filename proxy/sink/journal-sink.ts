@@ -1,6 +1,6 @@
 import type { Counters } from '../limits/counters.ts';
+import { encodeReservation, encodeUsed } from '../limits/reservation-text.ts';
 import type { Journal } from './journal/journal.ts';
-import { encodeReservation, encodeUsed } from './journal/record.ts';
 import type { Closing, Opening, Sink } from './sink.ts';
 
 /**

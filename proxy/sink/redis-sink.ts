@@ -1,8 +1,8 @@
 import type { Log } from '#core/log.ts';
 import type { Clock } from '#core/time.ts';
 import type { Counters } from '../limits/counters.ts';
+import { encodeReservation, parseReservation, parseUsed } from '../limits/reservation-text.ts';
 import type { Journal, JournalEntry } from './journal/journal.ts';
-import { encodeReservation, parseReservation, parseUsed } from './journal/record.ts';
 import { type Shipper, shipJournal } from './journal/shipper.ts';
 import { journalClosing, journalOpening } from './journal-sink.ts';
 import type { Closing, Sink } from './sink.ts';

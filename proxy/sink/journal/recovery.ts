@@ -1,6 +1,6 @@
+import { parseReservation, parseUsed } from '#proxy/limits/reservation-text.ts';
 import type { Closing, Sink } from '#proxy/sink/sink.ts';
 import type { Journal, JournalEntry } from './journal.ts';
-import { parseReservation, parseUsed } from './record.ts';
 
 const AT_ONCE = 256;
 const PAGE = { count: 1000, bytes: 4 * 1024 * 1024 };
