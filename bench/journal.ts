@@ -9,8 +9,8 @@ import { performance } from 'node:perf_hooks';
 import type { GatewaySettings } from '#config/config.ts';
 import { newId } from '#core/id.ts';
 import { SILENT } from '#core/log.ts';
+import { encodeReservation, encodeUsed } from '#proxy/limits/reservation-text.ts';
 import { type Journal, openJournal } from '#proxy/sink/journal/journal.ts';
-import { encodeReservation, encodeUsed } from '#proxy/sink/journal/record.ts';
 import { sampleOpening } from '#test/support/usage.ts';
 
 const CALLS = 60_000;

@@ -1,6 +1,6 @@
 import type { UsageEvent } from '#core/usage-event.ts';
+import { encodeReservation, encodeUsed } from '#proxy/limits/reservation-text.ts';
 import type { Journal, JournalEntry } from '#proxy/sink/journal/journal.ts';
-import { encodeReservation, encodeUsed } from '#proxy/sink/journal/record.ts';
 import { sampleClosing, sampleOpening } from './usage.ts';
 
 export function openCall(journal: Journal, id: string): Promise<void> {
