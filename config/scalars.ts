@@ -8,7 +8,8 @@ import { AMOUNT_DIGITS_MAX, type Bound, PATTERN_LENGTH_MAX } from './bounds.ts';
  * The single values of a configuration file: text in, typed out. The reader hands numbers over as they are written
  * (yaml.ts), so that 2.50 never becomes a binary float. Each kind has a name under which json-schema.ts knows its shape.
  */
-export type ScalarKind = 'count' | 'duration' | 'bytes' | 'money' | 'amount' | 'instant' | 'flag' | 'secret';
+export const SCALAR_KINDS = ['count', 'duration', 'bytes', 'money', 'amount', 'instant', 'flag', 'secret'] as const;
+export type ScalarKind = (typeof SCALAR_KINDS)[number];
 
 const SUFFIXES: Readonly<Record<string, bigint>> = { k: 1_000n, M: 1_000_000n, G: 1_000_000_000n };
 const DURATIONS: Readonly<Record<string, bigint>> = { ms: 1n, s: 1_000n, m: 60_000n, h: 3_600_000n };
@@ -81,27 +82,31 @@ function between(value: bigint | undefined, min: bigint | number, max: bigint | 
 export function count(min: bigint, max: bigint) {
   return scalar('count', `must be a whole number from ${min} to ${max}, such as 600, 200k or 2M`, (text) =>
     between(parseCount(text), min, max),
-  );
+  ).meta({ range: `${min} to ${max}` });
 }
 
 /** A count that fits a number, with the bound's default in the JSON Schema. */
 export function setting(bound: Bound) {
   return scalar('count', `must be a whole number from ${bound.min} to ${bound.max}`, (text) =>
     toNumber(between(parseCount(text), bound.min, bound.max)),
-  ).meta({ default: bound.initial });
+  ).meta({ initial: bound.initial, range: `${bound.min} to ${bound.max}` });
 }
 
 export function duration(bound: Bound) {
   const sentence = `must be a duration from ${formatDuration(bound.min)} to ${formatDuration(bound.max)}, such as 500ms, 30s, 5m or 1h`;
   return scalar('duration', sentence, (text) =>
     toNumber(between(parseScaled(text, DURATIONS), bound.min, bound.max)),
-  ).meta({ default: formatDuration(bound.initial) });
+  ).meta({
+    initial: formatDuration(bound.initial),
+    range: `${formatDuration(bound.min)} to ${formatDuration(bound.max)}`,
+  });
 }
 
 export function bytes(bound: Bound) {
   const sentence = `must be a size from ${formatBytes(bound.min)} to ${formatBytes(bound.max)}, such as 64KiB, 32MiB or 4GiB`;
   return scalar('bytes', sentence, (text) => toNumber(between(parseScaled(text, SIZES), bound.min, bound.max))).meta({
-    default: formatBytes(bound.initial),
+    initial: formatBytes(bound.initial),
+    range: `${formatBytes(bound.min)} to ${formatBytes(bound.max)}`,
   });
 }
 
@@ -150,7 +155,7 @@ export function flag(initial: boolean) {
   return z
     .union([z.boolean(), z.enum(['true', 'false'])], { error: 'must be true or false' })
     .transform((value) => value === true || value === 'true')
-    .meta({ scalar: 'flag', default: initial });
+    .meta({ scalar: 'flag', initial });
 }
 
 export function secretText(sentence: string, isRight: (text: string) => boolean) {

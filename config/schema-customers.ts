@@ -14,10 +14,17 @@ import { isWellFormedSecret } from './secret.ts';
 
 const RATES = ['second', 'minute', 'hour'] as const;
 
+/** A counter holds amount times window in milliseconds, and stays an exact number in every store. */
+function rateMax(window: (typeof RATES)[number]): bigint {
+  return (2n ** 53n - 1n) / BigInt(WINDOW_MS[window]);
+}
+
+const RATE_MAX = rateMax('second');
+
 const limit = fields(
   {
-    requests: count(1n, LIMIT_MAX).optional().describe('Requests in each second, minute or hour.'),
-    tokens: count(1n, LIMIT_MAX).optional().describe('Tokens, in and out, in each second, minute or hour.'),
+    requests: count(1n, RATE_MAX).optional().describe('Requests in each second, minute or hour.'),
+    tokens: count(1n, RATE_MAX).optional().describe('Tokens, in and out, in each second, minute or hour.'),
     concurrency: count(1n, LIMIT_MAX).optional().describe('Calls in flight at once.'),
     budget: money()
       .optional()
@@ -25,13 +32,13 @@ const limit = fields(
     per: choice([...RATES, 'month'], ['day', 'week', 'quarter', 'year', 'session', 'total'])
       .optional()
       .describe('The window of requests and tokens; `month` for a budget.'),
-    burst: count(1n, LIMIT_MAX)
+    burst: count(1n, RATE_MAX)
       .optional()
       .describe('How many requests or tokens may come at once; the limit itself when absent.'),
     mode: choice(['hard'], ['soft', 'shadow'])
       .optional()
       .describe('Calls that would pass the limit are refused.')
-      .meta({ default: 'hard' }),
+      .meta({ initial: 'hard' }),
   },
   ['models', 'labels', 'user', 'session', 'warn_at', 'basis', 'on_store_down', 'images', 'seconds', 'tool_calls'],
 )
@@ -66,7 +73,7 @@ const limit = fields(
         value.per && 'per',
       );
     } else {
-      const most = (2n ** 53n - 1n) / BigInt(WINDOW_MS[value.per]);
+      const most = rateMax(value.per);
       if ((value[kind] ?? 0n) > most) problem(`must be at most ${most} per ${value.per}`, kind);
       if ((value.burst ?? 0n) > most) problem(`must be at most ${most} with a window of one ${value.per}`, 'burst');
       return;
@@ -116,8 +123,8 @@ const keyFields = fields(
       .describe("From when on it does not work. A day begins in the customer's time zone."),
     revoked: flag(false).optional().describe('True when the key works no longer.'),
     limits: limits.optional(),
-    rpm_limit: count(1n, LIMIT_MAX).optional().describe("LiteLLM's name for requests per minute."),
-    tpm_limit: count(1n, LIMIT_MAX).optional().describe("LiteLLM's name for tokens per minute."),
+    rpm_limit: count(1n, rateMax('minute')).optional().describe("LiteLLM's name for requests per minute."),
+    tpm_limit: count(1n, rateMax('minute')).optional().describe("LiteLLM's name for tokens per minute."),
     max_parallel_requests: count(1n, LIMIT_MAX).optional().describe("LiteLLM's name for concurrency."),
     max_budget: amount()
       .optional()
@@ -141,9 +148,6 @@ export type KeyFile = z.output<typeof keyFields>;
 const key = keyFields.superRefine((value, context) => {
   const problem = (field: string, message: string): void =>
     context.addIssue({ code: 'custom', path: [field], message });
-  const most = (2n ** 53n - 1n) / BigInt(WINDOW_MS.minute);
-  if ((value.rpm_limit ?? 0n) > most) problem('rpm_limit', `must be at most ${most}`);
-  if ((value.tpm_limit ?? 0n) > most) problem('tpm_limit', `must be at most ${most}`);
   if (repeatedLimits(keyLimits(value)).some((i) => i >= (value.limits ?? []).length)) {
     problem('limits', "limits the same in the same window as one of LiteLLM's names beside it");
   }
@@ -173,7 +177,7 @@ export const customer = fields({
     .refine(isTimeZone, { error: 'must be an IANA time zone such as Europe/Paris' })
     .optional()
     .describe('The zone of its calendar: billing periods, budgets, days.')
-    .meta({ default: 'UTC' }),
+    .meta({ initial: 'UTC' }),
   currency: currency.optional().describe("In which it is billed; its plan's when absent, USD without a plan."),
   plan: nameText('a plan').optional().describe('A plan of this file. Without one, usage is metered and not billed.'),
   limits: limits.optional(),
@@ -185,7 +189,7 @@ const planPrice = fields({
   model: pattern()
     .optional()
     .describe('Models that this price is for, as the caller names them. The first price that matches holds.')
-    .meta({ default: '*' }),
+    .meta({ initial: '*' }),
 }).superRefine(checkPer);
 
 export const plan = fields({
@@ -195,11 +199,11 @@ export const plan = fields({
     .max(200, { error: 'must be at most 200 characters' })
     .optional()
     .describe('As it stands on invoices; the id when absent.'),
-  currency: currency.optional().describe('Of the fee and of all prices.').meta({ default: 'USD' }),
+  currency: currency.optional().describe('Of the fee and of all prices.').meta({ initial: 'USD' }),
   interval: choice(['month'], ['day', 'week', 'quarter', 'year'])
     .optional()
     .describe('Length of a billing period.')
-    .meta({ default: 'month' }),
+    .meta({ initial: 'month' }),
   fee: amount().optional().describe('Recurring amount of each period, billed at its end with the usage.'),
   prices: list(planPrice)
     .optional()

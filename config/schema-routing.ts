@@ -17,7 +17,7 @@ const headers = z
   .record(
     z
       .string()
-      .regex(/^[a-z0-9!#$%&'*+.^_`|~-]{1,100}$/i, { error: 'is no name of a header' })
+      .regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/, { error: 'is no name of a header' })
       .refine((name) => !HEADERS_OF_OURS.has(name.toLowerCase()), { error: 'is set by the gateway itself' }),
     z
       .string({ error: 'must be text' })
@@ -60,7 +60,7 @@ const target = (withWeight: boolean) =>
         weight: count(0n, BigInt(WEIGHT_MAX))
           .optional()
           .describe('Share of the calls; 0 is never chosen.')
-          .meta({ default: 1 }),
+          .meta({ initial: 1 }),
       }),
     }),
   ]);

@@ -14,9 +14,9 @@ const journal = fields({
   fsync: choice(['always', 'interval', 'never'])
     .optional()
     .describe(
-      'When usage is forced onto the disk: before each answer, every `fsync_interval`, or when the system likes.',
+      'When the journal is forced onto the disk: at each write, every `fsync_interval`, or when the system likes.',
     )
-    .meta({ default: 'interval' }),
+    .meta({ initial: 'interval' }),
   fsync_interval: duration(J.fsyncIntervalMs)
     .optional()
     .describe('Time between two forced writes with `fsync: interval`.'),
@@ -29,7 +29,7 @@ const journal = fields({
 }).describe('The local journal of calls and usage.');
 
 const gatewayFields = fields({
-  host: host.optional().describe('Address to listen on.').meta({ default: '0.0.0.0' }),
+  host: host.optional().describe('Address to listen on.').meta({ initial: '0.0.0.0' }),
   port: setting(G.port).optional().describe('Port to listen on; 0 takes any free one.'),
   body_bytes_max: bytes(G.bodyBytesMax).optional().describe('Largest request body.'),
   header_bytes_max: bytes(G.headerBytesMax).optional().describe('Largest request head.'),
@@ -47,7 +47,7 @@ const gatewayFields = fields({
     .describe(
       "When a client hangs up: read the answer to its end and bill the upstream's own figures, or stop it and bill what was seen.",
     )
-    .meta({ default: 'drain' }),
+    .meta({ initial: 'drain' }),
   drains_max: setting(G.drainsMax).optional().describe('Answers that are read on at once without a client.'),
   drain_timeout: duration(G.drainTimeoutMs).optional().describe('How long an answer is read on without a client.'),
   shutdown_timeout: duration(G.shutdownTimeoutMs)
@@ -71,7 +71,7 @@ export const gateway = gatewayFields
   .describe('How the gateway runs.');
 
 export const billing = fields({
-  host: host.optional().describe('Address to listen on.').meta({ default: '0.0.0.0' }),
+  host: host.optional().describe('Address to listen on.').meta({ initial: '0.0.0.0' }),
   port: setting(BILLING_BOUNDS.port).optional().describe('Port to listen on; 0 takes any free one.'),
   url: address
     .optional()
@@ -89,5 +89,5 @@ export const telemetry = fields({
   log_level: choice(['debug', 'info', 'warn', 'error'])
     .optional()
     .describe('Least severe line that is logged.')
-    .meta({ default: 'info' }),
+    .meta({ initial: 'info' }),
 }).describe('Logs, metrics and traces.');
