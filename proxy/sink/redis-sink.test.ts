@@ -82,6 +82,24 @@ describe('the Redis sink', () => {
     await stop();
   });
 
+  it('brings the event of a call through whose settlement the limits can never take, and what is behind it', async () => {
+    const counters = recordingCounters();
+    const { sink, stop } = await sinkOn(temporaryFolder(), counters);
+    await Promise.all(['req_1', 'req_2'].map((id) => sink.open(sampleOpening(id))));
+    const { settle } = counters;
+    vi.spyOn(counters, 'settle').mockImplementation((reservation, used, event) => {
+      if (reservation.id === 'req_1') throw new RangeError('the counter is of another kind');
+      return settle(reservation, used, event);
+    });
+    await sink.close(sampleClosing('req_1', 1n));
+    await sink.close(sampleClosing('req_2', 2n));
+    await sink.replay.idle();
+    const events = [...counters.settled.values()].map(({ event }) => event);
+    const wanted = [sampleClosing('req_1', 1n), sampleClosing('req_2', 2n)];
+    expect(new Set(events)).toEqual(new Set(wanted.map(({ event }) => JSON.stringify(event))));
+    await stop();
+  });
+
   it('gives holds back later when Redis is away at the moment', async () => {
     const counters = recordingCounters();
     const { sink, stop } = await sinkOn(temporaryFolder(), counters);

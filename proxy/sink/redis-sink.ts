@@ -1,3 +1,4 @@
+import { Fault } from '#core/fault.ts';
 import type { Log } from '#core/log.ts';
 import type { Clock } from '#core/time.ts';
 import type { Counters } from '../limits/counters.ts';
@@ -54,9 +55,16 @@ export function redisSink(options: RedisSinkOptions): RedisSink {
     await journalClosing(journal, closing, event);
   }
 
-  async function replayOne({ event, reservation, used }: JournalEntry): Promise<void> {
+  async function replayOne({ id, event, reservation, used }: JournalEntry): Promise<void> {
     const held = parseReservation(reservation);
-    await within(timeoutMs, event === '' ? counters.release(held) : counters.settle(held, parseUsed(used), event));
+    try {
+      await within(timeoutMs, event === '' ? counters.release(held) : counters.settle(held, parseUsed(used), event));
+    } catch (error) {
+      if (!isFinal(error)) throw error;
+      log.error({ err: error, id }, 'The limits do not take a settlement: its holds end with their lease.');
+      // Under an id of its own, since closing this one would leave what it holds behind for ever.
+      if (event !== '') await within(timeoutMs, counters.settle({ ...held, id: `${id}:event`, holds: [] }, [], event));
+    }
   }
 
   const replay = shipJournal({
@@ -92,6 +100,16 @@ export function redisSink(options: RedisSinkOptions): RedisSink {
       await journal.flush();
     },
   };
+}
+
+/**
+ * True when trying again cannot help: an assertion, or an error that a script raised itself (a counter that is of
+ * another kind now). One such call must not keep every event behind it from billing.
+ */
+function isFinal(error: unknown): boolean {
+  if (error instanceof RangeError || error instanceof TypeError) return true;
+  const cause = error instanceof Fault ? error.cause : error;
+  return cause instanceof Error && cause.name === 'ReplyError' && cause.message.startsWith('ERR ');
 }
 
 /** The answer, or a rejection when it takes too long. What comes later is ignored. */

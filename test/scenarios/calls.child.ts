@@ -1,0 +1,94 @@
+/**
+ * A gateway without its HTTP: opens and closes calls as fast as it can until it is killed, and says on its standard
+ * output what it knows, before and after each step. Started again on the same folder it recovers first. With `finish`
+ * it recovers, brings everything to its end and exits.
+ */
+import { newId } from '#core/id.ts';
+import { SILENT } from '#core/log.ts';
+import type { Counters } from '#proxy/limits/counters.ts';
+import { memoryCounters } from '#proxy/limits/memory.ts';
+import { openRedis, redisCounters } from '#proxy/limits/redis.ts';
+import { httpPost } from '#proxy/sink/http-post.ts';
+import { type Journal, openJournal } from '#proxy/sink/journal/journal.ts';
+import { recoverJournal } from '#proxy/sink/journal/recovery.ts';
+import { type Shipper, shipJournal } from '#proxy/sink/journal/shipper.ts';
+import { journalSink } from '#proxy/sink/journal-sink.ts';
+import { redisSink } from '#proxy/sink/redis-sink.ts';
+import type { Sink } from '#proxy/sink/sink.ts';
+import { sampleClosing, sampleOpening } from '#test/support/usage.ts';
+
+export interface ChildOptions {
+  dir: string;
+  fsync: 'always' | 'interval' | 'never';
+  /** A billing role to ship to, or a Redis to settle in. */
+  store: { kind: 'billing'; url: string } | { kind: 'redis'; url: string; namespace: string };
+  finish: boolean;
+}
+
+interface Gateway {
+  counters: Counters;
+  sink: Sink;
+  shipper: Shipper;
+}
+
+const options: ChildOptions = JSON.parse(process.argv[2] ?? '');
+const CALLERS = 16;
+const BACKOFF = { firstMs: 5, maxMs: 100 };
+
+const settings = { fsync: options.fsync, fsyncIntervalMs: 10, bytesMax: 2 ** 26, segmentBytesMax: 2 ** 18 };
+const journal = await openJournal({ dir: options.dir, settings, now: Date.now, log: SILENT });
+const gateway = startGateway(journal);
+await recoverJournal({ journal, sink: gateway.sink });
+console.log('ready');
+
+if (options.finish) {
+  await gateway.shipper.idle();
+  await gateway.sink.drain();
+  console.log(`finished ${journal.liveCount}`);
+  process.exit();
+}
+for (let i = 0; i < CALLERS; i++) void callForEver(i);
+
+function startGateway(journal: Journal): Gateway {
+  const { store } = options;
+  if (store.kind === 'billing') {
+    const counters = memoryCounters({ clock: Date.now });
+    const { post } = httpPost({ url: store.url, token: 'wr_api_test' });
+    const shipper = shipJournal({ journal, post, now: Date.now, log: SILENT, backoff: BACKOFF });
+    return { counters, sink: journalSink({ counters, journal }), shipper };
+  }
+  const redis = openRedis(store.url, { commandTimeoutMs: 200, connectTimeoutMs: 200, onError: () => undefined });
+  const counters = redisCounters({ redis, namespace: store.namespace });
+  const sink = redisSink({ counters, journal, now: Date.now, log: SILENT, settleTimeoutMs: 200 });
+  return { counters, sink, shipper: sink.replay };
+}
+
+async function callForEver(caller: number): Promise<never> {
+  for (let n = 1; ; n++) {
+    await new Promise((resolve) => setImmediate(resolve));
+    await call(newId('req', Date.now()), `customer-${caller}`, BigInt(n), n % 10 === 0);
+  }
+}
+
+async function call(id: string, customer: string, outputTokens: bigint, abandoned: boolean): Promise<void> {
+  const opening = sampleOpening(id, customer);
+  try {
+    await gateway.counters.reserve(opening.reservation);
+    console.log(`opening ${id}`);
+    await gateway.sink.open(opening);
+  } catch {
+    console.log(`refused ${id}`);
+    return;
+  }
+  console.log(`opened ${id}`);
+  await new Promise((resolve) => setTimeout(resolve, Math.random() * 4));
+  if (abandoned) {
+    console.log(`abandoning ${id}`);
+    await gateway.sink.abandon(opening);
+    console.log(`abandoned ${id}`);
+  } else {
+    console.log(`closing ${id} ${outputTokens}`);
+    await gateway.sink.close(sampleClosing(id, outputTokens, customer));
+    console.log(`closed ${id}`);
+  }
+}
