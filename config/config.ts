@@ -41,6 +41,8 @@ export interface GatewaySettings {
   /** SIGTERM: how long open streams may finish. */
   shutdownTimeoutMs: number;
   upstreamConnectionsMax: number;
+  /** What a call without a maximum may answer, in tokens, where the catalogue knows none for its model either. */
+  outputTokensMax: number;
   journal: {
     fsync: 'always' | 'interval' | 'never';
     fsyncIntervalMs: number;

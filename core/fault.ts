@@ -28,6 +28,7 @@ export const FAULTS = {
   upstream_unreachable: { status: 502, text: 'The upstream could not be reached.' },
   upstream_broken: { status: 502, text: 'The upstream broke off its answer.' },
   upstream_invalid: { status: 502, text: 'The upstream answered something that is no HTTP answer.' },
+  upstream_unauthorized: { status: 502, text: 'The upstream refused the credential that Weir has for it.' },
   upstream_timeout: { status: 504, text: 'The upstream did not answer in time.' },
   limits_unavailable: { status: 503, text: 'The limits cannot be checked at the moment.' },
   journal_unavailable: { status: 503, text: 'Usage cannot be recorded at the moment.' },

@@ -1,0 +1,94 @@
+import { encodeUtf8, isObject } from './bytes.ts';
+import { type Edit, membersOf, edited } from './json-span.ts';
+import { jsonMeter } from './openai-json-meter.ts';
+import { mediaBounds } from './openai-media.ts';
+import { parseBody, parseCount, parseFlag, parseModel, parseName, replaceModel } from './openai-request.ts';
+import { streamMeter } from './openai-stream-meter.ts';
+import { type Asked, guessTokens, type RequestEdits, type Wire } from './wire.ts';
+import { Fault } from '#core/fault.ts';
+
+/** OpenAI Chat Completions, and the many servers that speak it. */
+export const openaiChat: Wire = {
+  name: 'openai-chat',
+  path: '/chat/completions',
+  parse,
+  rewrite,
+  meter: (_asked, answer) => (answer.eventStream ? streamMeter(answer.hideUsage) : jsonMeter('choices')),
+};
+
+const DECISIVE = new Set([
+  'model',
+  'stream',
+  'stream_options',
+  'max_tokens',
+  'max_completion_tokens',
+  'n',
+  'service_tier',
+  'tools',
+  'functions',
+  'web_search_options',
+]);
+
+/** What the template around the messages adds, and what hidden prompts for tools add. */
+const TEMPLATE_TOKENS = 64n;
+const TOOLS_TOKENS = 1024n;
+
+function parse(body: Uint8Array): Asked {
+  const { fields } = parseBody(body, DECISIVE);
+  const model = parseModel(fields);
+  const options = fields.stream_options ?? null;
+  if (options !== null && !isObject(options)) {
+    throw new Fault('invalid_request', { detail: "The field 'stream_options' must be an object." });
+  }
+  const maxima = [parseCount(fields, 'max_completion_tokens'), parseCount(fields, 'max_tokens')];
+  const media = mediaBounds(fields.messages, model);
+  const textBytes = body.length - media.bytes;
+  const hasTools = fields.tools !== undefined || fields.functions !== undefined;
+  const metadata = isObject(fields.metadata) ? fields.metadata : {};
+  return {
+    model,
+    stream: parseFlag(fields, 'stream') === true,
+    usageAsked: options !== null && parseFlag(options, 'include_usage') === true,
+    user: parseName(fields.user) ?? parseName(fields.safety_identifier) ?? parseName(metadata.user_id),
+    session: parseName(metadata.session_id),
+    serviceTier: parseName(fields.service_tier),
+    inputTokensMax: BigInt(textBytes) + TEMPLATE_TOKENS + (hasTools ? TOOLS_TOKENS : 0n) + media.tokensMax,
+    inputElsewhere: media.elsewhere || (fields.web_search_options ?? null) !== null,
+    inputTokensGuess: guessTokens(textBytes) + media.tokensMax,
+    outputTokensMax: maxima.reduce((a, b) => (a === null || (b !== null && b > a) ? b : a)),
+    answers: parseCount(fields, 'n') ?? 1n,
+  };
+}
+
+function rewrite(body: Uint8Array, asked: Asked, edits: RequestEdits): Uint8Array {
+  const askForUsage = edits.includeUsage && asked.stream && !asked.usageAsked;
+  if (edits.model === null && !askForUsage) return body;
+  const members = membersOf(body) ?? [];
+  const changes: Edit[] = edits.model === null ? [] : replaceModel(members, edits.model);
+  if (askForUsage) changes.push(...includeUsage(body, members));
+  return edited(
+    body,
+    changes.sort((a, b) => a.start - b.start),
+  );
+}
+
+/** Sets `stream_options.include_usage` to true with as few changed bytes as can be. */
+function includeUsage(body: Uint8Array, members: readonly { key: string; valueStart: number; valueEnd: number }[]): Edit[] {
+  const options = members.find(({ key }) => key === 'stream_options');
+  if (!options) {
+    const last = members[members.length - 1];
+    // A request that got here has a model, so there is a last member.
+    return last ? [insertAt(last.valueEnd, ',"stream_options":{"include_usage":true}')] : [];
+  }
+  const inner = membersOf(body, options.valueStart, options.valueEnd);
+  if (!inner) return [{ start: options.valueStart, end: options.valueEnd, insert: encodeUtf8('{"include_usage":true}') }];
+  const flags = inner.filter(({ key }) => key === 'include_usage');
+  if (flags.length > 0) {
+    return flags.map(({ valueStart, valueEnd }) => ({ start: valueStart, end: valueEnd, insert: encodeUtf8('true') }));
+  }
+  return [insertAt(options.valueStart + 1, inner.length === 0 ? '"include_usage":true' : '"include_usage":true,')];
+}
+
+function insertAt(at: number, text: string): Edit {
+  return { start: at, end: at, insert: encodeUtf8(text) };
+}

@@ -1,0 +1,68 @@
+import { isObject } from './bytes.ts';
+
+/**
+ * What the media in chat messages can cost in tokens. Base64 in the body is no text: it is taken out of the byte bound
+ * and replaced by the most that such a thing can be billed for.
+ */
+export interface MediaBounds {
+  /** Bytes of the body that are media. */
+  bytes: number;
+  tokensMax: bigint;
+  /** A file is referred to, or has pages that nobody has counted: only the context bounds it. */
+  elsewhere: boolean;
+}
+
+/**
+ * The most tokens that one image can be billed for, by family (OpenAI's tile and patch rules at their maximum: 8 tiles,
+ * or 10,000 patches for the newest models). A family that is not listed gets the dearest.
+ */
+const IMAGE_TOKENS_MAX: readonly (readonly [prefix: string, tokens: bigint])[] = [
+  ['gpt-4o-mini', 48_169n],
+  ['gpt-4o', 1_445n],
+  ['gpt-4.1-mini', 2_489n],
+  ['gpt-4.1-nano', 3_779n],
+  ['gpt-4.1', 1_445n],
+  ['gpt-4-turbo', 1_445n],
+];
+const IMAGE_TOKENS_MAX_UNKNOWN = 48_169n;
+
+/** Sound whose length nobody knows: the lowest bit rate in use gives the longest duration, at ten tokens a second. */
+const AUDIO_BITS_PER_SECOND_MIN = 6_000;
+const AUDIO_TOKENS_PER_SECOND = 10;
+
+export function mediaBounds(messages: unknown, model: string): MediaBounds {
+  const bounds: MediaBounds = { bytes: 0, tokensMax: 0n, elsewhere: false };
+  if (!Array.isArray(messages)) return bounds;
+  for (const message of messages) {
+    if (!isObject(message)) continue;
+    // An earlier answer in sound, which the server has kept.
+    if (isObject(message.audio)) bounds.elsewhere = true;
+    if (!Array.isArray(message.content)) continue;
+    for (const part of message.content) if (isObject(part)) addPart(bounds, part, model);
+  }
+  return bounds;
+}
+
+function addPart(bounds: MediaBounds, part: Readonly<Record<string, unknown>>, model: string): void {
+  if (isObject(part.image_url)) {
+    bounds.tokensMax += imageTokensMax(model);
+    const url = part.image_url.url;
+    if (typeof url === 'string' && url.startsWith('data:')) bounds.bytes += url.length;
+  }
+  if (isObject(part.input_audio) && typeof part.input_audio.data === 'string') {
+    const { length } = part.input_audio.data;
+    const seconds = Math.ceil((length * 0.75 * 8) / AUDIO_BITS_PER_SECOND_MIN);
+    bounds.bytes += length;
+    bounds.tokensMax += BigInt(seconds * AUDIO_TOKENS_PER_SECOND);
+  }
+  if (isObject(part.file)) {
+    bounds.elsewhere = true;
+    if (typeof part.file.file_data === 'string') bounds.bytes += part.file.file_data.length;
+  }
+  if (part.video_url !== undefined) bounds.elsewhere = true;
+}
+
+function imageTokensMax(model: string): bigint {
+  for (const [prefix, tokens] of IMAGE_TOKENS_MAX) if (model.startsWith(prefix)) return tokens;
+  return IMAGE_TOKENS_MAX_UNKNOWN;
+}

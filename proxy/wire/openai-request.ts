@@ -1,0 +1,72 @@
+import { Fault } from '#core/fault.ts';
+import { decodeStrictUtf8, encodeUtf8, isObject, parseJson } from './bytes.ts';
+import { type Edit, type Member, membersOf } from './json-span.ts';
+
+/** What the OpenAI formats share on the way in. */
+export interface JsonBody {
+  readonly fields: Readonly<Record<string, unknown>>;
+  readonly members: readonly Member[];
+}
+
+const MODEL_CHARS_MAX = 256;
+const NAME_CHARS_MAX = 256;
+
+/**
+ * Parses the body once, strictly. A member that decides what a call costs may stand in it only once: of two, our parser
+ * takes the last and another may take the first, and then what is billed is not what was held.
+ */
+export function parseBody(body: Uint8Array, decisive: ReadonlySet<string>): JsonBody {
+  const text = decodeStrictUtf8(body);
+  const parsed = text === undefined ? undefined : parseJson(text);
+  if (!parsed) throw new Fault('invalid_json');
+  if (!isObject(parsed.value)) throw new Fault('invalid_request', { detail: 'The body must be a JSON object.' });
+  const members = membersOf(body);
+  if (!members) throw new Fault('invalid_json');
+  const seen = new Set<string>();
+  for (const { key } of members) {
+    if (!decisive.has(key)) continue;
+    if (seen.has(key)) throw new Fault('invalid_request', { detail: `The field '${key}' is given twice.` });
+    seen.add(key);
+  }
+  return { fields: parsed.value, members };
+}
+
+export function parseModel(fields: JsonBody['fields']): string {
+  const model = fields.model;
+  if (typeof model !== 'string' || model === '' || model.length > MODEL_CHARS_MAX) {
+    throw new Fault('invalid_request', { detail: "The field 'model' must be a string that names a model." });
+  }
+  return model;
+}
+
+/** Null where the field is absent. Strict, because some servers read "true" and "5" as true and 5. */
+export function parseFlag(fields: JsonBody['fields'], name: string): boolean | null {
+  const value = fields[name] ?? null;
+  if (value === null || typeof value === 'boolean') return value;
+  throw new Fault('invalid_request', { detail: `The field '${name}' must be true or false.` });
+}
+
+/** Null where the field is absent, and where it is zero or less: some servers read that as no maximum. */
+export function parseCount(fields: JsonBody['fields'], name: string): bigint | null {
+  const value = fields[name] ?? null;
+  if (value === null) return null;
+  if (typeof value !== 'number' || !Number.isSafeInteger(value)) {
+    throw new Fault('invalid_request', { detail: `The field '${name}' must be a whole number.` });
+  }
+  return value > 0 ? BigInt(value) : null;
+}
+
+/** Names of end users and sessions go onto events: text of a sane length, or nothing. */
+export function parseName(value: unknown): string | null {
+  return typeof value === 'string' && value !== '' && value.length <= NAME_CHARS_MAX ? value : null;
+}
+
+export function replaceModel(members: readonly Member[], model: string): Edit[] {
+  return members
+    .filter(({ key }) => key === 'model')
+    .map(({ valueStart, valueEnd }) => ({
+      start: valueStart,
+      end: valueEnd,
+      insert: encodeUtf8(JSON.stringify(model)),
+    }));
+}

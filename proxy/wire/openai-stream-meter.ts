@@ -1,0 +1,192 @@
+import { concat, decodeUtf8, EMPTY, encodeUtf8, find, needle, parseJson } from './bytes.ts';
+import { cutOf, type Member, membersOf, skipBlanks, stringEnd, valueText } from './json-span.ts';
+import { errorEvent } from './openai-error.ts';
+import { parseName } from './openai-request.ts';
+import { parseUsage } from './openai-usage.ts';
+import { dataOf, SseSplitter, type SseVisitor } from './sse.ts';
+import { guessTokens, type Meter, type Reading, type Usage } from './wire.ts';
+
+const USAGE = needle('"usage"');
+const ERROR = needle('"error"');
+const DELTA = needle('"delta"');
+const DONE = needle('[DONE]');
+
+/** Members of a delta that are no generated text. */
+const NO_TEXT = ['role', 'id', 'type', 'name'].map(encodeUtf8);
+
+/**
+ * A chat stream. Usage is cumulative: the last object that is not null counts, wherever it stands. With `hideUsage` the
+ * client gets byte for byte what it would have got had usage not been asked for: without the chunk that has usage and no
+ * choices, and without the `"usage":null` of the others.
+ */
+export function streamMeter(hideUsage: boolean): Meter {
+  const splitter = new SseSplitter();
+  let usage: Usage | null = null;
+  let model: string | null = null;
+  let serviceTier: string | null = null;
+  let done = false;
+  let failed = false;
+  let textBytes = 0;
+  let dropped = false;
+  // What the client gets of the chunk at hand; only with hideUsage.
+  let kept: Uint8Array[] = [];
+
+  /** Reads one event and says which of its bytes are hidden: none, all, or a range. */
+  function readEvent(bytes: Uint8Array, start: number, end: number): Hidden {
+    const hasUsage = find(bytes, USAGE, start, end) >= 0;
+    if (hasUsage || model === null || find(bytes, ERROR, start, end) >= 0) {
+      const data = dataOf(bytes, start, end);
+      const members = data && membersOf(data);
+      if (data && members) {
+        const chosen = readMembers(data, members, hasUsage);
+        if (chosen !== NOTHING) return chosen;
+      }
+    }
+    textBytes += deltaTextBytes(bytes, start, end);
+    if (!done && isDone(bytes, start, end)) done = true;
+    return NOTHING;
+  }
+
+  function readMembers(data: Uint8Array, members: readonly Member[], hasUsage: boolean): Hidden {
+    let hidden = NOTHING;
+    for (const [i, member] of members.entries()) {
+      if (member.key === 'model' && model === null) model = parseName(valueOf(data, member));
+      else if (member.key === 'error' && isTruthy(valueOf(data, member))) failed = true;
+      else if (member.key === 'usage' && hasUsage) {
+        const value = valueOf(data, member);
+        const found = parseUsage(value);
+        if (found) {
+          usage = found;
+          serviceTier = parseName(findValue(data, members, 'service_tier')) ?? serviceTier;
+          model = parseName(findValue(data, members, 'model')) ?? model;
+          if (hasNoChoices(data, members)) hidden = ALL;
+        } else if (value === null) hidden = cutOf(data, members, i);
+      }
+    }
+    serviceTier ??= parseName(findValue(data, members, 'service_tier'));
+    return hidden;
+  }
+
+  const passing: SseVisitor = (kind, bytes, start, end) => {
+    if (kind === 'event') readEvent(bytes, start, end);
+  };
+
+  const hiding: SseVisitor = (kind, bytes, start, end) => {
+    if (kind === 'rest') {
+      if (!dropped) kept.push(bytes.slice(start, end));
+      return;
+    }
+    const hidden = kind === 'event' ? readEvent(bytes, start, end) : NOTHING;
+    dropped = hidden === ALL;
+    if (dropped) return;
+    if (hidden === NOTHING) kept.push(bytes.slice(start, end));
+    else kept.push(bytes.slice(start, start + hidden.start), bytes.slice(start + hidden.end, end));
+  };
+
+  return {
+    edits: hideUsage,
+
+    push(chunk) {
+      if (!hideUsage) {
+        splitter.push(chunk, passing);
+        return chunk;
+      }
+      kept = [];
+      splitter.push(chunk, hiding);
+      return kept.length === 0 ? EMPTY : concat(kept);
+    },
+
+    /** A last event without its blank line counts too: some servers do not send it. */
+    end() {
+      const rest = splitter.rest();
+      if (rest.length === 0) return EMPTY;
+      kept = [];
+      (hideUsage ? hiding : passing)('event', rest, 0, rest.length);
+      return hideUsage && kept.length > 0 ? concat(kept) : EMPTY;
+    },
+
+    read(): Reading {
+      return {
+        usage,
+        complete: done || usage !== null,
+        failed,
+        model,
+        serviceTier,
+        outputTokensGuess: guessTokens(textBytes),
+      };
+    },
+
+    breakOff(message, code) {
+      // While hiding, what the client has always ends with an event: the unfinished one was held back.
+      return hideUsage || splitter.between ? errorEvent(message, code) : undefined;
+    },
+  };
+}
+
+/** A range of an event, relative to its start. */
+interface Hidden {
+  readonly start: number;
+  readonly end: number;
+}
+const NOTHING: Hidden = { start: 0, end: 0 };
+const ALL: Hidden = { start: 0, end: Number.POSITIVE_INFINITY };
+
+function valueOf(data: Uint8Array, member: Member): unknown {
+  return parseJson(valueText(data, member))?.value;
+}
+
+function findValue(data: Uint8Array, members: readonly Member[], key: string): unknown {
+  const member = members.find((candidate) => candidate.key === key);
+  return member && valueOf(data, member);
+}
+
+/** The usage chunk proper. Azure's first chunk has no choices either, but no usage. */
+function hasNoChoices(data: Uint8Array, members: readonly Member[]): boolean {
+  const choices = findValue(data, members, 'choices');
+  return Array.isArray(choices) && choices.length === 0;
+}
+
+function isTruthy(value: unknown): boolean {
+  return value !== undefined && value !== null && value !== false && value !== '' && value !== 0;
+}
+
+function isDone(bytes: Uint8Array, start: number, end: number): boolean {
+  const at = find(bytes, DONE, start, Math.min(end, start + 32));
+  return at >= 0 && decodeUtf8(bytes.subarray(start, at)).trimEnd().endsWith('data:');
+}
+
+/** How many bytes of generated text are in an event: the strings in its deltas. */
+function deltaTextBytes(bytes: Uint8Array, start: number, end: number): number {
+  let total = 0;
+  let at = start;
+  while (true) {
+    const found = find(bytes, DELTA, at, end);
+    if (found < 0) return total;
+    at = found + DELTA.bytes.length;
+    let depth = 0;
+    let isText = true;
+    while (at < end) {
+      const byte = bytes[at];
+      if (byte === 0x22) {
+        const close = stringEnd(bytes, at, end);
+        const next = skipBlanks(bytes, close, end);
+        if (bytes[next] === 0x3a) isText = !NO_TEXT.some((name) => isEqual(bytes, at + 1, close - 1, name));
+        else if (isText) total += close - at - 2;
+        at = next;
+        continue;
+      }
+      if (byte === 0x7b || byte === 0x5b) depth++;
+      else if (byte === 0x7d || byte === 0x5d) {
+        depth--;
+        if (depth <= 0) break;
+      }
+      at++;
+    }
+  }
+}
+
+function isEqual(bytes: Uint8Array, start: number, end: number, wanted: Uint8Array): boolean {
+  if (end - start !== wanted.length) return false;
+  for (let i = 0; i < wanted.length; i++) if (bytes[start + i] !== wanted[i]) return false;
+  return true;
+}
