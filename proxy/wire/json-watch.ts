@@ -15,7 +15,7 @@ const COLON = 0x3a;
  */
 export class JsonWatch {
   readonly #wanted: ReadonlySet<string>;
-  readonly #textOf: string;
+  readonly #textOf: string | null;
   readonly #values = new Map<string, string>();
   readonly #key = new ByteBuffer();
   readonly #value = new ByteBuffer();
@@ -30,7 +30,7 @@ export class JsonWatch {
   /** Bytes inside strings below the member `textOf`. */
   textBytes = 0;
 
-  constructor(wanted: ReadonlySet<string>, textOf: string) {
+  constructor(wanted: ReadonlySet<string>, textOf: string | null) {
     this.#wanted = wanted;
     this.#textOf = textOf;
   }
@@ -56,7 +56,7 @@ export class JsonWatch {
         else if (byte === BACKSLASH) this.#escaped = true;
         else if (byte === QUOTE) {
           this.#inString = false;
-          if (this.#currentKey === this.#textOf && this.#depth > 1) this.textBytes += at - textFrom;
+          if (this.#depth > 1 && this.#currentKey === this.#textOf) this.textBytes += at - textFrom;
           if (this.#readingKey) this.#endKey(chunk.subarray(textFrom, at));
         }
         continue;
@@ -107,7 +107,7 @@ export class JsonWatch {
     if (this.#inString) {
       const rest = chunk.length - textFrom;
       if (this.#readingKey) this.#keepKey(chunk.subarray(textFrom));
-      if (this.#currentKey === this.#textOf && this.#depth > 1) this.textBytes += rest;
+      if (this.#depth > 1 && this.#currentKey === this.#textOf) this.textBytes += rest;
     }
   }
 

@@ -1,11 +1,11 @@
+import { Fault } from '#core/fault.ts';
 import { encodeUtf8, isObject } from './bytes.ts';
-import { type Edit, membersOf, edited } from './json-span.ts';
+import { type Edit, edited, membersOf } from './json-span.ts';
 import { jsonMeter } from './openai-json-meter.ts';
 import { mediaBounds } from './openai-media.ts';
 import { parseBody, parseCount, parseFlag, parseModel, parseName, replaceModel } from './openai-request.ts';
 import { streamMeter } from './openai-stream-meter.ts';
 import { type Asked, guessTokens, type RequestEdits, type Wire } from './wire.ts';
-import { Fault } from '#core/fault.ts';
 
 /** OpenAI Chat Completions, and the many servers that speak it. */
 export const openaiChat: Wire = {
@@ -34,7 +34,7 @@ const TEMPLATE_TOKENS = 64n;
 const TOOLS_TOKENS = 1024n;
 
 function parse(body: Uint8Array): Asked {
-  const { fields } = parseBody(body, DECISIVE);
+  const fields = parseBody(body, DECISIVE);
   const model = parseModel(fields);
   const options = fields.stream_options ?? null;
   if (options !== null && !isObject(options)) {
@@ -63,9 +63,8 @@ function parse(body: Uint8Array): Asked {
 function rewrite(body: Uint8Array, asked: Asked, edits: RequestEdits): Uint8Array {
   const askForUsage = edits.includeUsage && asked.stream && !asked.usageAsked;
   if (edits.model === null && !askForUsage) return body;
-  const members = membersOf(body) ?? [];
-  const changes: Edit[] = edits.model === null ? [] : replaceModel(members, edits.model);
-  if (askForUsage) changes.push(...includeUsage(body, members));
+  const changes: Edit[] = edits.model === null ? [] : replaceModel(body, edits.model);
+  if (askForUsage) changes.push(...includeUsage(body));
   return edited(
     body,
     changes.sort((a, b) => a.start - b.start),
@@ -73,7 +72,8 @@ function rewrite(body: Uint8Array, asked: Asked, edits: RequestEdits): Uint8Arra
 }
 
 /** Sets `stream_options.include_usage` to true with as few changed bytes as can be. */
-function includeUsage(body: Uint8Array, members: readonly { key: string; valueStart: number; valueEnd: number }[]): Edit[] {
+function includeUsage(body: Uint8Array): Edit[] {
+  const members = membersOf(body) ?? [];
   const options = members.find(({ key }) => key === 'stream_options');
   if (!options) {
     const last = members[members.length - 1];
@@ -81,7 +81,8 @@ function includeUsage(body: Uint8Array, members: readonly { key: string; valueSt
     return last ? [insertAt(last.valueEnd, ',"stream_options":{"include_usage":true}')] : [];
   }
   const inner = membersOf(body, options.valueStart, options.valueEnd);
-  if (!inner) return [{ start: options.valueStart, end: options.valueEnd, insert: encodeUtf8('{"include_usage":true}') }];
+  if (!inner)
+    return [{ start: options.valueStart, end: options.valueEnd, insert: encodeUtf8('{"include_usage":true}') }];
   const flags = inner.filter(({ key }) => key === 'include_usage');
   if (flags.length > 0) {
     return flags.map(({ valueStart, valueEnd }) => ({ start: valueStart, end: valueEnd, insert: encodeUtf8('true') }));

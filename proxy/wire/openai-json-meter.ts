@@ -1,13 +1,13 @@
 import { EMPTY } from './bytes.ts';
 import { JsonWatch } from './json-watch.ts';
-import { parseUsage } from './openai-usage.ts';
 import { parseName } from './openai-request.ts';
+import { parseUsage } from './openai-usage.ts';
 import { guessTokens, type Meter, type Reading } from './wire.ts';
 
 const WATCHED = new Set(['usage', 'model', 'service_tier', 'error']);
 
-/** One JSON answer: its bytes pass untouched, the usage is picked out of them. `textOf` holds what was generated, if anything was. */
-export function jsonMeter(textOf: string): Meter {
+/** One JSON answer: its bytes pass untouched, the usage is picked out of them. `textOf` names the member that holds generated text. */
+export function jsonMeter(textOf: string | null): Meter {
   const watch = new JsonWatch(WATCHED, textOf);
   return {
     edits: false,

@@ -1,12 +1,9 @@
 import { Fault } from '#core/fault.ts';
 import { decodeStrictUtf8, encodeUtf8, isObject, parseJson } from './bytes.ts';
-import { type Edit, type Member, membersOf } from './json-span.ts';
+import { type Edit, membersOf } from './json-span.ts';
 
 /** What the OpenAI formats share on the way in. */
-export interface JsonBody {
-  readonly fields: Readonly<Record<string, unknown>>;
-  readonly members: readonly Member[];
-}
+export type Fields = Readonly<Record<string, unknown>>;
 
 const MODEL_CHARS_MAX = 256;
 const NAME_CHARS_MAX = 256;
@@ -15,7 +12,7 @@ const NAME_CHARS_MAX = 256;
  * Parses the body once, strictly. A member that decides what a call costs may stand in it only once: of two, our parser
  * takes the last and another may take the first, and then what is billed is not what was held.
  */
-export function parseBody(body: Uint8Array, decisive: ReadonlySet<string>): JsonBody {
+export function parseBody(body: Uint8Array, decisive: ReadonlySet<string>): Fields {
   const text = decodeStrictUtf8(body);
   const parsed = text === undefined ? undefined : parseJson(text);
   if (!parsed) throw new Fault('invalid_json');
@@ -28,10 +25,10 @@ export function parseBody(body: Uint8Array, decisive: ReadonlySet<string>): Json
     if (seen.has(key)) throw new Fault('invalid_request', { detail: `The field '${key}' is given twice.` });
     seen.add(key);
   }
-  return { fields: parsed.value, members };
+  return parsed.value;
 }
 
-export function parseModel(fields: JsonBody['fields']): string {
+export function parseModel(fields: Fields): string {
   const model = fields.model;
   if (typeof model !== 'string' || model === '' || model.length > MODEL_CHARS_MAX) {
     throw new Fault('invalid_request', { detail: "The field 'model' must be a string that names a model." });
@@ -40,14 +37,14 @@ export function parseModel(fields: JsonBody['fields']): string {
 }
 
 /** Null where the field is absent. Strict, because some servers read "true" and "5" as true and 5. */
-export function parseFlag(fields: JsonBody['fields'], name: string): boolean | null {
+export function parseFlag(fields: Fields, name: string): boolean | null {
   const value = fields[name] ?? null;
   if (value === null || typeof value === 'boolean') return value;
   throw new Fault('invalid_request', { detail: `The field '${name}' must be true or false.` });
 }
 
 /** Null where the field is absent, and where it is zero or less: some servers read that as no maximum. */
-export function parseCount(fields: JsonBody['fields'], name: string): bigint | null {
+export function parseCount(fields: Fields, name: string): bigint | null {
   const value = fields[name] ?? null;
   if (value === null) return null;
   if (typeof value !== 'number' || !Number.isSafeInteger(value)) {
@@ -61,8 +58,8 @@ export function parseName(value: unknown): string | null {
   return typeof value === 'string' && value !== '' && value.length <= NAME_CHARS_MAX ? value : null;
 }
 
-export function replaceModel(members: readonly Member[], model: string): Edit[] {
-  return members
+export function replaceModel(body: Uint8Array, model: string): Edit[] {
+  return (membersOf(body) ?? [])
     .filter(({ key }) => key === 'model')
     .map(({ valueStart, valueEnd }) => ({
       start: valueStart,

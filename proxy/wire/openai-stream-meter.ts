@@ -1,4 +1,4 @@
-import { concat, decodeUtf8, EMPTY, encodeUtf8, find, needle, parseJson } from './bytes.ts';
+import { decodeUtf8, EMPTY, encodeUtf8, find, needle, parseJson } from './bytes.ts';
 import { cutOf, type Member, membersOf, skipBlanks, stringEnd, valueText } from './json-span.ts';
 import { errorEvent } from './openai-error.ts';
 import { parseName } from './openai-request.ts';
@@ -29,31 +29,27 @@ export function streamMeter(hideUsage: boolean): Meter {
   let textBytes = 0;
   let dropped = false;
   // What the client gets of the chunk at hand; only with hideUsage.
-  let kept: Uint8Array[] = [];
+  let kept: Uint8Array = EMPTY;
+  let keptLength = 0;
 
   /** Reads one event and says which of its bytes are hidden: none, all, or a range. */
   function readEvent(bytes: Uint8Array, start: number, end: number): Hidden {
-    const hasUsage = find(bytes, USAGE, start, end) >= 0;
-    if (hasUsage || model === null || find(bytes, ERROR, start, end) >= 0) {
-      const data = dataOf(bytes, start, end);
-      const members = data && membersOf(data);
-      if (data && members) {
-        const chosen = readMembers(data, members, hasUsage);
-        if (chosen !== NOTHING) return chosen;
-      }
-    }
     textBytes += deltaTextBytes(bytes, start, end);
     if (!done && isDone(bytes, start, end)) done = true;
-    return NOTHING;
+    const hasUsage = find(bytes, USAGE, start, end) >= 0;
+    if (!hasUsage && model !== null && find(bytes, ERROR, start, end) < 0) return NOTHING;
+    const data = dataOf(bytes, start, end);
+    const members = data && membersOf(data);
+    return data && members ? readMembers(data, members, hasUsage) : NOTHING;
   }
 
   function readMembers(data: Uint8Array, members: readonly Member[], hasUsage: boolean): Hidden {
     let hidden = NOTHING;
     for (const [i, member] of members.entries()) {
-      if (member.key === 'model' && model === null) model = parseName(valueOf(data, member));
-      else if (member.key === 'error' && isTruthy(valueOf(data, member))) failed = true;
+      if (member.key === 'model' && model === null) model = parseName(parsedValue(data, member));
+      else if (member.key === 'error' && isTruthy(parsedValue(data, member))) failed = true;
       else if (member.key === 'usage' && hasUsage) {
-        const value = valueOf(data, member);
+        const value = parsedValue(data, member);
         const found = parseUsage(value);
         if (found) {
           usage = found;
@@ -73,36 +69,44 @@ export function streamMeter(hideUsage: boolean): Meter {
 
   const hiding: SseVisitor = (kind, bytes, start, end) => {
     if (kind === 'rest') {
-      if (!dropped) kept.push(bytes.slice(start, end));
+      if (!dropped) keep(bytes, start, end);
       return;
     }
     const hidden = kind === 'event' ? readEvent(bytes, start, end) : NOTHING;
     dropped = hidden === ALL;
     if (dropped) return;
-    if (hidden === NOTHING) kept.push(bytes.slice(start, end));
-    else kept.push(bytes.slice(start, start + hidden.start), bytes.slice(start + hidden.end, end));
+    keep(bytes, start, start + hidden.start);
+    keep(bytes, start + hidden.end, end);
   };
+
+  function keep(bytes: Uint8Array, start: number, end: number): void {
+    kept.set(bytes.subarray(start, end), keptLength);
+    keptLength += end - start;
+  }
+
+  function hide(length: number, visitAll: () => void): Uint8Array {
+    kept = new Uint8Array(length);
+    keptLength = 0;
+    visitAll();
+    return kept.subarray(0, keptLength);
+  }
 
   return {
     edits: hideUsage,
 
     push(chunk) {
-      if (!hideUsage) {
-        splitter.push(chunk, passing);
-        return chunk;
-      }
-      kept = [];
-      splitter.push(chunk, hiding);
-      return kept.length === 0 ? EMPTY : concat(kept);
+      if (hideUsage) return hide(splitter.rest().length + chunk.length, () => splitter.push(chunk, hiding));
+      splitter.push(chunk, passing);
+      return chunk;
     },
 
     /** A last event without its blank line counts too: some servers do not send it. */
     end() {
       const rest = splitter.rest();
       if (rest.length === 0) return EMPTY;
-      kept = [];
-      (hideUsage ? hiding : passing)('event', rest, 0, rest.length);
-      return hideUsage && kept.length > 0 ? concat(kept) : EMPTY;
+      if (hideUsage) return hide(rest.length, () => hiding('event', rest, 0, rest.length));
+      passing('event', rest, 0, rest.length);
+      return EMPTY;
     },
 
     read(): Reading {
@@ -131,13 +135,13 @@ interface Hidden {
 const NOTHING: Hidden = { start: 0, end: 0 };
 const ALL: Hidden = { start: 0, end: Number.POSITIVE_INFINITY };
 
-function valueOf(data: Uint8Array, member: Member): unknown {
+function parsedValue(data: Uint8Array, member: Member): unknown {
   return parseJson(valueText(data, member))?.value;
 }
 
 function findValue(data: Uint8Array, members: readonly Member[], key: string): unknown {
   const member = members.find((candidate) => candidate.key === key);
-  return member && valueOf(data, member);
+  return member && parsedValue(data, member);
 }
 
 /** The usage chunk proper. Azure's first chunk has no choices either, but no usage. */

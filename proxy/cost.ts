@@ -1,0 +1,109 @@
+import type { Config } from '#config/config.ts';
+import { type MoneyJson } from '#core/money.ts';
+import { costOf, formatNanos, type ModelEntry, type ModelPrices, worstCostNanos } from '#core/price.ts';
+import { ceil } from '#core/exact.ts';
+import type { Counts, Unit } from '#core/quantity.ts';
+import type { Target } from './upstream/route-table.ts';
+import type { Asked } from './wire/wire.ts';
+
+/** What a call can cost before it is sent, and what it did cost after. */
+
+/** Tiers whose prices the price book does not hold: their cost is unknown, never the list price. */
+const TIERS_PRICED_APART: ReadonlySet<string> = new Set(['flex', 'priority', 'fast', 'ultrafast', 'scale', 'batch']);
+
+/** Some tiers are more than twice the list price; a worst case for them needs their own prices. */
+function isPricedApart(tier: string | null): boolean {
+  return tier !== null && TIERS_PRICED_APART.has(tier);
+}
+
+export interface WorstCase {
+  readonly inputTokens: bigint;
+  readonly outputTokens: bigint;
+  /** At the dearest of the targets; null when one of them has no known price. */
+  readonly costNanos: bigint | null;
+  readonly currency: string;
+}
+
+export function worstCaseOf(asked: Asked, targets: readonly Target[], config: Config, atMs: number): WorstCase {
+  let inputTokens = 0n;
+  let outputTokens = 0n;
+  let costNanos: bigint | null = 0n;
+  let currency = 'USD';
+  for (const target of targets) {
+    const entry = findEntry(config, target, asked.model);
+    const input = inputMax(asked, entry);
+    const output = outputMax(asked, entry, BigInt(config.gateway.outputTokensMax));
+    const prices = isPricedApart(asked.serviceTier) ? undefined : entry?.findPrices(atMs);
+    const cost = prices && worstCostNanos(input, output, prices);
+    if (cost === undefined) costNanos = null;
+    else if (costNanos !== null && cost > costNanos) costNanos = cost;
+    if (prices) currency = prices.currency;
+    if (input > inputTokens) inputTokens = input;
+    if (output > outputTokens) outputTokens = output;
+  }
+  return { inputTokens, outputTokens, costNanos, currency };
+}
+
+/** A provider refuses what does not fit into the context, so the context bounds the input too. */
+function inputMax(asked: Asked, entry: ModelEntry | undefined): bigint {
+  const context = entry?.contextTokens ?? null;
+  if (context === null) return asked.inputTokensMax;
+  return asked.inputElsewhere || asked.inputTokensMax > context ? context : asked.inputTokensMax;
+}
+
+function outputMax(asked: Asked, entry: ModelEntry | undefined, unknownMax: bigint): bigint {
+  const modelMax = entry?.outputTokensMax ?? entry?.contextTokens ?? null;
+  const wanted = asked.outputTokensMax;
+  const each =
+    wanted === null ? (modelMax ?? unknownMax) : modelMax !== null && modelMax < wanted ? modelMax : wanted;
+  return each * asked.answers;
+}
+
+export interface Cost {
+  readonly json: MoneyJson | null;
+  /** Rounded up, for the limits. Null where the price is unknown. */
+  readonly nanos: bigint | null;
+  readonly unpriced: string[];
+}
+
+const NOTHING: Cost = { json: null, nanos: 0n, unpriced: [] };
+
+/** `served` and `tier` as the upstream named them. */
+export function costOfCall(
+  counts: Counts,
+  target: Target | null,
+  asked: Asked,
+  served: { model: string | null; tier: string | null },
+  config: Config,
+  atMs: number,
+): Cost {
+  const units = Object.keys(counts).filter((unit) => counts[unit as Unit] !== 0n);
+  if (units.length === 0 || target === null) return NOTHING;
+  const prices = isPricedApart(served.tier) ? undefined : pricesOf(target, asked, served.model, config, atMs);
+  if (!prices) return { json: null, nanos: null, unpriced: units.filter((unit) => unit !== 'calls') };
+  const cost = costOf(counts, prices);
+  if ('unpriced' in cost) return { json: null, nanos: null, unpriced: cost.unpriced };
+  return {
+    json: { amount: formatNanos(cost.nanos), currency: prices.currency },
+    nanos: ceil(cost.nanos),
+    unpriced: [],
+  };
+}
+
+/** By the model that answered; by the one that was sent for where the answer's name is not in the book. */
+function pricesOf(
+  target: Target,
+  asked: Asked,
+  served: string | null,
+  config: Config,
+  atMs: number,
+): ModelPrices | undefined {
+  const { provider } = target.upstream;
+  const entry = served !== null && provider !== null ? config.priceBook.findModel(provider, served) : undefined;
+  return (entry ?? findEntry(config, target, asked.model))?.findPrices(atMs);
+}
+
+function findEntry(config: Config, target: Target, model: string): ModelEntry | undefined {
+  const { provider } = target.upstream;
+  return provider === null ? undefined : config.priceBook.findModel(provider, target.model ?? model);
+}

@@ -1,0 +1,67 @@
+import type { Fault } from '#core/fault.ts';
+import type { Outcome, UsageStatus } from '#core/usage-event.ts';
+import type { Counts } from '#core/quantity.ts';
+import type { UpstreamFailure } from './upstream/upstream.ts';
+import type { Asked, Reading } from './wire/wire.ts';
+
+/** Why the gateway itself ended a call. gone: the client left. deadline: the call took too long. shutdown: so did the drain. */
+export type Stop = 'gone' | 'deadline' | 'shutdown';
+
+/** How a call ended after it was opened. `reading` is what went by of the last answer. */
+export type Ending =
+  /** The upstream's answer came to its end, whatever it said. */
+  | { kind: 'answered'; status: number; reading: Reading }
+  /** It broke off after it had begun. */
+  | { kind: 'broken'; status: number; reading: Reading; failure: UpstreamFailure }
+  /** We stopped it; `sent`: an upstream had the request. */
+  | { kind: 'stopped'; why: Stop; sent: boolean; reading: Reading | null }
+  /** No upstream gave an answer that could be passed on. */
+  | { kind: 'unanswered'; fault: Fault };
+
+export interface Measured {
+  readonly outcome: Outcome;
+  readonly status: UsageStatus;
+  readonly counts: Counts;
+  readonly raw: unknown;
+}
+
+const NOTHING_SERVED: Measured = { outcome: 'failed', status: 'none', counts: {}, raw: null };
+
+/** What is billable, and how sure we are of it. The one place that decides. */
+export function measure(ending: Ending, asked: Asked, outputTokensMax: bigint): Measured {
+  switch (ending.kind) {
+    case 'unanswered':
+      return NOTHING_SERVED;
+    case 'answered':
+      if (ending.status >= 400) return reported('failed', 'final', ending.reading) ?? NOTHING_SERVED;
+      if (!ending.reading.complete || ending.reading.failed) return ended('cut', ending.reading);
+      return reported('ok', 'final', ending.reading) ?? guessed('ok', ending.reading);
+    case 'broken':
+      return ending.status >= 400 ? NOTHING_SERVED : ended('cut', ending.reading);
+    case 'stopped':
+      if (!ending.sent) return NOTHING_SERVED;
+      if (ending.why !== 'gone') return ending.reading ? ended('cut', ending.reading) : NOTHING_SERVED;
+      return (ending.reading && reported('gone', 'partial', ending.reading)) ?? guessed('gone', ending.reading);
+  }
+
+  /** An answer that is not whole: nothing is billed when nothing of it had come. */
+  function ended(outcome: Outcome, reading: Reading): Measured {
+    const known = reported(outcome, 'partial', reading);
+    if (known) return known;
+    return reading.outputTokensGuess > 0n || asked.answers === 0n ? guessed(outcome, reading) : NOTHING_SERVED;
+  }
+
+  function reported(outcome: Outcome, status: UsageStatus, { usage }: Reading): Measured | undefined {
+    return usage ? { outcome, status, counts: usage.counts, raw: usage.raw } : undefined;
+  }
+
+  function guessed(outcome: Outcome, reading: Reading | null): Measured {
+    const guess = reading?.outputTokensGuess ?? 0n;
+    const output = guess < outputTokensMax ? guess : outputTokensMax;
+    return { outcome, status: 'estimated', counts: guessOf(asked, output), raw: null };
+  }
+}
+
+export function guessOf(asked: Asked, outputTokens: bigint): Counts {
+  return { calls: 1n, input_tokens: asked.inputTokensGuess, output_tokens: outputTokens };
+}

@@ -1,0 +1,66 @@
+import { formatInstant } from '#core/time.ts';
+import { GATEWAY_SOURCE, USAGE_EVENT_TYPE, type UsageEvent } from '#core/usage-event.ts';
+import { quantitiesOf } from '#core/quantity.ts';
+import { type Cost, costOfCall } from './cost.ts';
+import { guessOf, type Measured } from './ending.ts';
+import type { Admitted, Flight } from './flight.ts';
+
+/** What happened, as billing will read it. */
+export function usageEvent(
+  flight: Flight,
+  admitted: Admitted,
+  measured: Measured,
+  cost: Cost,
+  served: { model: string | null; tier: string | null },
+  endMs: number,
+): UsageEvent {
+  const { policy, asked, config } = admitted;
+  return {
+    specversion: '1.0',
+    id: flight.id,
+    source: GATEWAY_SOURCE,
+    type: USAGE_EVENT_TYPE,
+    subject: policy.customer,
+    time: formatInstant(flight.atMs),
+    datacontenttype: 'application/json',
+    data: {
+      customer: policy.customer,
+      key: policy.key,
+      user: admitted.user,
+      session: admitted.session,
+      labels: admitted.labels,
+      wire: admitted.wire.name,
+      endpoint: admitted.endpoint,
+      upstream: flight.target?.upstream.name ?? null,
+      provider: flight.target?.upstream.provider ?? null,
+      model: asked.model,
+      model_served: served.model,
+      service_tier: served.tier,
+      stream: asked.stream,
+      outcome: measured.outcome,
+      usage_status: measured.status,
+      quantities: quantitiesOf(measured.counts),
+      raw_usage: measured.raw,
+      cost: cost.json,
+      price_book: config.priceBook.version,
+      unpriced: cost.unpriced,
+      attempts: flight.attempts,
+      ttfb_ms: flight.firstBytesMs === null ? null : Math.max(0, flight.firstBytesMs - flight.atMs),
+      duration_ms: Math.max(0, endMs - flight.atMs),
+      trace_id: admitted.seen.trace.traceId,
+    },
+  };
+}
+
+/**
+ * The event of a call whose gateway died before it learned the end. The client never got the whole answer: it is billed
+ * for what it sent, by a guess, and for nothing of what nobody saw.
+ */
+export function unknownEvent(flight: Flight, admitted: Admitted): { event: UsageEvent; measured: Measured; cost: Cost } {
+  const { asked, config } = admitted;
+  const counts = guessOf(asked, 0n);
+  const served = { model: null, tier: null };
+  const cost = costOfCall(counts, admitted.targets[0] ?? null, asked, served, config, flight.atMs);
+  const measured: Measured = { outcome: 'unknown', status: 'estimated', counts, raw: null };
+  return { event: usageEvent(flight, admitted, measured, cost, served, flight.atMs), measured, cost };
+}

@@ -1,0 +1,112 @@
+import type { HeaderMap, Reply } from './inbound/call.ts';
+import type { Stop } from './ending.ts';
+import type { Sending, UpstreamFailure, UpstreamHandler } from './upstream/upstream.ts';
+import type { Meter, Reading } from './wire/wire.ts';
+
+/** How one attempt ended. `discarded`: its answer was not for the client. */
+export type ExchangeEnd =
+  | { kind: 'answered'; status: number; reading: Reading }
+  | { kind: 'broken'; status: number; reading: Reading; failure: UpstreamFailure }
+  | { kind: 'discarded'; status: number }
+  | { kind: 'failed'; failure: UpstreamFailure };
+
+/** Reads the head and says what becomes of the body: it passes through this meter, or goes nowhere. */
+export type HeadReader = (status: number, headers: HeaderMap) => Meter | undefined;
+
+/** A refused attempt's body is read to its end, so that its connection can be used again; a long one is not worth it. */
+const DISCARDED_BYTES_MAX = 64 * 1024;
+
+/**
+ * One attempt at one upstream: its bytes go to the client first and by the meter second, no faster than the client
+ * reads. Ends exactly once, in `ended`, and whoever ends it first wins.
+ */
+export class Exchange implements UpstreamHandler {
+  readonly ended: Promise<ExchangeEnd>;
+  /** Until the sending is known, what was asked of it is kept here. */
+  #sending: Sending | undefined;
+  #stopped = false;
+  #over = false;
+  #status = 0;
+  #meter: Meter | undefined;
+  #discarded = 0;
+  readonly #reply: Reply;
+  readonly #readHead: HeadReader;
+  readonly #onFirstBytes: () => void;
+  readonly #resolve: (end: ExchangeEnd) => void;
+
+  constructor(reply: Reply, readHead: HeadReader, onFirstBytes: () => void) {
+    const { promise, resolve } = Promise.withResolvers<ExchangeEnd>();
+    this.ended = promise;
+    this.#resolve = resolve;
+    this.#reply = reply;
+    this.#readHead = readHead;
+    this.#onFirstBytes = onFirstBytes;
+  }
+
+  start(sending: Sending): void {
+    this.#sending = sending;
+    if (this.#stopped) sending.abort();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#sending?.abort();
+  }
+
+  resume(): void {
+    this.#sending?.resume();
+  }
+
+  get reading(): Reading | null {
+    return this.#meter?.read() ?? null;
+  }
+
+  breakOff(message: string, code: string): Uint8Array | undefined {
+    return this.#meter?.breakOff(message, code);
+  }
+
+  head(status: number, headers: HeaderMap): void {
+    this.#status = status;
+    this.#meter = this.#readHead(status, headers);
+    // The next attempt need not wait for the rest of this one.
+    if (!this.#meter) this.#end({ kind: 'discarded', status });
+  }
+
+  data(chunk: Uint8Array): void {
+    const meter = this.#meter;
+    if (!meter) {
+      this.#discarded += chunk.length;
+      if (this.#discarded > DISCARDED_BYTES_MAX) this.#sending?.abort();
+      return;
+    }
+    this.#onFirstBytes();
+    let keepsUp = true;
+    if (meter.edits) {
+      const bytes = meter.push(chunk);
+      if (bytes.length > 0) keepsUp = this.#reply.write(bytes);
+    } else {
+      keepsUp = this.#reply.write(chunk);
+      meter.push(chunk);
+    }
+    if (!keepsUp) this.#sending?.pause();
+  }
+
+  end(): void {
+    const meter = this.#meter;
+    if (!meter) return;
+    this.#reply.end(meter.end());
+    this.#end({ kind: 'answered', status: this.#status, reading: meter.read() });
+  }
+
+  failed(failure: UpstreamFailure): void {
+    const meter = this.#meter;
+    if (!meter) return this.#end({ kind: 'failed', failure });
+    this.#end({ kind: 'broken', status: this.#status, reading: meter.read(), failure });
+  }
+
+  #end(end: ExchangeEnd): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#resolve(end);
+  }
+}

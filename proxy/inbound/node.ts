@@ -1,0 +1,205 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { Fault } from '#core/fault.ts';
+import { faultAnswer } from '../wire/openai-error.ts';
+import { concat, EMPTY } from '../wire/bytes.ts';
+import type { Call, HeaderList, HeaderMap, Reply } from './call.ts';
+
+/** What the server needs of the configuration; bounds that change take effect with the next start. */
+export interface NodeSettings {
+  host: string;
+  port: number;
+  headerBytesMax: number;
+  bodyBytesMax: number;
+  bodyTimeoutMs: number;
+}
+
+export interface Listener {
+  readonly host: string;
+  readonly port: number;
+  /** Takes no new connections and closes idle ones; resolves when the last is gone. */
+  close(): Promise<void>;
+}
+
+/** Longer than the idle timeouts of common load balancers (60 s), so that it is they who close. */
+const KEEP_ALIVE_MS = 75_000;
+/** How often node:http looks for requests that are too slow. */
+const SLOWNESS_CHECK_MS = 1_000;
+
+/** node:http in front of the gateway: its own streams, no web ones. */
+export async function listen(
+  handler: { handle(call: Call, reply: Reply): unknown },
+  settings: NodeSettings,
+): Promise<Listener> {
+  const server = createServer(
+    {
+      noDelay: true,
+      keepAlive: true,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      maxHeaderSize: settings.headerBytesMax,
+      headersTimeout: settings.bodyTimeoutMs,
+      // The body has a timer of its own, which answers in the caller's dialect.
+      requestTimeout: 0,
+      connectionsCheckingInterval: Math.min(SLOWNESS_CHECK_MS, settings.bodyTimeoutMs),
+      requireHostHeader: false,
+    },
+    (request, response) => handler.handle(new NodeCall(request), new NodeReply(request, response, settings)),
+  );
+  server.on('clientError', answerClientError);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(settings.port, settings.host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  const { port } = server.address() as AddressInfo;
+  return { host: settings.host, port, close: () => close(server) };
+}
+
+function close(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeIdleConnections();
+  });
+}
+
+class NodeCall implements Call {
+  readonly method: string;
+  readonly path: string;
+  readonly query: string;
+  readonly headers: HeaderMap;
+  readonly #request: IncomingMessage;
+
+  constructor(request: IncomingMessage) {
+    const url = request.url ?? '/';
+    const mark = url.indexOf('?');
+    this.method = request.method ?? 'GET';
+    this.path = mark < 0 ? url : url.slice(0, mark);
+    this.query = mark < 0 ? '' : url.slice(mark + 1);
+    this.headers = request.headers;
+    this.#request = request;
+  }
+
+  body(bytesMax: number, timeoutMs: number): Promise<Uint8Array | undefined> {
+    const request = this.#request;
+    const encoding = request.headers['content-encoding'];
+    if (encoding !== undefined && encoding !== 'identity') {
+      return Promise.reject(new Fault('invalid_request', { detail: 'A compressed body is not taken.' }));
+    }
+    if (Number(request.headers['content-length'] ?? 0) > bytesMax) return Promise.reject(tooLarge(bytesMax));
+    return new Promise((resolve, reject) => {
+      const chunks: Uint8Array[] = [];
+      let length = 0;
+      const timer = setTimeout(() => stop(() => reject(new Fault('body_timeout'))), timeoutMs);
+      const onData = (chunk: Uint8Array): void => {
+        length += chunk.length;
+        if (length > bytesMax) return stop(() => reject(tooLarge(bytesMax)));
+        chunks.push(chunk);
+      };
+      const onEnd = (): void => stop(() => resolve(chunks.length === 0 ? EMPTY : concat(chunks)));
+      const onClose = (): void => stop(() => resolve(undefined));
+      function stop(settle: () => void): void {
+        clearTimeout(timer);
+        request.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose);
+        settle();
+      }
+      request.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose);
+    });
+  }
+}
+
+function tooLarge(bytesMax: number): Fault {
+  return new Fault('body_too_large', { detail: `It takes ${bytesMax} bytes.` });
+}
+
+class NodeReply implements Reply {
+  readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
+  readonly #settings: NodeSettings;
+  #ended = false;
+
+  constructor(request: IncomingMessage, response: ServerResponse, settings: NodeSettings) {
+    this.#request = request;
+    this.#response = response;
+    this.#settings = settings;
+  }
+
+  head(status: number, headers: HeaderList): void {
+    const response = this.#response;
+    if (response.destroyed) return;
+    if (!this.#request.complete) this.#linger();
+    response.writeHead(status, headers as string[]);
+    // With the first bytes when they are here already, else by itself: a client that waits for the head gets it.
+    process.nextTick(flushHead, this, response);
+  }
+
+  write(chunk: Uint8Array): boolean {
+    const response = this.#response;
+    return response.destroyed || response.write(chunk);
+  }
+
+  end(chunk?: Uint8Array): void {
+    this.#ended = true;
+    if (chunk && chunk.length > 0) this.#response.end(chunk);
+    else this.#response.end();
+  }
+
+  cut(): void {
+    this.#ended = true;
+    this.#response.destroy();
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  onDrain(listener: () => void): void {
+    this.#response.on('drain', listener);
+  }
+
+  onGone(listener: () => void): void {
+    this.#response.on('close', () => {
+      if (!this.#ended) listener();
+    });
+  }
+
+  /**
+   * The answer comes before the request is whole. Reading on for a moment lets the client see it: closing at once would
+   * reset the connection under it. Not for long, and not for much.
+   */
+  #linger(): void {
+    const request = this.#request;
+    let left = this.#settings.bodyBytesMax;
+    const timer = setTimeout(() => request.destroy(), this.#settings.bodyTimeoutMs);
+    request.on('data', (chunk: Uint8Array) => {
+      left -= chunk.length;
+      if (left < 0) request.destroy();
+    });
+    request.on('close', () => clearTimeout(timer));
+    request.on('error', () => clearTimeout(timer));
+  }
+}
+
+function flushHead(reply: NodeReply, response: ServerResponse): void {
+  if (!reply.ended && !response.destroyed) response.flushHeaders();
+}
+
+/** What node:http refuses before there is a request: headers over the bound, headers that never end, no HTTP. */
+function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const fault =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? new Fault('headers_too_large')
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? new Fault('body_timeout', { detail: 'Its headers did not either.' })
+        : new Fault('invalid_request', { detail: 'It is not HTTP.' });
+  const { status, body } = faultAnswer(fault, null);
+  const text = new TextDecoder().decode(body);
+  socket.end(
+    `HTTP/1.1 ${status} \r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${text}`,
+  );
+}

@@ -1,0 +1,42 @@
+import { headerOf } from './headers.ts';
+import type { HeaderMap } from './inbound/call.ts';
+
+/** W3C trace context: the caller's trace goes on with a span of ours; without one a trace begins here. */
+export interface Trace {
+  readonly traceId: string;
+  readonly spanId: string;
+  readonly parentSpanId: string | null;
+  readonly sampled: boolean;
+  /** `traceparent` for the upstream. */
+  readonly header: string;
+}
+
+const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/;
+const TRACE_ID_BYTES = 16;
+const SPAN_ID_BYTES = 8;
+const ZEROS = /^0+$/;
+
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+const pool = new Uint8Array(4096);
+let poolUsed = pool.length;
+
+export function traceOf(headers: HeaderMap): Trace {
+  const spanId = randomHex(SPAN_ID_BYTES);
+  const [, version, traceId, parentSpanId, flags] = TRACEPARENT.exec(headerOf(headers, 'traceparent') ?? '') ?? [];
+  if (traceId && parentSpanId && flags && version !== 'ff' && !ZEROS.test(traceId) && !ZEROS.test(parentSpanId)) {
+    const sampled = (Number.parseInt(flags, 16) & 1) === 1;
+    return { traceId, spanId, parentSpanId, sampled, header: `00-${traceId}-${spanId}-${flags}` };
+  }
+  const own = randomHex(TRACE_ID_BYTES);
+  return { traceId: own, spanId, parentSpanId: null, sampled: true, header: `00-${own}-${spanId}-01` };
+}
+
+function randomHex(bytes: number): string {
+  if (poolUsed + bytes > pool.length) {
+    crypto.getRandomValues(pool);
+    poolUsed = 0;
+  }
+  let text = '';
+  for (const end = poolUsed + bytes; poolUsed < end; poolUsed++) text += HEX[pool[poolUsed] as number];
+  return text;
+}
