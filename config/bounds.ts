@@ -36,6 +36,8 @@ export const GATEWAY_BOUNDS = {
   shutdownTimeoutMs: { initial: 25 * SECOND, min: 0, max: HOUR },
   /** To each upstream. As many as calls, so that none waits for another unless it is meant to. */
   upstreamConnectionsMax: { initial: 10_000, min: 1, max: 1_000_000 },
+  /** What the largest models of 2026 answer at most. */
+  outputTokensMax: { initial: 128_000, min: 1, max: 1_000_000_000 },
 } as const satisfies Record<string, Bound>;
 
 export const JOURNAL_BOUNDS = {

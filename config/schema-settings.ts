@@ -56,6 +56,9 @@ const gatewayFields = fields({
   upstream_connections_max: setting(G.upstreamConnectionsMax)
     .optional()
     .describe('Connections to each upstream; further calls wait.'),
+  output_tokens_max: setting(G.outputTokensMax)
+    .optional()
+    .describe('Held for the answer of a call without a maximum, where the catalogue knows none for its model.'),
   journal: journal.optional(),
   budget_status_402: flag(false)
     .optional()

@@ -20,6 +20,7 @@ const FIELD: Readonly<Record<NumberSetting, keyof GatewayFile & string>> = {
   drainTimeoutMs: 'drain_timeout',
   shutdownTimeoutMs: 'shutdown_timeout',
   upstreamConnectionsMax: 'upstream_connections_max',
+  outputTokensMax: 'output_tokens_max',
 };
 
 function given(file: GatewayFile, name: NumberSetting): number | undefined {

@@ -1,7 +1,7 @@
 import type { Config } from '#config/config.ts';
-import { type MoneyJson } from '#core/money.ts';
-import { costOf, formatNanos, type ModelEntry, type ModelPrices, worstCostNanos } from '#core/price.ts';
 import { ceil } from '#core/exact.ts';
+import type { MoneyJson } from '#core/money.ts';
+import { costOf, formatNanos, type ModelEntry, type ModelPrices, worstCostNanos } from '#core/price.ts';
 import type { Counts, Unit } from '#core/quantity.ts';
 import type { Target } from './upstream/route-table.ts';
 import type { Asked } from './wire/wire.ts';
@@ -54,8 +54,7 @@ function inputMax(asked: Asked, entry: ModelEntry | undefined): bigint {
 function outputMax(asked: Asked, entry: ModelEntry | undefined, unknownMax: bigint): bigint {
   const modelMax = entry?.outputTokensMax ?? entry?.contextTokens ?? null;
   const wanted = asked.outputTokensMax;
-  const each =
-    wanted === null ? (modelMax ?? unknownMax) : modelMax !== null && modelMax < wanted ? modelMax : wanted;
+  const each = wanted === null ? (modelMax ?? unknownMax) : modelMax !== null && modelMax < wanted ? modelMax : wanted;
   return each * asked.answers;
 }
 

@@ -1,6 +1,6 @@
 import type { Fault } from '#core/fault.ts';
-import type { Outcome, UsageStatus } from '#core/usage-event.ts';
 import type { Counts } from '#core/quantity.ts';
+import type { Outcome, UsageStatus } from '#core/usage-event.ts';
 import type { UpstreamFailure } from './upstream/upstream.ts';
 import type { Asked, Reading } from './wire/wire.ts';
 

@@ -1,6 +1,6 @@
+import { quantitiesOf } from '#core/quantity.ts';
 import { formatInstant } from '#core/time.ts';
 import { GATEWAY_SOURCE, USAGE_EVENT_TYPE, type UsageEvent } from '#core/usage-event.ts';
-import { quantitiesOf } from '#core/quantity.ts';
 import { type Cost, costOfCall } from './cost.ts';
 import { guessOf, type Measured } from './ending.ts';
 import type { Admitted, Flight } from './flight.ts';
@@ -56,7 +56,10 @@ export function usageEvent(
  * The event of a call whose gateway died before it learned the end. The client never got the whole answer: it is billed
  * for what it sent, by a guess, and for nothing of what nobody saw.
  */
-export function unknownEvent(flight: Flight, admitted: Admitted): { event: UsageEvent; measured: Measured; cost: Cost } {
+export function unknownEvent(
+  flight: Flight,
+  admitted: Admitted,
+): { event: UsageEvent; measured: Measured; cost: Cost } {
   const { asked, config } = admitted;
   const counts = guessOf(asked, 0n);
   const served = { model: null, tier: null };

@@ -1,5 +1,4 @@
 import type { HeaderMap, Reply } from './inbound/call.ts';
-import type { Stop } from './ending.ts';
 import type { Sending, UpstreamFailure, UpstreamHandler } from './upstream/upstream.ts';
 import type { Meter, Reading } from './wire/wire.ts';
 
@@ -100,8 +99,8 @@ export class Exchange implements UpstreamHandler {
 
   failed(failure: UpstreamFailure): void {
     const meter = this.#meter;
-    if (!meter) return this.#end({ kind: 'failed', failure });
-    this.#end({ kind: 'broken', status: this.#status, reading: meter.read(), failure });
+    if (meter) this.#end({ kind: 'broken', status: this.#status, reading: meter.read(), failure });
+    else this.#end({ kind: 'failed', failure });
   }
 
   #end(end: ExchangeEnd): void {

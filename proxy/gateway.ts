@@ -141,6 +141,10 @@ export class Gateway {
     reply.onGone(() => this.#clientGone(flight, gateway));
     reply.onDrain(() => flight.exchange?.resume());
 
+    const encoding = headerOf(call.headers, 'content-encoding');
+    if (encoding !== undefined && encoding !== 'identity') {
+      throw new Fault('invalid_request', { detail: 'A compressed body is not taken.' });
+    }
     const body = await call.body(gateway.bodyBytesMax, gateway.bodyTimeoutMs);
     if (body === undefined) return;
     const asked = wire.parse(body);
@@ -219,7 +223,11 @@ export class Gateway {
     let opening: Opening;
     try {
       const { event, measured, cost } = unknownEvent(flight, admitted);
-      opening = { reservation, estimate: event, estimatedUse: usedOf(admitted, measured.counts, cost.nanos) };
+      opening = {
+        reservation,
+        estimate: event,
+        estimatedUse: usedOf(admitted.policy, measured.counts, cost.nanos, admitted.worst),
+      };
       await this.#parts.sink.open(opening);
     } catch (thrown) {
       await this.#parts.counters.release(reservation);
@@ -237,7 +245,12 @@ export class Gateway {
         const { end, retryInMs } = await this.#attempt(flight, admitted, n);
         if (end.kind === 'answered') return end;
         if (flight.stopped) {
-          return { kind: 'stopped', why: flight.stopped, sent: true, reading: end.kind === 'broken' ? end.reading : null };
+          return {
+            kind: 'stopped',
+            why: flight.stopped,
+            sent: true,
+            reading: end.kind === 'broken' ? end.reading : null,
+          };
         }
         if (end.kind === 'broken') return end;
         if (retryInMs === undefined) return { kind: 'unanswered', fault: faultOfAttempt(end) };
@@ -253,7 +266,11 @@ export class Gateway {
     }
   }
 
-  async #attempt(flight: Flight, admitted: Admitted, n: number): Promise<{ end: ExchangeEnd; retryInMs?: number | undefined }> {
+  async #attempt(
+    flight: Flight,
+    admitted: Admitted,
+    n: number,
+  ): Promise<{ end: ExchangeEnd; retryInMs?: number | undefined }> {
     const { clock, upstream } = this.#parts;
     const { targets, asked, wire, body, config } = admitted;
     const target = targets[n % targets.length] as Target;
@@ -322,7 +339,10 @@ export class Gateway {
   #clientGone(flight: Flight, { onDisconnect, drainsMax, drainTimeoutMs }: Config['gateway']): void {
     if (flight.over) return;
     flight.gone = true;
-    if (!flight.exchange || onDisconnect === 'cancel' || this.#drains >= drainsMax) return flight.stop('gone');
+    if (!flight.exchange || onDisconnect === 'cancel' || this.#drains >= drainsMax) {
+      flight.stop('gone');
+      return;
+    }
     this.#drains++;
     flight.drainTimer = setTimeout(() => flight.stop('gone'), drainTimeoutMs);
     flight.exchange.resume();
@@ -343,7 +363,11 @@ export class Gateway {
     const served = { model: reading?.model ?? null, tier: reading?.serviceTier ?? null };
     const cost = costOfCall(measured.counts, flight.target, asked, served, config, flight.atMs);
     const event = usageEvent(flight, admitted, measured, cost, served, clock());
-    await sink.close({ reservation, used: usedOf(admitted, measured.counts, cost.nanos), event });
+    await sink.close({
+      reservation,
+      used: usedOf(admitted.policy, measured.counts, cost.nanos, admitted.worst),
+      event,
+    });
     observer.callEnded(admitted.seen, event, flight.gone ? null : flight.status);
   }
 
@@ -351,18 +375,20 @@ export class Gateway {
   #tellEnding(flight: Flight, ending: Ending): void {
     if (ending.kind === 'answered') return;
     const fault = faultOfEnding(ending);
-    if (flight.status === null || !flight.exchange) return this.#fail(flight, fault);
+    const words = flight.status === null ? undefined : flight.exchange?.breakOff(fault.message, fault.code);
+    if (!words) {
+      this.#fail(flight, fault);
+      return;
+    }
     this.#parts.observer.faulted(fault, flight.id);
-    const words = flight.exchange.breakOff(fault.message, fault.code);
-    if (words) flight.reply.end(words);
-    else flight.reply.cut();
+    flight.reply.end(words);
   }
 
   // --- Answers of our own ---------------------------------------------------------------------------------------
 
   #refuse(flight: Flight, admitted: Admitted, refused: Refused): void {
-    const refusal = refusalOf(admitted, refused);
-    this.#parts.observer.callRefused(admitted.seen, refusal);
+    const refusal = refusalOf(admitted.policy, admitted.reservation.holds, refused);
+    this.#parts.observer.callRefused(admitted.seen, { code: refusal.code, limit: refusal.limit.id });
     this.#reply(flight, refusalAnswer(refusal, flight.id, admitted.config.gateway.budgetStatus402));
   }
 
@@ -373,12 +399,13 @@ export class Gateway {
   }
 
   #answerModels(flight: Flight, { routes }: Snapshot, policy: KeyPolicy, endpoint: Endpoint): void {
+    const may = (model: string): boolean => modelAllowed(policy.models, model);
     if (endpoint.kind === 'models') {
-      const names = routes.listModels().filter((model) => modelAllowed(policy.models, model));
-      return this.#tell(flight, 200, modelListAnswer(names, routes));
+      this.#tell(flight, 200, modelListAnswer(routes.listModels().filter(may), routes));
+      return;
     }
     const model = modelOfPath(flight.call.path);
-    if (!modelAllowed(policy.models, model) || !routes.find(model)) throw new Fault('model_not_found');
+    if (!may(model) || !routes.find(model)) throw new Fault('model_not_found');
     this.#tell(flight, 200, modelAnswer(model, routes));
   }
 

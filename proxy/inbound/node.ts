@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { Fault } from '#core/fault.ts';
-import { faultAnswer } from '../wire/openai-error.ts';
 import { concat, EMPTY } from '../wire/bytes.ts';
+import { faultAnswer } from '../wire/openai-error.ts';
 import type { Call, HeaderList, HeaderMap, Reply } from './call.ts';
 
 /** What the server needs of the configuration; bounds that change take effect with the next start. */
@@ -83,10 +83,6 @@ class NodeCall implements Call {
 
   body(bytesMax: number, timeoutMs: number): Promise<Uint8Array | undefined> {
     const request = this.#request;
-    const encoding = request.headers['content-encoding'];
-    if (encoding !== undefined && encoding !== 'identity') {
-      return Promise.reject(new Fault('invalid_request', { detail: 'A compressed body is not taken.' }));
-    }
     if (Number(request.headers['content-length'] ?? 0) > bytesMax) return Promise.reject(tooLarge(bytesMax));
     return new Promise((resolve, reject) => {
       const chunks: Uint8Array[] = [];
@@ -94,8 +90,8 @@ class NodeCall implements Call {
       const timer = setTimeout(() => stop(() => reject(new Fault('body_timeout'))), timeoutMs);
       const onData = (chunk: Uint8Array): void => {
         length += chunk.length;
-        if (length > bytesMax) return stop(() => reject(tooLarge(bytesMax)));
-        chunks.push(chunk);
+        if (length > bytesMax) stop(() => reject(tooLarge(bytesMax)));
+        else chunks.push(chunk);
       };
       const onEnd = (): void => stop(() => resolve(chunks.length === 0 ? EMPTY : concat(chunks)));
       const onClose = (): void => stop(() => resolve(undefined));
@@ -118,6 +114,7 @@ class NodeReply implements Reply {
   readonly #response: ServerResponse;
   readonly #settings: NodeSettings;
   #ended = false;
+  #headSent = false;
 
   constructor(request: IncomingMessage, response: ServerResponse, settings: NodeSettings) {
     this.#request = request;
@@ -131,16 +128,22 @@ class NodeReply implements Reply {
     if (!this.#request.complete) this.#linger();
     response.writeHead(status, headers as string[]);
     // With the first bytes when they are here already, else by itself: a client that waits for the head gets it.
-    process.nextTick(flushHead, this, response);
+    process.nextTick(flushHead, this);
+  }
+
+  flushHead(): void {
+    if (!this.#headSent && !this.#ended && !this.#response.destroyed) this.#response.flushHeaders();
   }
 
   write(chunk: Uint8Array): boolean {
     const response = this.#response;
+    this.#headSent = true;
     return response.destroyed || response.write(chunk);
   }
 
   end(chunk?: Uint8Array): void {
     this.#ended = true;
+    if (this.#response.destroyed) return;
     if (chunk && chunk.length > 0) this.#response.end(chunk);
     else this.#response.end();
   }
@@ -148,10 +151,6 @@ class NodeReply implements Reply {
   cut(): void {
     this.#ended = true;
     this.#response.destroy();
-  }
-
-  get ended(): boolean {
-    return this.#ended;
   }
 
   onDrain(listener: () => void): void {
@@ -181,8 +180,8 @@ class NodeReply implements Reply {
   }
 }
 
-function flushHead(reply: NodeReply, response: ServerResponse): void {
-  if (!reply.ended && !response.destroyed) response.flushHeaders();
+function flushHead(reply: NodeReply): void {
+  reply.flushHead();
 }
 
 /** What node:http refuses before there is a request: headers over the bound, headers that never end, no HTTP. */

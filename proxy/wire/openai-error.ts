@@ -1,4 +1,6 @@
 import type { Fault } from '#core/fault.ts';
+import { formatInstant } from '#core/time.ts';
+import type { Refusal } from '../limits/policy.ts';
 import { encodeUtf8 } from './bytes.ts';
 
 /**
@@ -35,8 +37,10 @@ const RETRY_AFTER_SECONDS: Readonly<Partial<Record<Fault['code'], number>>> = {
   journal_unavailable: 1,
 };
 
-export function faultAnswer(fault: Fault, requestId: string): ErrorAnswer {
-  const headers = ['content-type', 'application/json', 'x-request-id', requestId];
+/** `requestId` is null where there is no request yet. */
+export function faultAnswer(fault: Fault, requestId: string | null): ErrorAnswer {
+  const headers = ['content-type', 'application/json'];
+  if (requestId !== null) headers.push('x-request-id', requestId);
   const retryAfter = RETRY_AFTER_SECONDS[fault.code];
   if (retryAfter !== undefined) headers.push('retry-after', String(retryAfter));
   if (FINAL.has(fault.code)) headers.push('x-should-retry', 'false');
@@ -56,4 +60,42 @@ export function faultAnswer(fault: Fault, requestId: string): ErrorAnswer {
 export function errorEvent(message: string, code: string): Uint8Array {
   const error = { message, type: 'server_error', param: null, code };
   return encodeUtf8(`data: ${JSON.stringify({ error })}\n\n`);
+}
+
+/** How long a client waits before it tries again where only other calls, not time, make room. */
+const CONCURRENCY_RETRY_MS = 1_000;
+
+/** A limit said no. Exact waiting times for rates, no waiting for what time alone does not mend. */
+export function refusalAnswer(refusal: Refusal, requestId: string, budgetStatus402: boolean): ErrorAnswer {
+  const { limit } = refusal;
+  const isBudget = refusal.code === 'budget_exhausted';
+  const retryAfterMs = refusal.code === 'concurrency_limited' ? CONCURRENCY_RETRY_MS : refusal.retryAfterMs;
+  const headers = ['content-type', 'application/json', 'x-request-id', requestId];
+  if (isBudget || retryAfterMs === null) headers.push('x-should-retry', 'false');
+  else headers.push('retry-after', String(Math.ceil(retryAfterMs / 1000)), 'retry-after-ms', String(retryAfterMs));
+  const body = {
+    error: {
+      message: refusal.message,
+      type: isBudget ? 'insufficient_quota' : limit.kind === 'tokens' ? 'tokens' : 'requests',
+      param: null,
+      code: isBudget ? 'insufficient_quota' : 'rate_limit_exceeded',
+      weir: {
+        code: refusal.code,
+        request_id: requestId,
+        limit: limit.id,
+        scope: limit.scope,
+        kind: limit.kind,
+        amount: refusal.amount,
+        per: limit.per,
+        currency: limit.currency,
+        used: refusal.used,
+        reserved: refusal.held,
+        left: refusal.left,
+        resets_at: refusal.resetsAtMs === null ? null : formatInstant(refusal.resetsAtMs),
+        retry_after_ms: isBudget ? null : retryAfterMs,
+      },
+    },
+  };
+  const status = isBudget && budgetStatus402 ? 402 : 429;
+  return { status, headers, body: encodeUtf8(`${JSON.stringify(body)}\n`) };
 }
