@@ -1,4 +1,4 @@
-import type { Fault } from '#core/fault.ts';
+import { Fault } from '#core/fault.ts';
 import type { Counts } from '#core/quantity.ts';
 import type { Outcome, UsageStatus } from '#core/usage-event.ts';
 import type { UpstreamFailure } from './upstream/upstream.ts';
@@ -64,4 +64,23 @@ export function measure(ending: Ending, asked: Asked, outputTokensMax: bigint): 
 
 export function guessOf(asked: Asked, outputTokens: bigint): Counts {
   return { calls: 1n, input_tokens: asked.inputTokensGuess, output_tokens: outputTokens };
+}
+
+const FAILURES = {
+  unreachable: 'upstream_unreachable',
+  timeout: 'upstream_timeout',
+  broken: 'upstream_broken',
+  invalid: 'upstream_invalid',
+  aborted: 'upstream_broken',
+} as const;
+
+export function faultOfFailure({ kind, cause }: UpstreamFailure): Fault {
+  return new Fault(FAILURES[kind], { cause });
+}
+
+/** Why the client did not get a whole answer. */
+export function faultOfEnding(ending: Exclude<Ending, { kind: 'answered' }>): Fault {
+  if (ending.kind === 'unanswered') return ending.fault;
+  if (ending.kind === 'broken') return faultOfFailure(ending.failure);
+  return new Fault(ending.why === 'shutdown' ? 'shutting_down' : 'upstream_timeout', { story: ending.why });
 }

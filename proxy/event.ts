@@ -1,9 +1,10 @@
 import { quantitiesOf } from '#core/quantity.ts';
 import { formatInstant } from '#core/time.ts';
 import { GATEWAY_SOURCE, USAGE_EVENT_TYPE, type UsageEvent } from '#core/usage-event.ts';
+import type { Admitted } from './admission.ts';
 import { type Cost, costOfCall } from './cost.ts';
 import { guessOf, type Measured } from './ending.ts';
-import type { Admitted, Flight } from './flight.ts';
+import type { Flight } from './flight.ts';
 
 /** What happened, as billing will read it. */
 export function usageEvent(

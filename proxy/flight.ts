@@ -1,31 +1,8 @@
-import type { Config } from '#config/config.ts';
-import type { KeyPolicy } from '#core/key-policy.ts';
 import type { Attempt } from '#core/usage-event.ts';
-import type { WorstCase } from './cost.ts';
 import type { Stop } from './ending.ts';
 import type { Exchange } from './exchange.ts';
 import type { Call, Reply } from './inbound/call.ts';
-import type { Reservation } from './limits/counters.ts';
-import type { CallSeen } from './observer.ts';
 import type { Target } from './upstream/route-table.ts';
-import type { Asked, Wire } from './wire/wire.ts';
-
-/** What is known of a call once it has been admitted. It keeps the configuration that it began with. */
-export interface Admitted {
-  readonly config: Config;
-  readonly policy: KeyPolicy;
-  readonly wire: Wire;
-  readonly endpoint: string;
-  readonly body: Uint8Array;
-  readonly asked: Asked;
-  readonly seen: CallSeen;
-  readonly user: string | null;
-  readonly session: string | null;
-  readonly labels: Record<string, string>;
-  readonly targets: readonly Target[];
-  readonly worst: WorstCase;
-  readonly reservation: Reservation;
-}
 
 /** One call from its first byte to its last: what has happened so far, and the one way to stop it. */
 export class Flight {
@@ -33,6 +10,8 @@ export class Flight {
   readonly atMs: number;
   readonly call: Call;
   readonly reply: Reply;
+  /** It came while the gateway drains. */
+  readonly late: boolean;
   readonly attempts: Attempt[] = [];
   /** The upstream whose answer is, or was last, on its way. */
   target: Target | null = null;
@@ -48,11 +27,12 @@ export class Flight {
   drainTimer: ReturnType<typeof setTimeout> | undefined;
   #wake: (() => void) | undefined;
 
-  constructor(id: string, atMs: number, call: Call, reply: Reply) {
+  constructor(id: string, atMs: number, call: Call, reply: Reply, late: boolean) {
     this.id = id;
     this.atMs = atMs;
     this.call = call;
     this.reply = reply;
+    this.late = late;
   }
 
   /** The first reason stays. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { configOf, post, startGateway, startStub, until, upstreamConfig } from '#test/gateway/harness.ts';
+import { configOf, eventsOf, post, startGateway, startStub, upstreamConfig } from '#test/gateway/harness.ts';
 
 const USAGE = { prompt_tokens: 12, completion_tokens: 5, total_tokens: 17 };
 const ANSWER = JSON.stringify({
@@ -21,8 +21,7 @@ describe('a chat call', () => {
     const answer = await post(`${weir.url}/v1/chat/completions`, ASK);
     expect(answer.status).toBe(200);
     expect(await answer.text()).toBe(ANSWER);
-    await until(() => weir.sink.closed.length === 1, 'the call is closed');
-    const [event] = weir.sink.events;
+    const [event] = await eventsOf(weir, 1);
     expect(event?.id).toBe(answer.headers.get('x-request-id'));
     expect(event?.data).toMatchObject({
       customer: 'acme',
@@ -53,7 +52,7 @@ describe('a chat call', () => {
     expect(await answer.text()).toBe(
       'data: {"id":"1","model":"gpt-4o-2024-08-06","choices":[{"index":0,"delta":{"content":"Hi"}}]}\n\ndata: [DONE]\n\n',
     );
-    await until(() => weir.sink.closed.length === 1, 'the call is closed');
-    expect(weir.sink.events[0]?.data).toMatchObject({ outcome: 'ok', usage_status: 'final', raw_usage: USAGE });
+    const [event] = await eventsOf(weir, 1);
+    expect(event?.data).toMatchObject({ outcome: 'ok', usage_status: 'final', raw_usage: USAGE });
   });
 });

@@ -3,28 +3,27 @@ import { Fault, faultOf } from '#core/fault.ts';
 import { newId } from '#core/id.ts';
 import { type KeyPolicy, modelAllowed } from '#core/key-policy.ts';
 import type { Clock } from '#core/time.ts';
-import { checkKey, getSecret, labelsOf, queryWithoutSecret, textHeader } from './caller.ts';
-import { costOfCall, worstCaseOf } from './cost.ts';
-import { type Ending, measure } from './ending.ts';
+import { type Admitted, admit } from './admission.ts';
+import { reply, replyJson } from './answers.ts';
+import { Attempts } from './attempts.ts';
+import { checkKey, getSecret } from './caller.ts';
+import { costOfCall } from './cost.ts';
+import { type Ending, faultOfEnding, measure } from './ending.ts';
 import { unknownEvent, usageEvent } from './event.ts';
-import { Exchange, type ExchangeEnd } from './exchange.ts';
-import { type Admitted, Flight } from './flight.ts';
-import { headerOf, requestHeaders, responseHeaders } from './headers.ts';
-import type { Call, HeaderMap, Reply } from './inbound/call.ts';
-import type { Counters, MaybePromise, Refused, Reservation } from './limits/counters.ts';
-import { holdsFor, refusalOf, usedOf } from './limits/policy.ts';
+import { Flight } from './flight.ts';
+import { headerOf } from './headers.ts';
+import type { Call, Reply } from './inbound/call.ts';
+import type { Counters, MaybePromise, Refused, Reservation, ReserveAnswer } from './limits/counters.ts';
+import { refusalOf, usedOf } from './limits/policy.ts';
+import { modelsAnswer } from './models.ts';
 import type { Observer } from './observer.ts';
 import type { Policies } from './policies/policies.ts';
-import { backoffMs, isRetriable, retryAfterMs } from './retry.ts';
-import { type Endpoint, getEndpoint, MODEL_PATH } from './routes.ts';
+import { getEndpoint } from './routes.ts';
 import type { Opening, Sink } from './sink/sink.ts';
-import { traceOf } from './trace.ts';
-import { type Route, RouteTable, type Target, targetsOf } from './upstream/route-table.ts';
-import type { Upstream, UpstreamFailure } from './upstream/upstream.ts';
-import { encodeUtf8 } from './wire/bytes.ts';
-import { type ErrorAnswer, faultAnswer, refusalAnswer } from './wire/openai-error.ts';
-import { modelAnswer, modelListAnswer } from './wire/openai-models.ts';
-import type { Asked, Meter, Wire } from './wire/wire.ts';
+import { type Route, RouteTable, targetsOf } from './upstream/route-table.ts';
+import type { Upstream } from './upstream/upstream.ts';
+import { faultAnswer, refusalAnswer } from './wire/openai-error.ts';
+import type { Asked, Wire } from './wire/wire.ts';
 
 /**
  * The request path, and every branch of it: who calls, what for, where to, held, opened, sent, passed on, settled.
@@ -51,11 +50,6 @@ export interface GatewayParts {
   random: () => number;
 }
 
-/** A hold outlives its call by this much, so that no lease ends under a call that is about to settle. */
-const LEASE_MARGIN_MS = 60_000;
-/** An upstream's answer to a credential that it does not take. */
-const CREDENTIAL_REFUSED = 401;
-
 interface Snapshot {
   readonly config: Config;
   readonly routes: RouteTable;
@@ -63,6 +57,7 @@ interface Snapshot {
 
 export class Gateway {
   readonly #parts: GatewayParts;
+  readonly #attempts: Attempts;
   #snapshot: Snapshot;
   readonly #flights = new Set<Flight>();
   #drains = 0;
@@ -71,6 +66,7 @@ export class Gateway {
 
   constructor(parts: GatewayParts) {
     this.#parts = parts;
+    this.#attempts = new Attempts(parts);
     this.#snapshot = snapshotOf(parts.config);
   }
 
@@ -86,6 +82,7 @@ export class Gateway {
   /** Takes no new calls, lets open ones finish within the bound, cuts the rest, and returns when all usage is durable. */
   async drain(timeoutMs: number): Promise<void> {
     this.#draining = true;
+    this.#attempts.mayRepeat = false;
     if (this.#flights.size > 0) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#onEmpty = resolve;
@@ -102,14 +99,16 @@ export class Gateway {
   }
 
   /** Answers one call. Never throws and never rejects: whatever goes wrong is an answer, or a cut connection. */
-  async handle(call: Call, reply: Reply): Promise<void> {
+  async handle(call: Call, to: Reply): Promise<void> {
     const nowMs = this.#parts.clock();
-    const flight = new Flight(newId('req', nowMs), nowMs, call, reply);
+    const flight = new Flight(newId('req', nowMs), nowMs, call, to, this.#draining);
     this.#flights.add(flight);
     try {
       await this.#answer(flight, this.#snapshot);
     } catch (thrown) {
-      this.#fail(flight, faultOf(thrown));
+      // Once it is over, the client has its answer: what fails then fails behind its back.
+      if (flight.over) this.#parts.observer.faulted(faultOf(thrown), flight.id);
+      else this.#fail(flight, faultOf(thrown));
     } finally {
       this.#flights.delete(flight);
       if (this.#flights.size === 0) this.#onEmpty?.();
@@ -119,13 +118,13 @@ export class Gateway {
   async #answer(flight: Flight, snapshot: Snapshot): Promise<void> {
     const { call } = flight;
     const endpoint = getEndpoint(call.method, call.path);
-    if (endpoint.kind === 'health') return this.#tell(flight, 200, { status: 'ok' });
+    if (endpoint.kind === 'health') return replyJson(flight, 200, { status: 'ok' });
     if (endpoint.kind === 'ready') return this.#answerReady(flight);
     if (this.#draining) throw new Fault('shutting_down');
     if (this.#flights.size > snapshot.config.gateway.callsMax) throw new Fault('overloaded');
     const policy = await this.#authenticate(flight);
     if (endpoint.kind === 'wire') return this.#proxy(flight, snapshot, policy, endpoint.wire);
-    return this.#answerModels(flight, snapshot, policy, endpoint);
+    replyJson(flight, 200, modelsAnswer(endpoint, call.path, policy, snapshot.routes));
   }
 
   async #authenticate({ call, atMs }: Flight): Promise<KeyPolicy> {
@@ -136,10 +135,10 @@ export class Gateway {
   // --- A metered call -------------------------------------------------------------------------------------------
 
   async #proxy(flight: Flight, snapshot: Snapshot, policy: KeyPolicy, wire: Wire): Promise<void> {
-    const { call, reply } = flight;
+    const { call } = flight;
     const { gateway } = snapshot.config;
-    reply.onGone(() => this.#clientGone(flight, gateway));
-    reply.onDrain(() => flight.exchange?.resume());
+    flight.reply.onGone(() => this.#clientGone(flight, gateway));
+    flight.reply.onDrain(() => flight.exchange?.resume());
 
     const encoding = headerOf(call.headers, 'content-encoding');
     if (encoding !== undefined && encoding !== 'identity') {
@@ -149,12 +148,13 @@ export class Gateway {
     if (body === undefined) return;
     const asked = wire.parse(body);
     const route = this.#route(snapshot, policy, asked);
-    const admitted = this.#prepare(flight, snapshot.config, policy, wire, body, asked, route);
+    const targets = targetsOf(route, this.#parts.random());
+    const admitted = admit(flight, { config: snapshot.config, policy, wire, body, asked, targets });
     if (!(await this.#reserve(flight, admitted))) return;
     const opening = await this.#open(flight, admitted);
     // From here on the call is on record, and there are two ways out: given up before anything was sent, or finished.
     if (flight.stopped || flight.gone) return this.#parts.sink.abandon(opening);
-    await this.#finish(flight, admitted, await this.#send(flight, admitted));
+    await this.#finish(flight, admitted, await this.#attempts.send(flight, admitted));
   }
 
   #route(snapshot: Snapshot, policy: KeyPolicy, asked: Asked): Route {
@@ -164,56 +164,17 @@ export class Gateway {
     return route;
   }
 
-  #prepare(
-    flight: Flight,
-    config: Config,
-    policy: KeyPolicy,
-    wire: Wire,
-    body: Uint8Array,
-    asked: Asked,
-    route: Route,
-  ): Admitted {
-    const { id, atMs, call } = flight;
-    const { headers } = call;
-    const targets = targetsOf(route, this.#parts.random());
-    const worst = worstCaseOf(asked, targets, config, atMs);
-    const reservation: Reservation = {
-      id,
-      customer: policy.customer,
-      atMs,
-      leaseMs: config.gateway.callTimeoutMs + LEASE_MARGIN_MS,
-      holds: holdsFor(policy, worst, atMs),
-    };
-    return {
-      config,
-      policy,
-      wire,
-      endpoint: call.path,
-      body,
-      asked,
-      seen: {
-        id,
-        atMs,
-        customer: policy.customer,
-        key: policy.key,
-        wire: wire.name,
-        model: asked.model,
-        stream: asked.stream,
-        trace: traceOf(headers),
-      },
-      user: textHeader(headers, 'x-weir-user') ?? asked.user,
-      session: textHeader(headers, 'x-weir-session') ?? asked.session,
-      labels: labelsOf(headers, policy),
-      targets,
-      worst,
-      reservation,
-    };
-  }
-
   /** False when a limit refused: then the client has been told. */
   async #reserve(flight: Flight, admitted: Admitted): Promise<boolean> {
     if (admitted.reservation.holds.length === 0) return true;
-    const answer = await this.#parts.counters.reserve(admitted.reservation);
+    let answer: ReserveAnswer;
+    try {
+      answer = await this.#parts.counters.reserve(admitted.reservation);
+    } catch (thrown) {
+      // It may have been held all the same, with the answer lost.
+      await this.#release(flight, admitted.reservation);
+      throw thrown instanceof Fault ? thrown : new Fault('limits_unavailable', { cause: thrown });
+    }
     if (!answer.admitted) this.#refuse(flight, admitted, answer);
     return answer.admitted;
   }
@@ -226,114 +187,24 @@ export class Gateway {
       opening = {
         reservation,
         estimate: event,
-        estimatedUse: usedOf(admitted.policy, measured.counts, cost.nanos, admitted.worst),
+        estimatedUse: usedOf(reservation, measured.counts, cost.nanos),
       };
       await this.#parts.sink.open(opening);
     } catch (thrown) {
-      await this.#parts.counters.release(reservation);
+      await this.#release(flight, reservation);
       throw thrown;
     }
     this.#parts.observer.callStarted(admitted.seen);
     return opening;
   }
 
-  /** Attempts, one after the other, until one has an answer for the client or none is left. Never rejects. */
-  async #send(flight: Flight, admitted: Admitted): Promise<Ending> {
-    const deadline = setTimeout(() => flight.stop('deadline'), admitted.config.gateway.callTimeoutMs);
+  /** Gives a reservation back that nothing will settle. What cannot be given back ends with its lease. */
+  async #release(flight: Flight, reservation: Reservation): Promise<void> {
     try {
-      for (let n = 0; ; n++) {
-        const { end, retryInMs } = await this.#attempt(flight, admitted, n);
-        if (end.kind === 'answered') return end;
-        if (flight.stopped) {
-          return {
-            kind: 'stopped',
-            why: flight.stopped,
-            sent: true,
-            reading: end.kind === 'broken' ? end.reading : null,
-          };
-        }
-        if (end.kind === 'broken') return end;
-        if (retryInMs === undefined) return { kind: 'unanswered', fault: faultOfAttempt(end) };
-        flight.exchange = null;
-        await flight.wait(retryInMs);
-        if (flight.stopped) return { kind: 'stopped', why: flight.stopped, sent: false, reading: null };
-      }
+      await this.#parts.counters.release(reservation);
     } catch (thrown) {
-      flight.exchange?.stop();
-      return { kind: 'unanswered', fault: faultOf(thrown) };
-    } finally {
-      clearTimeout(deadline);
+      this.#parts.observer.faulted(new Fault('limits_unavailable', { cause: thrown }), flight.id);
     }
-  }
-
-  async #attempt(
-    flight: Flight,
-    admitted: Admitted,
-    n: number,
-  ): Promise<{ end: ExchangeEnd; retryInMs?: number | undefined }> {
-    const { clock, upstream } = this.#parts;
-    const { targets, asked, wire, body, config } = admitted;
-    const target = targets[n % targets.length] as Target;
-    const startMs = clock();
-    const includeUsage = target.upstream.includeUsage && asked.stream;
-    let status: number | null = null;
-    let retryInMs: number | undefined;
-
-    const exchange = new Exchange(
-      flight.reply,
-      (answered, headers) => {
-        status = answered;
-        const another = isRetriable(answered) || (answered === CREDENTIAL_REFUSED && n + 1 < targets.length);
-        if (another) retryInMs = this.#waitBefore(n + 1, flight, admitted, retryAfterMs(headers, clock()));
-        if (retryInMs !== undefined || !isForClient(answered)) return undefined;
-        return this.#passOn(flight, admitted, answered, headers, includeUsage && !asked.usageAsked);
-      },
-      () => {
-        flight.firstBytesMs ??= clock();
-      },
-    );
-    flight.target = target;
-    flight.exchange = exchange;
-    exchange.start(
-      upstream.send(
-        {
-          method: 'POST',
-          origin: target.origin,
-          path: pathOf(target, wire, flight.call),
-          headers: requestHeaders(flight.call.headers, target.upstream, admitted.seen.trace),
-          body: wire.rewrite(body, asked, { model: target.model, includeUsage }),
-          connectTimeoutMs: config.gateway.connectTimeoutMs,
-          headersTimeoutMs: config.gateway.headersTimeoutMs,
-          idleTimeoutMs: config.gateway.idleTimeoutMs,
-          connectionsMax: config.gateway.upstreamConnectionsMax,
-        },
-        exchange,
-      ),
-    );
-    const end = await exchange.ended;
-    flight.attempts.push({ upstream: target.upstream.name, status, duration_ms: Math.max(0, clock() - startMs) });
-    if (end.kind === 'failed' && !flight.stopped) retryInMs = this.#waitBefore(n + 1, flight, admitted, null);
-    return { end, retryInMs };
-  }
-
-  /** How long to wait before the n-th attempt (the first is 0); undefined when there shall be none. */
-  #waitBefore(n: number, flight: Flight, { targets, config }: Admitted, wishMs: number | null): number | undefined {
-    if (n > config.gateway.retriesMax || flight.gone || flight.stopped || this.#draining) return undefined;
-    // Another upstream is asked at once, one that has been asked before only after a while.
-    const round = Math.floor(n / targets.length);
-    if (round === 0) return 0;
-    const waitMs = backoffMs(round - 1, targets.length === 1 ? wishMs : null, this.#parts.random());
-    const leftMs = flight.atMs + config.gateway.callTimeoutMs - this.#parts.clock();
-    return waitMs !== undefined && waitMs < leftMs ? waitMs : undefined;
-  }
-
-  /** The answer that the client gets: its head goes out, and its meter says what becomes of the rest. */
-  #passOn(flight: Flight, admitted: Admitted, status: number, headers: HeaderMap, hideUsage: boolean): Meter {
-    const eventStream = (headerOf(headers, 'content-type') ?? '').startsWith('text/event-stream');
-    const meter = admitted.wire.meter(admitted.asked, { eventStream, hideUsage });
-    flight.status = status;
-    flight.reply.head(status, responseHeaders(headers, flight.id, meter.edits));
-    return meter;
   }
 
   #clientGone(flight: Flight, { onDisconnect, drainsMax, drainTimeoutMs }: Config['gateway']): void {
@@ -365,7 +236,7 @@ export class Gateway {
     const event = usageEvent(flight, admitted, measured, cost, served, clock());
     await sink.close({
       reservation,
-      used: usedOf(admitted.policy, measured.counts, cost.nanos, admitted.worst),
+      used: usedOf(reservation, measured.counts, cost.nanos),
       event,
     });
     observer.callEnded(admitted.seen, event, flight.gone ? null : flight.status);
@@ -387,95 +258,24 @@ export class Gateway {
   // --- Answers of our own ---------------------------------------------------------------------------------------
 
   #refuse(flight: Flight, admitted: Admitted, refused: Refused): void {
-    const refusal = refusalOf(admitted.policy, admitted.reservation.holds, refused);
-    this.#parts.observer.callRefused(admitted.seen, { code: refusal.code, limit: refusal.limit.id });
-    this.#reply(flight, refusalAnswer(refusal, flight.id, admitted.config.gateway.budgetStatus402));
+    const refusal = refusalOf(admitted.policy, admitted.reservation, refused);
+    this.#parts.observer.callRefused(admitted.seen, { code: refusal.code, limit: refusal.limit });
+    reply(flight, refusalAnswer(refusal, flight.id, admitted.config.gateway.budgetStatus402));
   }
 
+  /** The client is told where it has been told nothing yet; else it must see that its answer is not whole. */
   #fail(flight: Flight, fault: Fault): void {
     this.#parts.observer.faulted(fault, flight.id);
-    if (flight.status === null) this.#reply(flight, faultAnswer(fault, flight.id));
+    if (flight.status === null) reply(flight, faultAnswer(fault, flight.id));
     else flight.reply.cut();
-  }
-
-  #answerModels(flight: Flight, { routes }: Snapshot, policy: KeyPolicy, endpoint: Endpoint): void {
-    const may = (model: string): boolean => modelAllowed(policy.models, model);
-    if (endpoint.kind === 'models') {
-      this.#tell(flight, 200, modelListAnswer(routes.listModels().filter(may), routes));
-      return;
-    }
-    const model = modelOfPath(flight.call.path);
-    if (!may(model) || !routes.find(model)) throw new Fault('model_not_found');
-    this.#tell(flight, 200, modelAnswer(model, routes));
   }
 
   async #answerReady(flight: Flight): Promise<void> {
     const ready = !this.#draining && (await this.#parts.ready());
-    this.#tell(flight, ready ? 200 : 503, { status: ready ? 'ready' : this.#draining ? 'draining' : 'not ready' });
-  }
-
-  #tell(flight: Flight, status: number, body: unknown): void {
-    const headers = ['content-type', 'application/json', 'x-request-id', flight.id];
-    this.#reply(flight, { status, headers, body: encodeUtf8(`${JSON.stringify(body)}\n`) });
-  }
-
-  #reply(flight: Flight, { status, headers, body }: ErrorAnswer): void {
-    flight.status = status;
-    const connection = this.#draining ? ['connection', 'close'] : [];
-    flight.reply.head(status, [...headers, ...connection, 'content-length', String(body.length)]);
-    flight.reply.end(body);
+    replyJson(flight, ready ? 200 : 503, { status: ready ? 'ready' : this.#draining ? 'draining' : 'not ready' });
   }
 }
 
 function snapshotOf(config: Config): Snapshot {
   return { config, routes: new RouteTable(config) };
-}
-
-function pathOf({ basePath }: Target, wire: Wire, call: Call): string {
-  const query = queryWithoutSecret(call.query);
-  return `${basePath}${wire.path}${query === '' ? '' : `?${query}`}`;
-}
-
-/** Null where the name is badly encoded: then it is no model. */
-function modelOfPath(path: string): string {
-  try {
-    return decodeURIComponent(path.slice(MODEL_PATH.length));
-  } catch {
-    return '';
-  }
-}
-
-/**
- * A refused credential is ours, not the caller's, and the text around it may quote it. A redirect would lead the caller
- * around the gateway.
- */
-function isForClient(status: number): boolean {
-  return status !== CREDENTIAL_REFUSED && (status < 300 || status >= 400);
-}
-
-function faultOfAttempt(end: ExchangeEnd): Fault {
-  if (end.kind === 'discarded') {
-    return new Fault(end.status === CREDENTIAL_REFUSED ? 'upstream_unauthorized' : 'upstream_invalid', {
-      story: `status ${end.status}`,
-    });
-  }
-  return end.kind === 'failed' || end.kind === 'broken' ? faultOfFailure(end.failure) : new Fault('internal');
-}
-
-const FAILURES = {
-  unreachable: 'upstream_unreachable',
-  timeout: 'upstream_timeout',
-  broken: 'upstream_broken',
-  invalid: 'upstream_invalid',
-  aborted: 'upstream_broken',
-} as const;
-
-function faultOfFailure({ kind, cause }: UpstreamFailure): Fault {
-  return new Fault(FAILURES[kind], { cause });
-}
-
-function faultOfEnding(ending: Exclude<Ending, { kind: 'answered' }>): Fault {
-  if (ending.kind === 'unanswered') return ending.fault;
-  if (ending.kind === 'broken') return faultOfFailure(ending.failure);
-  return new Fault(ending.why === 'shutdown' ? 'shutting_down' : 'upstream_timeout', { story: ending.why });
 }

@@ -1,4 +1,6 @@
-import type { Fault } from '#core/fault.ts';
+import { formatScaled } from '#core/exact.ts';
+import { FAULTS, type Fault } from '#core/fault.ts';
+import type { LimitKind } from '#core/key-policy.ts';
 import { formatInstant } from '#core/time.ts';
 import type { Refusal } from '../limits/policy.ts';
 import { encodeUtf8 } from './bytes.ts';
@@ -14,6 +16,9 @@ export interface ErrorAnswer {
 }
 
 /** Where OpenAI has a code of its own for the same thing; everything else keeps ours. */
+/** Budgets are held in 10^-9 of the currency's unit. */
+const NANOS_SCALE = 9;
+
 const CODES: Readonly<Partial<Record<Fault['code'], string>>> = {
   missing_key: 'invalid_api_key',
   invalid_key: 'invalid_api_key',
@@ -62,40 +67,69 @@ export function errorEvent(message: string, code: string): Uint8Array {
   return encodeUtf8(`data: ${JSON.stringify({ error })}\n\n`);
 }
 
-/** How long a client waits before it tries again where only other calls, not time, make room. */
-const CONCURRENCY_RETRY_MS = 1_000;
+/** How long a client should wait where room comes from calls that end, and nobody knows when they do. */
+const ROOM_RETRY_MS = 1_000;
 
-/** A limit said no. Exact waiting times for rates, no waiting for what time alone does not mend. */
+const ERROR_TYPES = {
+  requests: 'requests',
+  tokens: 'tokens',
+  concurrency: 'requests',
+  budget: 'insufficient_quota',
+} as const satisfies Record<LimitKind, string>;
+
+/** A limit said no. Exact waiting times where time makes room, and no retries where asking again is in vain. */
 export function refusalAnswer(refusal: Refusal, requestId: string, budgetStatus402: boolean): ErrorAnswer {
-  const { limit } = refusal;
-  const isBudget = refusal.code === 'budget_exhausted';
-  const retryAfterMs = refusal.code === 'concurrency_limited' ? CONCURRENCY_RETRY_MS : refusal.retryAfterMs;
+  const isBudget = refusal.kind === 'budget';
+  const final = isBudget || refusal.final;
+  const retryAfterMs = final ? null : (refusal.retryAfterMs ?? ROOM_RETRY_MS);
   const headers = ['content-type', 'application/json', 'x-request-id', requestId];
-  if (isBudget || retryAfterMs === null) headers.push('x-should-retry', 'false');
+  if (retryAfterMs === null) headers.push('x-should-retry', 'false');
   else headers.push('retry-after', String(Math.ceil(retryAfterMs / 1000)), 'retry-after-ms', String(retryAfterMs));
+  const show = (figure: bigint): string => (isBudget ? formatScaled(figure, NANOS_SCALE) : figure.toString());
+  const figures = {
+    amount: show(refusal.amount),
+    used: show(refusal.used),
+    reserved: show(refusal.held),
+    left: show(refusal.left),
+    wanted: show(refusal.wanted),
+    resets_at: refusal.resetAtMs === null ? null : formatInstant(refusal.resetAtMs),
+  };
   const body = {
     error: {
-      message: refusal.message,
-      type: isBudget ? 'insufficient_quota' : limit.kind === 'tokens' ? 'tokens' : 'requests',
+      message: sentenceOf(refusal, figures),
+      type: ERROR_TYPES[refusal.kind],
       param: null,
       code: isBudget ? 'insufficient_quota' : 'rate_limit_exceeded',
       weir: {
         code: refusal.code,
         request_id: requestId,
-        limit: limit.id,
-        scope: limit.scope,
-        kind: limit.kind,
-        amount: refusal.amount,
-        per: limit.per,
-        currency: limit.currency,
-        used: refusal.used,
-        reserved: refusal.held,
-        left: refusal.left,
-        resets_at: refusal.resetsAtMs === null ? null : formatInstant(refusal.resetsAtMs),
-        retry_after_ms: isBudget ? null : retryAfterMs,
+        limit: refusal.limit,
+        scope: refusal.scope,
+        kind: refusal.kind,
+        per: refusal.per,
+        currency: refusal.currency,
+        ...figures,
+        retry_after_ms: retryAfterMs,
       },
     },
   };
-  const status = isBudget && budgetStatus402 ? 402 : 429;
-  return { status, headers, body: encodeUtf8(`${JSON.stringify(body)}\n`) };
+  return {
+    status: isBudget && budgetStatus402 ? 402 : FAULTS[refusal.code].status,
+    headers,
+    body: encodeUtf8(`${JSON.stringify(body)}\n`),
+  };
+}
+
+function sentenceOf(
+  { code, limit, scope, kind, per, currency, final }: Refusal,
+  { amount, used, reserved, left, wanted, resets_at }: Readonly<Record<string, string | null>>,
+): string {
+  const unit = kind === 'budget' ? ` ${currency}` : kind === 'concurrency' ? ' calls' : ` ${kind}`;
+  const parts = [
+    `${FAULTS[code].text} Limit '${limit}' of this ${scope}: ${amount}${unit}${per === null ? '' : ` per ${per}`};`,
+    `used ${used}, reserved by calls in flight ${reserved}, left ${left}; this call may need ${wanted}.`,
+  ];
+  if (kind !== 'budget' && final) parts.push('It can never fit: ask for less.');
+  else if (resets_at !== null) parts.push(`Resets at ${resets_at}.`);
+  return parts.join(' ');
 }

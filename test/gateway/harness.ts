@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { expect, vi } from 'vitest';
 import { builtinPriceBook } from '#config/catalogue.ts';
 import type { Config, GatewaySettings, UpstreamConfig } from '#config/config.ts';
 import type { Fault } from '#core/fault.ts';
@@ -244,13 +245,10 @@ export function post(url: string, body: unknown, headers: Record<string, string>
   });
 }
 
-/** Waits until something holds; fails after a bound. */
-export async function until(holds: () => boolean, what: string, boundMs = 5_000): Promise<void> {
-  const endMs = Date.now() + boundMs;
-  while (!holds()) {
-    if (Date.now() > endMs) throw new Error(`waited in vain until ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
+/** The events, once there are so many. */
+export async function eventsOf({ sink }: TestGateway, count: number): Promise<UsageEvent[]> {
+  await vi.waitFor(() => expect(sink.events.length).toBe(count), { interval: 2, timeout: 10_000 });
+  return sink.events;
 }
 
 /** Every hold of a settled or released reservation is gone. */

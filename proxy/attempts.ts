@@ -1,0 +1,148 @@
+import { Fault, faultOf } from '#core/fault.ts';
+import type { Clock } from '#core/time.ts';
+import type { Admitted } from './admission.ts';
+import { queryWithoutSecret } from './caller.ts';
+import { type Ending, faultOfFailure } from './ending.ts';
+import { Exchange, type ExchangeEnd } from './exchange.ts';
+import type { Flight } from './flight.ts';
+import { headerOf, requestHeaders, responseHeaders } from './headers.ts';
+import type { Call, HeaderMap } from './inbound/call.ts';
+import { backoffMs, isRetriable, retryAfterMs } from './retry.ts';
+import type { Target } from './upstream/route-table.ts';
+import type { Upstream } from './upstream/upstream.ts';
+import type { Meter, Wire } from './wire/wire.ts';
+
+/** An upstream's answer to a credential that it does not take. */
+const CREDENTIAL_REFUSED = 401;
+
+/**
+ * The attempts of one call: retries and fallbacks, as long as the client has seen nothing. However many there are, the
+ * call is one: one reservation, one event, one bill.
+ */
+export class Attempts {
+  readonly #upstream: Upstream;
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  /** False while the gateway drains: what fails then fails. */
+  mayRepeat = true;
+
+  constructor({ upstream, clock, random }: { upstream: Upstream; clock: Clock; random: () => number }) {
+    this.#upstream = upstream;
+    this.#clock = clock;
+    this.#random = random;
+  }
+
+  /** One after the other, until one has an answer for the client or none is left. Never rejects. */
+  async send(flight: Flight, admitted: Admitted): Promise<Ending> {
+    const deadline = setTimeout(() => flight.stop('deadline'), admitted.config.gateway.callTimeoutMs);
+    try {
+      for (let n = 0; ; n++) {
+        const { end, retryInMs } = await this.#attempt(flight, admitted, n);
+        if (end.kind === 'answered') return end;
+        if (flight.stopped) {
+          const reading = end.kind === 'broken' ? end.reading : null;
+          return { kind: 'stopped', why: flight.stopped, sent: true, reading };
+        }
+        if (end.kind === 'broken') return end;
+        if (retryInMs === undefined) return { kind: 'unanswered', fault: faultOfAttempt(end) };
+        flight.exchange = null;
+        await flight.wait(retryInMs);
+        if (flight.stopped) return { kind: 'stopped', why: flight.stopped, sent: false, reading: null };
+      }
+    } catch (thrown) {
+      flight.exchange?.stop();
+      return { kind: 'unanswered', fault: faultOf(thrown) };
+    } finally {
+      clearTimeout(deadline);
+    }
+  }
+
+  async #attempt(flight: Flight, admitted: Admitted, n: number): Promise<AttemptEnd> {
+    const { targets, asked, wire, body, config } = admitted;
+    const target = targets[n % targets.length] as Target;
+    const startMs = this.#clock();
+    const includeUsage = target.upstream.includeUsage && asked.stream;
+    let status: number | null = null;
+    let retryInMs: number | undefined;
+
+    const readHead = (answered: number, headers: HeaderMap): Meter | undefined => {
+      status = answered;
+      if (isRetriable(answered) || (answered === CREDENTIAL_REFUSED && n + 1 < targets.length)) {
+        retryInMs = this.#waitBefore(n + 1, flight, admitted, retryAfterMs(headers, this.#clock()));
+      }
+      if (retryInMs !== undefined || !isForClient(answered)) return undefined;
+      return passOn(flight, admitted, answered, headers, includeUsage && !asked.usageAsked);
+    };
+    const exchange = new Exchange(flight.reply, readHead, () => {
+      flight.firstBytesMs ??= this.#clock();
+    });
+    flight.target = target;
+    flight.exchange = exchange;
+    exchange.start(
+      this.#upstream.send(
+        {
+          method: 'POST',
+          origin: target.origin,
+          path: pathOf(target, wire, flight.call),
+          headers: requestHeaders(flight.call.headers, target.upstream, admitted.seen.trace),
+          body: wire.rewrite(body, asked, { model: target.model, includeUsage }),
+          connectTimeoutMs: config.gateway.connectTimeoutMs,
+          headersTimeoutMs: config.gateway.headersTimeoutMs,
+          idleTimeoutMs: config.gateway.idleTimeoutMs,
+          connectionsMax: config.gateway.upstreamConnectionsMax,
+        },
+        exchange,
+      ),
+    );
+    const end = await exchange.ended;
+    const durationMs = Math.max(0, this.#clock() - startMs);
+    flight.attempts.push({ upstream: target.upstream.name, status, duration_ms: durationMs });
+    if (end.kind === 'failed') retryInMs = this.#waitBefore(n + 1, flight, admitted, null);
+    return { end, retryInMs };
+  }
+
+  /** How long to wait before the n-th attempt (the first is 0); undefined when there shall be none. */
+  #waitBefore(n: number, flight: Flight, { targets, config }: Admitted, wishMs: number | null): number | undefined {
+    if (n > config.gateway.retriesMax || flight.gone || flight.stopped || !this.mayRepeat) return undefined;
+    // Another upstream is asked at once, one that has been asked before only after a while.
+    const round = Math.floor(n / targets.length);
+    if (round === 0) return 0;
+    const waitMs = backoffMs(round - 1, targets.length === 1 ? wishMs : null, this.#random());
+    const leftMs = flight.atMs + config.gateway.callTimeoutMs - this.#clock();
+    return waitMs !== undefined && waitMs < leftMs ? waitMs : undefined;
+  }
+}
+
+interface AttemptEnd {
+  readonly end: ExchangeEnd;
+  /** Set when there is to be another attempt. */
+  readonly retryInMs: number | undefined;
+}
+
+/** The answer that the client gets: its head goes out, and its meter says what becomes of the rest. */
+function passOn(flight: Flight, admitted: Admitted, status: number, headers: HeaderMap, hideUsage: boolean): Meter {
+  const eventStream = (headerOf(headers, 'content-type') ?? '').startsWith('text/event-stream');
+  const meter = admitted.wire.meter(admitted.asked, { eventStream, hideUsage });
+  flight.status = status;
+  flight.reply.head(status, responseHeaders(headers, flight.id, meter.edits));
+  return meter;
+}
+
+/**
+ * A refused credential is ours, not the caller's, and the text around it may quote it. A redirect would lead the caller
+ * around the gateway.
+ */
+function isForClient(status: number): boolean {
+  return status !== CREDENTIAL_REFUSED && (status < 300 || status >= 400);
+}
+
+function pathOf({ basePath }: Target, wire: Wire, call: Call): string {
+  const query = queryWithoutSecret(call.query);
+  return `${basePath}${wire.path}${query === '' ? '' : `?${query}`}`;
+}
+
+function faultOfAttempt(end: Extract<ExchangeEnd, { kind: 'discarded' | 'failed' }>): Fault {
+  if (end.kind === 'failed') return faultOfFailure(end.failure);
+  const code = end.status === CREDENTIAL_REFUSED ? 'upstream_unauthorized' : 'upstream_invalid';
+  return new Fault(code, { story: `status ${end.status}` });
+}
