@@ -1,0 +1,121 @@
+import { createHash } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Config } from '#config/config.ts';
+import { getConfig } from '#config/load.ts';
+import { hashSecret, newSecret } from '#config/secret.ts';
+import { SILENT } from '#core/log.ts';
+import type { UsageEvent } from '#core/usage-event.ts';
+import { Gateway } from '#proxy/gateway.ts';
+import { listen } from '#proxy/inbound/node.ts';
+import type { Counters } from '#proxy/limits/counters.ts';
+import { memoryCounters } from '#proxy/limits/memory.ts';
+import { policyTable } from '#proxy/policies/policy-table.ts';
+import { openJournal } from '#proxy/sink/journal/journal.ts';
+import { journalSink } from '#proxy/sink/journal-sink.ts';
+import type { Sink } from '#proxy/sink/sink.ts';
+import { undiciUpstream } from '#proxy/upstream/undici.ts';
+
+/** A gateway of the real parts, in this process, in front of one upstream. */
+export interface RunningGateway {
+  /** Ends in `/v1`. */
+  readonly url: string;
+  readonly secret: string;
+  /** By request id: what was emitted. Each id once, or `twice` holds it. */
+  readonly events: ReadonlyMap<string, UsageEvent>;
+  readonly twice: readonly string[];
+  readonly counters: Counters;
+  stop(): Promise<void>;
+}
+
+export interface RunningGatewayOptions {
+  /** Base address of the upstream, with its version segment. */
+  upstreamUrl: string;
+  /** The customer's limits, as they stand in a configuration file. */
+  limits?: string;
+  /** Other parts than counters in memory and a journal. */
+  parts?: (config: Config, folder: string) => Promise<GatewayParts>;
+}
+
+export interface GatewayParts {
+  counters: Counters;
+  sink: Sink;
+  close(): Promise<void>;
+}
+
+export const CUSTOMER = 'tester';
+
+export async function startGateway(options: RunningGatewayOptions): Promise<RunningGateway> {
+  const secret = newSecret('test');
+  const config = await getConfig(await yamlOf(options, secret), { env: { UPSTREAM_KEY: 'sk-upstream' }, file: 'test' });
+  const folder = await mkdtemp(join(tmpdir(), 'weir-gateway-'));
+  const { counters, sink, close } = await (options.parts ?? journalParts)(config, folder);
+
+  const events = new Map<string, UsageEvent>();
+  const twice: string[] = [];
+  const tapped: Sink = {
+    open: (opening) => sink.open(opening),
+    close: (closing) => {
+      if (events.has(closing.event.id)) twice.push(closing.event.id);
+      events.set(closing.event.id, closing.event);
+      return sink.close(closing);
+    },
+    abandon: (opening) => sink.abandon(opening),
+    drain: () => sink.drain(),
+  };
+  const policies = policyTable();
+  policies.replace(
+    'config',
+    config.customers.flatMap(({ keys }) => keys),
+  );
+  const upstream = undiciUpstream();
+  const gateway = new Gateway({
+    config,
+    policies,
+    counters,
+    sink: tapped,
+    upstream,
+    observer: { callStarted() {}, callEnded() {}, callRefused() {}, faulted() {} },
+    hash: (text) => createHash('sha256').update(text).digest('hex'),
+    ready: () => true,
+    clock: Date.now,
+    random: Math.random,
+  });
+  const listener = await listen(gateway, { ...config.gateway, host: '127.0.0.1', port: 0 });
+  return {
+    url: `http://127.0.0.1:${listener.port}/v1`,
+    secret,
+    events,
+    twice,
+    counters,
+    async stop() {
+      const closed = listener.close();
+      await gateway.drain(1_000);
+      await closed;
+      await upstream.close();
+      await close();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function yamlOf({ upstreamUrl, limits = '[]' }: RunningGatewayOptions, secret: string): Promise<string> {
+  return `
+upstreams:
+  recorded: { wire: openai, provider: openai, base_url: "${upstreamUrl}", key: "\${UPSTREAM_KEY}", models: ["*"] }
+customers:
+  ${CUSTOMER}:
+    name: Tester
+    limits: ${limits}
+    keys:
+      tester-key: { secret: "sha256:${await hashSecret(secret)}" }
+`;
+}
+
+async function journalParts({ gateway }: Config, dir: string): Promise<GatewayParts> {
+  const settings = { ...gateway.journal, fsync: 'never' as const };
+  const journal = await openJournal({ dir, settings, now: Date.now, log: SILENT });
+  const counters = memoryCounters({ clock: Date.now });
+  return { counters, sink: journalSink({ counters, journal }), close: () => journal.close() };
+}

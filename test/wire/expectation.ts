@@ -1,0 +1,113 @@
+import type { UsageEventData } from '#core/usage-event.ts';
+
+/** What a manifest expects, compared with a usage event. */
+export type Comparison = { unsupported: string } | { wrong: readonly string[] };
+
+const INPUT = [
+  'input_tokens',
+  'cache_read_tokens',
+  'cache_write_tokens',
+  'cache_write_5m_tokens',
+  'cache_write_1h_tokens',
+  'input_audio_tokens',
+  'input_image_tokens',
+];
+const OUTPUT = ['output_tokens', 'output_audio_tokens', 'output_image_tokens'];
+const CACHE_WRITE = ['cache_write_tokens', 'cache_write_5m_tokens', 'cache_write_1h_tokens'];
+
+type Read = (data: UsageEventData) => unknown;
+
+/** Where each expected figure stands in an event. Reasoning is part of the output and stays in the provider's own object. */
+const FIGURES: Readonly<Record<string, Read>> = {
+  input_tokens_total: sum(INPUT),
+  output_tokens_total: sum(OUTPUT),
+  input_uncached: sum(['input_tokens']),
+  cache_read: sum(['cache_read_tokens']),
+  cache_write: sum(CACHE_WRITE),
+  audio_seconds: sum(['audio_seconds']),
+  input_audio: sum(['input_audio_tokens']),
+  output_audio: sum(['output_audio_tokens']),
+  web_search_requests: sum(['web_searches']),
+  billable_web_searches: sum(['web_searches']),
+  reasoning: raw('completion_tokens_details', 'reasoning_tokens'),
+  completion_tokens: raw('completion_tokens'),
+};
+
+export function compareUsage(
+  expected: Readonly<Record<string, unknown>> | null,
+  status: number,
+  data: UsageEventData,
+): Comparison {
+  if (expected === null) return { wrong: status >= 400 ? compareFailed(data) : compareUnknown(data) };
+  // A text in the place of a figure is a remark for people.
+  const figures = Object.entries(expected).filter(([, value]) => typeof value !== 'string' || /^\d/.test(value));
+  const unread = figures.map(([name]) => name).filter((name) => FIGURES[name] === undefined);
+  if (unread.length > 0) return { unsupported: `an event does not hold ${unread.join(', ')}` };
+  const wrong = figures.flatMap(([name, value]) => {
+    const got = FIGURES[name]?.(data) ?? 0;
+    return String(got) === String(value) ? [] : [`${name}: got ${got}, wanted ${value}`];
+  });
+  return {
+    wrong: [
+      ...wrong,
+      ...differs('usage_status', data.usage_status, 'final'),
+      ...differs('outcome', data.outcome, 'ok'),
+    ],
+  };
+}
+
+/** Nothing was served: nothing is billed. */
+function compareFailed(data: UsageEventData): string[] {
+  return [
+    ...differs('usage_status', data.usage_status, 'none'),
+    ...differs('outcome', data.outcome, 'failed'),
+    ...differs('quantities', JSON.stringify(data.quantities), '{}'),
+  ];
+}
+
+/** Something was served and nobody said how much: it is estimated, and says so. */
+function compareUnknown(data: UsageEventData): string[] {
+  const output = sum(OUTPUT)(data);
+  return [
+    ...differs('usage_status', data.usage_status, 'estimated'),
+    ...differs('outcome', data.outcome, 'ok'),
+    ...(output > 0n ? [] : ['output_tokens: got none, wanted an estimate']),
+  ];
+}
+
+function differs(name: string, got: string, wanted: string): string[] {
+  return got === wanted ? [] : [`${name}: got ${got}, wanted ${wanted}`];
+}
+
+function sum(units: readonly string[]): (data: UsageEventData) => bigint {
+  return ({ quantities }) => units.reduce((total, unit) => total + BigInt(quantities[unit] ?? '0'), 0n);
+}
+
+function raw(...path: readonly string[]): Read {
+  return ({ raw_usage }) =>
+    path.reduce<unknown>(
+      (value, key) =>
+        typeof value === 'object' && value !== null ? Object.entries(value).find(([k]) => k === key)?.[1] : undefined,
+      raw_usage,
+    );
+}
+
+/**
+ * The bytes that a client gets who did not ask for usage in its stream: the recorded ones, as they would have been had
+ * the gateway not asked for it either.
+ */
+export function withoutUsage(stream: string): string {
+  return stream
+    .split(/(?<=\n\n)/)
+    .filter((event) => {
+      const chunk = dataOf(event);
+      return !(chunk?.usage && Array.isArray(chunk.choices) && chunk.choices.length === 0);
+    })
+    .map((event) => (dataOf(event)?.usage === null ? event.replace(/"usage":null,|,"usage":null/, '') : event))
+    .join('');
+}
+
+function dataOf(event: string): { usage?: unknown; choices?: unknown } | undefined {
+  const text = event.replace(/^data:/, '').trim();
+  return text.startsWith('{') ? JSON.parse(text) : undefined;
+}

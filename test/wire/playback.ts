@@ -1,0 +1,89 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Recording } from './recording.ts';
+
+/**
+ * A provider that answers with a recording, in the pieces that it is told. Each piece is an HTTP chunk of its own, so
+ * that the reader sees these cuts whatever the network does with them.
+ */
+export class Playback {
+  readonly #server: Server;
+  #answer: { recording: Recording; cuts: readonly number[] } | undefined;
+  /** The body of the last request. */
+  received: Buffer = Buffer.alloc(0);
+
+  private constructor() {
+    this.#server = createServer(async (request, response) => {
+      const parts: Buffer[] = [];
+      for await (const part of request) parts.push(part);
+      this.received = Buffer.concat(parts);
+      if (!this.#answer) return void response.writeHead(503).end();
+      const { recording, cuts } = this.#answer;
+      response.writeHead(recording.status, {
+        ...Object.fromEntries(recording.headers),
+        'content-type': recording.contentType,
+      });
+      for (const piece of pieces(recording.body, cuts)) response.write(piece);
+      response.end();
+    });
+  }
+
+  static async start(): Promise<Playback> {
+    const playback = new Playback();
+    playback.#server.listen(0, '127.0.0.1');
+    await once(playback.#server, 'listening');
+    return playback;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/v1`;
+  }
+
+  /** What the next requests get. `cuts` are positions in the body, ascending. */
+  answerWith(recording: Recording, cuts: readonly number[]): void {
+    this.#answer = { recording, cuts };
+  }
+
+  async stop(): Promise<void> {
+    this.#server.closeAllConnections();
+    this.#server.close();
+    await once(this.#server, 'close');
+  }
+}
+
+function pieces(body: Buffer, cuts: readonly number[]): Buffer[] {
+  const edges = [0, ...cuts, body.length];
+  return edges
+    .slice(1)
+    .map((end, i) => body.subarray(edges[i], end))
+    .filter((piece) => piece.length > 0);
+}
+
+/** Bodies up to this size are cut at every position; larger ones at random. */
+const EVERY_CUT_BYTES_MAX = 4096;
+const RANDOM_CUTS = 200;
+const PIECES_MAX = 40;
+
+/** Each way to cut a body that is tried: whole, byte by byte, in two at every position, or many times at random. */
+export function cutsOf(length: number, random: () => number): number[][] {
+  const everywhere = Array.from({ length: Math.max(length - 1, 0) }, (_, i) => i + 1);
+  if (length <= EVERY_CUT_BYTES_MAX) return [[], everywhere, ...everywhere.map((at) => [at])];
+  const many = Array.from({ length: RANDOM_CUTS }, () => {
+    const count = 1 + Math.floor(random() * PIECES_MAX);
+    const positions = Array.from({ length: count }, () => 1 + Math.floor(random() * (length - 1)));
+    return [...new Set(positions)].sort((a, b) => a - b);
+  });
+  return [[], everywhere, ...many];
+}
+
+/** Mulberry32: the same numbers in [0, 1) for the same seed. */
+export function seededRandom(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
