@@ -29,6 +29,9 @@ const UNAVAILABLE_ERRNOS = new Set([
 const UNAVAILABLE_MESSAGES =
   /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error)/;
 
+const DURABLE_COMMITS = `select set_config('synchronous_commit', 'on', false)
+  where current_setting('synchronous_commit') = 'off'`;
+
 /** Postgres over a pool of connections. */
 export function postgresDatabase(options: PostgresOptions): Database {
   const pool = new pg.Pool({
@@ -44,6 +47,11 @@ export function postgresDatabase(options: PostgresOptions): Database {
   });
   // A connection that breaks while idle has left the pool already; whoever asks next gets a new one or the fault.
   pool.on('error', () => {});
+  // What we acknowledge is on disk, whatever the server's default is: senders delete an event once we have taken it.
+  // First in the line of the connection's statements; should it fail, the connection is broken and the next one says so.
+  pool.on('connect', (client) => {
+    client.query(DURABLE_COMMITS).catch(() => {});
+  });
 
   const connect = async (): Promise<pg.PoolClient> => {
     try {

@@ -35,7 +35,7 @@ const url = (port: number) => `postgres://${USER}@127.0.0.1:${port}/postgres`;
 /** A PostgreSQL of one's own. */
 export async function startPostgres(options: PostgresOptions = {}, source?: Source): Promise<TestServer> {
   const from = source ?? (await getSource(POSTGRES));
-  const unsafe = options.durable ? [] : ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off'];
+  const unsafe = options.durable ? [] : ['fsync=off', 'full_page_writes=off'];
   const settings = ['max_connections=200', 'timezone=UTC', ...unsafe, ...(options.settings ?? [])];
   const args = settings.flatMap((setting) => ['-c', setting]);
   if (from.kind === 'docker') {

@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto';
 import type { Database } from '#billing/db/database.ts';
 import { migrate } from '#billing/db/migrate.ts';
 import { pgliteDatabase } from '#billing/db/pglite.ts';
 import { postgresDatabase } from '#billing/db/postgres.ts';
+import { createTestDatabase } from '#test/servers/postgres.ts';
 
 export interface TestDatabase {
   db: Database;
@@ -28,21 +28,14 @@ async function testPglite(): Promise<TestDatabase> {
 }
 
 async function testPostgres(): Promise<TestDatabase> {
-  const server = process.env.DATABASE_URL;
-  if (!server) throw new Error('DATABASE_URL is not set: the tests bring up their servers before they start');
-  const name = `test_${randomBytes(8).toString('hex')}`;
-  const admin = postgresDatabase({ url: server, connectionsMax: 1 });
-  await admin.script(`create database ${name}`);
-  const url = new URL(server);
-  url.pathname = `/${name}`;
-  const db = postgresDatabase({ url: url.href });
+  const { url, drop } = await createTestDatabase();
+  const db = postgresDatabase({ url });
   return {
     db,
-    url: url.href,
+    url,
     drop: async () => {
       await db.close();
-      await admin.script(`drop database ${name} with (force)`);
-      await admin.close();
+      await drop();
     },
   };
 }
