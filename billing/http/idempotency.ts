@@ -2,7 +2,12 @@ import { createHash } from 'node:crypto';
 import type { Database } from '#billing/db/database.ts';
 import { canonicalJson } from '#core/canonical-json.ts';
 import { Fault } from '#core/fault.ts';
-import { findIdempotencyKey, insertIdempotencyKey, updateIdempotencyAnswer } from './store.ts';
+import {
+  deleteExpiredIdempotencyKeys,
+  findIdempotencyKey,
+  insertIdempotencyKey,
+  updateIdempotencyAnswer,
+} from './store.ts';
 
 export const IDEMPOTENCY_DAYS = 30;
 const IDEMPOTENCY_MS = IDEMPOTENCY_DAYS * 86_400_000;
@@ -58,4 +63,9 @@ export async function once(
   const { status, answer, stored } = await work();
   await updateIdempotencyAnswer(tx, { tokenId, key, status, answer: stored });
   return { status, answer, replayed: false };
+}
+
+/** Keys whose time is over: the same key is a new request then. */
+export async function forgetIdempotencyKeys(db: Database, nowMs: number): Promise<void> {
+  await deleteExpiredIdempotencyKeys(db, nowMs);
 }

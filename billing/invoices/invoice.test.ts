@@ -6,8 +6,14 @@ import { endSubscription } from '#billing/subscriptions/subscription.ts';
 import { formatAmount } from '#core/money.ts';
 import { type BillingWorld, billingWorld, TOKEN_PLAN } from '#test/support/billing-world.ts';
 import { DATABASE_KINDS, type TestDatabase, testDatabase } from '#test/support/database.ts';
-import { closePeriod, finalizeInvoice, getInvoiceDetail, type InvoiceDetail, voidInvoice } from './invoice.ts';
-import { listInvoices } from './store.ts';
+import {
+  closePeriod,
+  finalizeInvoice,
+  getInvoiceDetail,
+  type InvoiceDetail,
+  listInvoices,
+  voidInvoice,
+} from './invoice.ts';
 
 const at = (text: string) => Date.parse(text);
 
@@ -21,8 +27,7 @@ describe.each(DATABASE_KINDS)('an invoice on %s', (kind) => {
   afterAll(() => test.drop());
 
   const invoicesOf = async (customer: string): Promise<InvoiceDetail[]> => {
-    const page = { customer, subscription: undefined, state: undefined, before: undefined, count: 100 };
-    const rows = await listInvoices(test.db, page);
+    const rows = await listInvoices(test.db, { customer, count: 100 });
     rows.sort((a, b) => a.period_index - b.period_index);
     return Promise.all(rows.map((row) => getInvoiceDetail(test.db, row.id)));
   };

@@ -11,10 +11,12 @@ import {
   deleteContents,
   findInvoice,
   type InvoiceRow,
+  type InvoiceState,
   insertInvoice,
   insertLine,
   insertUnrated,
   type LineRow,
+  listInvoiceRows,
   listLines,
   listUnrated,
   nextNumber,
@@ -128,6 +130,20 @@ export async function getInvoice(db: Database, id: string): Promise<Invoice> {
   const invoice = await findInvoice(db, id);
   if (!invoice) throw new Fault('not_found', { detail: `There is no invoice ${id}.` });
   return invoice;
+}
+
+/** Latest first. */
+export async function listInvoices(
+  db: Database,
+  page: {
+    customer?: string | undefined;
+    subscription?: string | undefined;
+    state?: InvoiceState | undefined;
+    before?: string | undefined;
+    count: number;
+  },
+): Promise<Invoice[]> {
+  return listInvoiceRows(db, page);
 }
 
 export async function getInvoiceDetail(db: Database, id: string): Promise<InvoiceDetail> {

@@ -55,13 +55,13 @@ export async function findInvoiceOfPeriod(
 }
 
 /** Latest first. */
-export async function listInvoices(
+export async function listInvoiceRows(
   db: Database,
   page: {
-    customer: string | undefined;
-    subscription: string | undefined;
-    state: InvoiceState | undefined;
-    before: string | undefined;
+    customer?: string | undefined;
+    subscription?: string | undefined;
+    state?: InvoiceState | undefined;
+    before?: string | undefined;
     count: number;
   },
 ): Promise<InvoiceRow[]> {

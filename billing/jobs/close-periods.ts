@@ -1,6 +1,6 @@
 import type { Database } from '#billing/db/database.ts';
 import { closePeriod } from '#billing/invoices/invoice.ts';
-import { listPeriodsEndedBy, type PeriodKey } from '#billing/subscriptions/period.ts';
+import { type PeriodKey, periodsEndedBy } from '#billing/subscriptions/period.ts';
 import type { Log } from '#core/log.ts';
 
 /**
@@ -8,9 +8,6 @@ import type { Log } from '#core/log.ts';
  * last (streams are bounded to less than this); its event comes when it ends. What comes later still is late usage.
  */
 export const CLOSE_GRACE_MS = 60 * 60_000;
-
-/** How many periods one look finds. */
-const PAGE = 200;
 
 /** What one run did: shown to operators, counted by tests. */
 export interface CloseReport {
@@ -22,8 +19,8 @@ export interface CloseReport {
 }
 
 /** The periods that can be closed now, the earliest first. */
-export async function listDue(db: Database, nowMs: number, graceMs = CLOSE_GRACE_MS): Promise<PeriodKey[]> {
-  return listPeriodsEndedBy(db, nowMs - graceMs, PAGE);
+export function duePeriods(db: Database, nowMs: number, graceMs = CLOSE_GRACE_MS): AsyncGenerator<PeriodKey> {
+  return periodsEndedBy(db, nowMs - graceMs);
 }
 
 /**
@@ -36,11 +33,10 @@ export async function closeDuePeriods(
 ): Promise<CloseReport> {
   const { nowMs, log, graceMs = CLOSE_GRACE_MS, signal } = options;
   const report: CloseReport = { invoiced: 0, empty: 0, closedBefore: 0, failed: 0 };
-  const failed = new Set<string>();
   for (;;) {
-    const due = (await listDue(db, nowMs, graceMs)).filter((key) => !failed.has(nameOf(key)));
-    if (due.length === 0) return report;
-    for (const key of due) {
+    const before = report.invoiced + report.empty;
+    report.failed = 0;
+    for await (const key of duePeriods(db, nowMs, graceMs)) {
       if (signal?.aborted) return report;
       try {
         const { outcome } = await closePeriod(db, key, nowMs, graceMs);
@@ -48,11 +44,12 @@ export async function closeDuePeriods(
         if (outcome === 'empty') report.empty++;
         if (outcome === 'closed_before') report.closedBefore++;
       } catch (thrown) {
-        failed.add(nameOf(key));
         report.failed++;
         log.error({ ...key, err: thrown }, 'a period could not be closed');
       }
     }
+    // Each round opens the next periods; one that closes nothing has none left but those that fail.
+    if (report.invoiced + report.empty === before) return report;
   }
 }
 

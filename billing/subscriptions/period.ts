@@ -4,6 +4,7 @@ import { getPlan } from '#billing/plans/plan.ts';
 import { Fault } from '#core/fault.ts';
 import { type BillingPeriod, cutAt, nextPeriod, type Schedule } from './periods.ts';
 import {
+  type DuePeriod,
   findLatestPeriod,
   findPeriod,
   findPeriodAt,
@@ -21,6 +22,8 @@ import {
  * transaction that closes it, so a subscription always has exactly one open period until its last is closed.
  */
 export type Period = PeriodRow;
+const DUE_PAGE = 200;
+
 export type PeriodKey = Pick<PeriodRow, 'subscription_id' | 'period_index'>;
 
 export async function getPeriod(db: Database, key: PeriodKey): Promise<Period> {
@@ -41,9 +44,15 @@ export async function findPeriodOfCustomer(db: Database, customer: string, atMs:
   return findPeriodAt(db, customer, atMs);
 }
 
-/** Not closed and ended by an instant, the earliest first. */
-export async function listPeriodsEndedBy(db: Database, atMs: number, count: number): Promise<PeriodKey[]> {
-  return listDuePeriods(db, atMs, count);
+/** Every period that is not closed and ended by an instant, the earliest first, a page at a time. */
+export async function* periodsEndedBy(db: Database, atMs: number): AsyncGenerator<PeriodKey> {
+  let after: DuePeriod | undefined;
+  for (;;) {
+    const page = await listDuePeriods(db, atMs, { after, count: DUE_PAGE });
+    yield* page;
+    after = page.at(-1);
+    if (page.length < DUE_PAGE) return;
+  }
 }
 
 export async function openPeriod(tx: Database, subscription: SubscriptionRow, period: BillingPeriod): Promise<void> {

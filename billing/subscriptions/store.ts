@@ -135,16 +135,25 @@ export async function listPeriods(
     order by period_index desc limit ${page.count}`);
 }
 
-/** Periods that ended by an instant and are not closed, the earliest first. */
+export interface DuePeriod {
+  subscription_id: string;
+  period_index: number;
+  end_at: number;
+}
+
+/** Periods that ended by an instant and are not closed, the earliest first. A subscription has one open period at most. */
 export async function listDuePeriods(
   db: Database,
   endedByMs: number,
-  count: number,
-): Promise<{ subscription_id: string; period_index: number }[]> {
-  return db.query(sql`
-    select subscription_id, period_index from subscription_period
+  page: { after: DuePeriod | undefined; count: number },
+): Promise<DuePeriod[]> {
+  const { after } = page;
+  return db.query<DuePeriod>(sql`
+    select subscription_id, period_index, end_at from subscription_period
     where closed_at is null and end_at <= ${instant(endedByMs)}
-    order by end_at, subscription_id limit ${count}`);
+      and (end_at, subscription_id) > (${after ? instant(after.end_at) : '-infinity'}::timestamptz,
+                                       ${after?.subscription_id ?? ''}::text)
+    order by end_at, subscription_id limit ${page.count}`);
 }
 
 export async function updatePeriodEnd(

@@ -1,0 +1,17 @@
+import type { Database } from '#billing/db/database.ts';
+import { makePartitions, retryParked } from '#billing/events/ingest.ts';
+import { forgetIdempotencyKeys } from '#billing/http/idempotency.ts';
+
+/** What runs by the clock, beside the closing of periods. Each may run at any time, any number of times. */
+export interface JobKind {
+  name: string;
+  /** UTC. */
+  cron: string;
+  run(db: Database, nowMs: number): Promise<unknown>;
+}
+
+export const JOB_KINDS: readonly JobKind[] = [
+  { name: 'make_partitions', cron: '17 * * * *', run: (db, nowMs) => makePartitions(db, nowMs) },
+  { name: 'retry_parked_events', cron: '29 * * * *', run: (db, nowMs) => retryParked(db, nowMs) },
+  { name: 'forget_idempotency_keys', cron: '43 * * * *', run: forgetIdempotencyKeys },
+];
