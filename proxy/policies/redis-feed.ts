@@ -100,18 +100,18 @@ export function followRedis(options: RedisFeedOptions): PolicyFeed {
     });
   }
 
-  const subscriber = redis.duplicate({ autoResubscribe: false, lazyConnect: false });
-  subscriber.on('error', (thrown: unknown) => {
+  const listening = redis.duplicate({ autoResubscribe: false, lazyConnect: false });
+  listening.on('error', (thrown: unknown) => {
     log.debug({ err: faultOf(thrown) }, 'the subscription to key policies has an error');
   });
   // Subscribed first, read then: nothing is announced in between unseen. The same after each lost connection.
-  subscriber.on('ready', () => {
+  listening.on('ready', () => {
     enqueue(async () => {
-      await subscriber.subscribe(channel);
+      await listening.subscribe(channel);
       await readAll();
     });
   });
-  subscriber.on('message', (_, text: string) => {
+  listening.on('message', (_, text: string) => {
     const announcement = parseAnnouncement(text);
     enqueue(announcement ? () => readAnnounced(announcement) : readAll);
   });
@@ -125,7 +125,7 @@ export function followRedis(options: RedisFeedOptions): PolicyFeed {
     close: async () => {
       closed = true;
       clearInterval(checking);
-      subscriber.disconnect();
+      listening.disconnect();
     },
   };
 }
