@@ -5,10 +5,17 @@ import type { Env, Hono } from 'hono';
  * The pages of web/, read once at start: plain modules, no build. Nothing is loaded from elsewhere, no script or style
  * stands inline, and no other site may frame or be posted to.
  */
+const HTML = 'text/html; charset=utf-8';
+const SCRIPT = 'text/javascript; charset=utf-8';
 const FILES: readonly (readonly [path: string, file: string, type: string])[] = [
-  ['/docs', 'docs/index.html', 'text/html; charset=utf-8'],
-  ['/docs/docs.js', 'docs/docs.js', 'text/javascript; charset=utf-8'],
+  ['/', 'index.html', HTML],
+  ['/docs', 'docs/index.html', HTML],
+  ['/docs/docs.js', 'docs/docs.js', SCRIPT],
+  ...['api', 'dom', 'format', 'keys', 'live', 'main', 'panel', 'usage'].map(
+    (name) => [`/console/${name}.js`, `console/${name}.js`, SCRIPT] as const,
+  ),
   ['/style.css', 'style.css', 'text/css; charset=utf-8'],
+  ['/icon.svg', 'icon.svg', 'image/svg+xml'],
 ];
 
 const CONTENT_SECURITY_POLICY = [

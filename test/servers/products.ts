@@ -44,7 +44,8 @@ export function missing(products: readonly Product[]): string {
   return `The tests need ${wanted.join(' and ')}, and neither apt-get nor a Docker engine could bring them.`;
 }
 
-async function findFolder(product: Product): Promise<string | undefined> {
+/** The folder in which all commands of the product stand on this machine. */
+export async function findFolder(product: Product): Promise<string | undefined> {
   const onPath = (process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== '');
   const usual = await Promise.all(product.folders.map(expandFolder));
   for (const folder of [...onPath, ...usual.flat()]) {

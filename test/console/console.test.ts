@@ -1,0 +1,163 @@
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type BillingServer, serveBilling } from '#billing/http/server.ts';
+import { launchChromium } from '#test/servers/chromium.ts';
+import { ADMIN_TOKEN, type TestApi, testApi } from '#test/support/billing-api.ts';
+
+/** apt-get may have to bring the browser first. */
+const START_TIMEOUT_MS = 400_000;
+
+describe('the console in a real browser', () => {
+  let api: TestApi;
+  let server: BillingServer;
+  let browser: Browser;
+  let page: Page;
+  /** What the browser complained about: errors of the page, and what the Content-Security-Policy stopped. */
+  const complaints: string[] = [];
+
+  beforeAll(async () => {
+    api = await testApi('postgres');
+    server = await serveBilling(api.app, { host: '127.0.0.1', port: 0 });
+    browser = await launchChromium();
+    await api.call('POST', '/v1/customers', { body: { id: 'acme', name: 'Acme Inc', timezone: 'Europe/Paris' } });
+    await api.call('POST', '/v1/customers', { body: { id: 'zeta', name: '<b>Zeta</b> & Sons' } });
+  }, START_TIMEOUT_MS);
+  afterAll(async () => {
+    await browser.close();
+    await server.close(1_000);
+    await api.close();
+  });
+  beforeEach(async () => {
+    complaints.length = 0;
+    const context = await browser.newContext();
+    page = await context.newPage();
+    page.on('pageerror', (error) => complaints.push(error.message));
+    page.on('console', (message) => {
+      if (message.type() === 'error') complaints.push(message.text());
+    });
+    return () => context.close();
+  });
+
+  let events = 0;
+  async function ingest(model: string, quantities: Record<string, string>): Promise<void> {
+    events++;
+    const answer = await api.call('POST', '/v1/events', {
+      token: api.tokens.ingest,
+      body: {
+        specversion: '1.0',
+        id: `req_${events}`,
+        source: '/weir/gateway',
+        type: 'weir.usage.v1',
+        subject: 'acme',
+        time: new Date(api.clock.nowMs).toISOString(),
+        datacontenttype: 'application/json',
+        data: {
+          ...{ customer: 'acme', key: 'acme-prod', user: null, session: null, labels: {}, wire: 'openai-chat' },
+          ...{ endpoint: '/v1/chat/completions', upstream: 'openai', provider: 'openai', model, model_served: model },
+          ...{ service_tier: null, stream: false, outcome: 'ok', usage_status: 'final', quantities, raw_usage: null },
+          ...{ cost: { amount: '0.0123', currency: 'USD' }, price_book: 'test', unpriced: [], attempts: [] },
+          ...{ ttfb_ms: 10, duration_ms: 20, trace_id: null },
+        },
+      },
+    });
+    expect(answer.json.results[0]).toMatchObject({ status: 'accepted' });
+  }
+
+  const usage = () => page.getByRole('table', { name: /Europe\/Paris/ });
+
+  it('asks for a token, says when it is wrong, and keeps it for the tab', async () => {
+    await page.goto(server.url);
+    await page.getByLabel('Token').fill('wr_api_wrong');
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByText('No valid token was given.').waitFor();
+    await page.getByLabel('Token').fill(api.tokens.viewer);
+    await page.keyboard.press('Enter');
+    await page.getByRole('link', { name: 'Acme Inc' }).waitFor();
+    await page.reload();
+    await page.getByRole('heading', { name: 'Acme Inc' }).waitFor();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByLabel('Token').waitFor();
+    expect(await page.evaluate(() => sessionStorage.length)).toBe(0);
+    expect(complaints.filter((line) => !line.includes('401'))).toEqual([]);
+  });
+
+  it('signs in by a link whose token leaves the address at once', async () => {
+    await page.goto(`${server.url}/#token=${ADMIN_TOKEN}&customer=acme`);
+    await page.getByRole('heading', { name: 'Acme Inc' }).waitFor();
+    expect(page.url()).toBe(`${server.url}/#customer=acme`);
+    expect(complaints).toEqual([]);
+  });
+
+  it('shows usage as it happens, within a second', async () => {
+    await page.goto(`${server.url}/#token=${api.tokens.finance}&customer=acme`);
+    await page.getByText('Nothing yet.').waitFor();
+    await ingest('gpt-4o', { calls: '1', input_tokens: '1234567', output_tokens: '250' });
+    const sinceMs = performance.now();
+    await usage().getByText('1,234,567').first().waitFor();
+    expect(performance.now() - sinceMs).toBeLessThan(1_000);
+    await ingest('gpt-4o', { calls: '1', input_tokens: '3', output_tokens: '250' });
+    await ingest('gpt-4o-mini', { calls: '1', cache_read_tokens: '7' });
+    await usage()
+      .getByRole('row', { name: /^gpt-4o 2 1,234,570 0 500 / })
+      .waitFor();
+    await usage()
+      .getByRole('row', { name: /^gpt-4o-mini 1 0 7 0 / })
+      .waitFor();
+    await usage()
+      .getByRole('row', { name: /^All models 3 1,234,570 7 500 0\.0369 USD/ })
+      .waitFor();
+    expect(complaints).toEqual([]);
+  });
+
+  it('makes a key and shows its secret once', async () => {
+    await page.goto(`${server.url}/#token=${api.tokens.ops}&customer=acme`);
+    await page.getByText('No keys yet.').waitFor();
+    await page.getByLabel('Name').fill('Search');
+    await page.getByLabel('Models, with commas').fill('gpt-*, o4-mini');
+    await page.getByRole('button', { name: 'Create key' }).click();
+    const secret = await page.locator('#new-secret').innerText();
+    expect(secret).toMatch(/^wr_live_[0-9A-Za-z]{36}$/);
+    await page.getByRole('cell', { name: 'gpt-*, o4-mini' }).waitFor();
+    await page.reload();
+    await page.getByRole('cell', { name: secret.slice(-4), exact: true }).waitFor();
+    expect(await page.content()).not.toContain(secret);
+    expect(complaints).toEqual([]);
+  });
+
+  it('says what a viewer may not do, and shows names as text', async () => {
+    await page.goto(`${server.url}/#token=${api.tokens.viewer}&customer=zeta`);
+    await page.getByRole('heading', { name: '<b>Zeta</b> & Sons' }).waitFor();
+    await page.getByLabel('Name').fill('Not mine');
+    await page.getByRole('button', { name: 'Create key' }).click();
+    await page.getByText('This token may not do that.').waitFor();
+    expect(complaints.filter((line) => !line.includes('403'))).toEqual([]);
+  });
+
+  it('shows the API, every route of it, without asking anybody else', async () => {
+    const asked = new Set<string>();
+    page.on('request', (request) => asked.add(new URL(request.url()).origin));
+    await page.goto(`${server.url}/docs`);
+    const path = page.getByText('/v1/keys/{id}/rotate', { exact: true });
+    await path.click();
+    await page.getByText('grace_seconds').waitFor();
+    expect(await page.locator('details.route').count()).toBe(api.app.routes.length);
+    expect([...asked]).toEqual([server.url]);
+    expect(complaints).toEqual([]);
+  });
+
+  it('is usable in the dark, on a narrow screen, and by its names alone', async () => {
+    await page.emulateMedia({ colorScheme: 'dark' });
+    await page.setViewportSize({ width: 360, height: 700 });
+    await page.goto(`${server.url}/#token=${api.tokens.viewer}&customer=acme`);
+    await page.getByRole('region', { name: 'Keys' }).waitFor();
+    const [background, width] = await page.evaluate(() => [
+      getComputedStyle(document.documentElement).backgroundColor,
+      document.documentElement.scrollWidth,
+    ]);
+    expect(background).toBe('rgb(20, 24, 27)');
+    expect(width).toBeLessThanOrEqual(360);
+    for (const box of await page.getByRole('textbox').all()) {
+      expect(await box.evaluate((input) => (input instanceof HTMLInputElement ? input.labels?.length : 0))).toBe(1);
+    }
+  });
+});
