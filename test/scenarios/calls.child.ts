@@ -65,7 +65,7 @@ function startGateway(journal: Journal): Gateway {
 
 async function callForEver(caller: number): Promise<never> {
   for (let n = 1; ; n++) {
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
     await call(newId('req', Date.now()), `customer-${caller}`, BigInt(n), n % 10 === 0);
   }
 }
@@ -81,7 +81,7 @@ async function call(id: string, customer: string, outputTokens: bigint, abandone
     return;
   }
   console.log(`opened ${id}`);
-  await new Promise((resolve) => setTimeout(resolve, Math.random() * 4));
+  await upstreamAnswers();
   if (abandoned) {
     console.log(`abandoning ${id}`);
     await gateway.sink.abandon(opening);
@@ -91,4 +91,13 @@ async function call(id: string, customer: string, outputTokens: bigint, abandone
     await gateway.sink.close(sampleClosing(id, outputTokens, customer));
     console.log(`closed ${id}`);
   }
+}
+
+/** An upstream that takes a moment, each time another. */
+function upstreamAnswers(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, Math.random() * 4));
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
