@@ -18,6 +18,7 @@ export const openaiChat: Wire = {
 
 const DECISIVE = new Set([
   'model',
+  'messages',
   'stream',
   'stream_options',
   'max_tokens',

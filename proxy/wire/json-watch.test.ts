@@ -1,0 +1,68 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { encodeUtf8 } from './bytes.ts';
+import { JsonWatch } from './json-watch.ts';
+
+const WATCHED = new Set(['usage', 'model']);
+
+function watch(chunks: readonly Uint8Array[]): JsonWatch {
+  const found = new JsonWatch(WATCHED, 'choices');
+  for (const chunk of chunks) found.push(chunk);
+  return found;
+}
+
+function everyCut(text: string, check: (found: JsonWatch) => void): void {
+  const bytes = encodeUtf8(text);
+  check(watch([bytes]));
+  for (let at = 1; at < bytes.length; at++) check(watch([bytes.subarray(0, at), bytes.subarray(at)]));
+  check(watch(Array.from(bytes, (byte) => Uint8Array.of(byte))));
+}
+
+describe('watching a JSON answer go by', () => {
+  it('finds top-level members at every cut of the bytes, and not those below or inside text', () => {
+    const text = `{ "choices" : [ {"usage":1,"text":"\\"usage\\":{} \\\\"} ],\n "us\\u0061ge2":0, "model":"é{[",
+      "data":{"usage":{"prompt_tokens":99}}, "usage" : {"prompt_tokens": 3, "x":[{"a":"}"}]} }\n`;
+    everyCut(text, (found) => {
+      expect(found.find('model')).toBe('é{[');
+      expect(found.find('usage')).toEqual({ prompt_tokens: 3, x: [{ a: '}' }] });
+      expect(found.complete).toBe(true);
+    });
+  });
+
+  it('measures the text of one member', () => {
+    everyCut('{"a":"xxxx","choices":[{"m":"1234"},"56"],"b":"yyyy"}', (found) => {
+      // Names count too: 1 + 4 + 2.
+      expect(found.textBytes).toBe(7);
+    });
+  });
+
+  it('is not complete before the object has closed', () => {
+    expect(watch([encodeUtf8('{"usage":{"prompt_tokens":1}')]).complete).toBe(false);
+    expect(watch([encodeUtf8('<html>')]).complete).toBe(false);
+    expect(watch([encodeUtf8('{"usage":1}')]).find('model')).toBeUndefined();
+  });
+
+  it('never throws, whatever goes by', () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 30 }), { maxLength: 10 }), (chunks) => {
+        const found = watch(chunks);
+        found.find('usage');
+      }),
+    );
+  });
+
+  it('agrees with the parser on any object', () => {
+    const object = fc.dictionary(fc.constantFrom('usage', 'model', 'choices', 'x'), fc.jsonValue(), { maxKeys: 4 });
+    fc.assert(
+      fc.property(object, fc.nat(), fc.integer({ min: 0, max: 2 }), (value, cut, blanks) => {
+        const bytes = encodeUtf8(JSON.stringify(value, null, blanks));
+        const at = cut % (bytes.length + 1);
+        const found = watch([bytes.subarray(0, at), bytes.subarray(at)]);
+        const same = JSON.parse(JSON.stringify(value));
+        expect(found.find('usage')).toEqual(same.usage);
+        expect(found.find('model')).toEqual(same.model);
+        expect(found.complete).toBe(true);
+      }),
+    );
+  });
+});

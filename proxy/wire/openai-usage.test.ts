@@ -1,0 +1,78 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { tokensOf } from '#core/quantity.ts';
+import { parseUsage } from './openai-usage.ts';
+
+describe('a usage object of OpenAI', () => {
+  it('is taken apart into units that share no token', () => {
+    const usage = parseUsage({
+      prompt_tokens: 4_020,
+      completion_tokens: 130,
+      total_tokens: 4_150,
+      prompt_tokens_details: { cached_tokens: 1_000, cache_write_tokens: 3_000, audio_tokens: 12 },
+      completion_tokens_details: { reasoning_tokens: 64, audio_tokens: 30, rejected_prediction_tokens: 6 },
+    });
+    expect(usage?.counts).toEqual({
+      calls: 1n,
+      input_tokens: 8n,
+      cache_read_tokens: 1_000n,
+      cache_write_tokens: 3_000n,
+      input_audio_tokens: 12n,
+      output_tokens: 100n,
+      output_audio_tokens: 30n,
+    });
+  });
+
+  it('has its reasoning added where the total says that the completion leaves it out (xAI)', () => {
+    const usage = parseUsage({
+      prompt_tokens: 12,
+      completion_tokens: 1,
+      total_tokens: 303,
+      prompt_tokens_details: { cached_tokens: 11 },
+      completion_tokens_details: { reasoning_tokens: 290 },
+    });
+    expect(usage?.counts).toMatchObject({ input_tokens: 1n, cache_read_tokens: 11n, output_tokens: 291n });
+  });
+
+  it('keeps an explicit zero, which is not the same as no usage', () => {
+    expect(parseUsage({ prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 })?.counts.output_tokens).toBe(0n);
+    expect(parseUsage({ prompt_tokens: 7, total_tokens: 7 })?.counts).toMatchObject({
+      input_tokens: 7n,
+      output_tokens: 0n,
+    });
+  });
+
+  it('is none where its totals are no counts', () => {
+    for (const raw of [
+      null,
+      undefined,
+      1,
+      'x',
+      [],
+      {},
+      { prompt_tokens: -1 },
+      { prompt_tokens: 1.5 },
+      { prompt_tokens: '3' },
+    ]) {
+      expect(parseUsage(raw)).toBeUndefined();
+    }
+    expect(parseUsage({ prompt_tokens: 1, completion_tokens: null })).toBeUndefined();
+    expect(parseUsage({ prompt_tokens: 2 ** 60 })).toBeUndefined();
+  });
+
+  it('adds up to the totals, whatever the details say', () => {
+    const count = fc.integer({ min: -5, max: 1_000 });
+    fc.assert(
+      fc.property(fc.nat(1_000), fc.nat(1_000), count, count, count, count, (prompt, completion, a, b, c, d) => {
+        const usage = parseUsage({
+          prompt_tokens: prompt,
+          completion_tokens: completion,
+          prompt_tokens_details: { cached_tokens: a, cache_write_tokens: b, audio_tokens: c },
+          completion_tokens_details: { audio_tokens: d },
+        });
+        expect(usage && tokensOf(usage.counts)).toBe(BigInt(prompt + completion));
+        expect(Object.values(usage?.counts ?? {}).every((value) => value >= 0n)).toBe(true);
+      }),
+    );
+  });
+});
