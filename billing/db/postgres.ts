@@ -43,15 +43,14 @@ export function postgresDatabase(options: PostgresOptions): Database {
     // A session that stands still inside a transaction holds locks that others wait for.
     idle_in_transaction_session_timeout: 60_000,
     options: '-c TimeZone=UTC -c DateStyle=ISO',
+    // What we acknowledge is on disk, whatever the server's default is: senders delete an event once we have taken it.
+    onConnect: async (client) => {
+      await client.query(DURABLE_COMMITS);
+    },
     types: { getTypeParser: (oid: number) => PARSERS[oid] ?? ((text: string) => text) },
   });
   // A connection that breaks while idle has left the pool already; whoever asks next gets a new one or the fault.
   pool.on('error', () => {});
-  // What we acknowledge is on disk, whatever the server's default is: senders delete an event once we have taken it.
-  // First in the line of the connection's statements; should it fail, the connection is broken and the next one says so.
-  pool.on('connect', (client) => {
-    client.query(DURABLE_COMMITS).catch(() => {});
-  });
 
   const connect = async (): Promise<pg.PoolClient> => {
     try {
