@@ -1,5 +1,5 @@
 import type { Database } from '#billing/db/database.ts';
-import { faultOf } from '#core/fault.ts';
+import { Fault, faultOf } from '#core/fault.ts';
 import type { Log } from '#core/log.ts';
 import type { Clock } from '#core/time.ts';
 import { formatPosition, listPolicyChanges, type PolicyChanges, refreshEndedSecrets } from './policy.ts';
@@ -13,7 +13,7 @@ export interface PolicyFeed {
   changesAfter(after: string | undefined, timeoutMs: number, signal?: AbortSignal): Promise<PolicyChanges>;
   /** Something may have changed: look now. */
   nudge(): void;
-  /** Lets everybody go who waits. */
+  /** Lets everybody go who waits, and refuses with `shutting_down` who comes then. Close the server after it. */
   close(): void;
 }
 
@@ -76,6 +76,8 @@ export function policyFeed(options: { db: Database; clock: Clock; log: Log }): P
 
   return {
     changesAfter: async (after, timeoutMs, signal) => {
+      // Not an empty answer: whoever got one would ask again at once, until the server is gone.
+      if (closed) throw new Fault('shutting_down');
       const changes = await listPolicyChanges(db, after);
       const isNews = changes.reset || changes.version !== after;
       if (isNews || timeoutMs === 0 || closed || signal?.aborted) return changes;

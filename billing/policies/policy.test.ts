@@ -2,8 +2,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { applyConfig } from '#billing/apply-config.ts';
 import type { CustomerConfig } from '#config/config.ts';
 import { KEY_POLICY_VERSION, type KeyPolicy } from '#core/key-policy.ts';
+import { SILENT } from '#core/log.ts';
 import { type TestApi, testApi } from '#test/support/billing-api.ts';
 import { DATABASE_KINDS } from '#test/support/database.ts';
+import { policyFeed } from './feed.ts';
 
 function configKey(key: string, customer: string): KeyPolicy {
   return {
@@ -131,6 +133,17 @@ for (const kind of DATABASE_KINDS) {
       const hungUp = api.policies.changesAfter(now, 20_000, gone.signal);
       gone.abort();
       expect((await hungUp).policies).toEqual([]);
+    });
+
+    it('let everybody go when the server closes, and refuse who comes then', async () => {
+      const feed = policyFeed({ db: api.test.db, clock: () => api.clock.nowMs, log: SILENT });
+      const { version } = await policies();
+      const waiting = feed.changesAfter(version, 20_000);
+      feed.close();
+      await expect(Promise.race([waiting, feed.changesAfter(version, 20_000)])).rejects.toMatchObject({
+        code: 'shutting_down',
+      });
+      expect((await waiting).policies).toEqual([]);
     });
 
     it('reach who waits when another process has changed them', async () => {

@@ -93,7 +93,9 @@ export function publishPolicies(options: {
         retryMs = RETRY_MS_MIN;
       } catch (thrown) {
         published = undefined;
-        log.warn({ err: faultOf(thrown), retry_ms: retryMs }, 'key policies cannot be published to Redis');
+        const fault = faultOf(thrown);
+        if (fault.code === 'shutting_down') return;
+        log.warn({ err: fault, retry_ms: retryMs }, 'key policies cannot be published to Redis');
         await pause(retryMs, ended.signal);
         retryMs = Math.min(retryMs * 2, RETRY_MS_MAX);
       }
