@@ -2,7 +2,7 @@ import type { Database } from '#billing/db/database.ts';
 import { lockCustomer } from '#billing/db/lock.ts';
 import { CLOSE_GRACE_MS_MIN } from '#billing/late-usage/late-usage.ts';
 import { formatFraction, formatNanosExact } from '#billing/rating/exact-amount.ts';
-import { closeAndOpenNext, getPeriod, type Period, type PeriodKey } from '#billing/subscriptions/period.ts';
+import { getPeriod, markPeriodClosed, type Period, type PeriodKey } from '#billing/subscriptions/period.ts';
 import { formatExact } from '#core/exact.ts';
 import { Fault } from '#core/fault.ts';
 import { newId } from '#core/id.ts';
@@ -46,8 +46,8 @@ export type CloseOutcome =
   | { outcome: 'empty' | 'closed_before' | 'not_due' };
 
 /**
- * Closes a period: its invoice, the next period, and by policy the invoice's number, all in one transaction under the
- * customer's lock. Closing again, at the same time or after any failure, finds it closed or does it then; the unique
+ * Closes a period: its invoice, and by policy the invoice's number, all in one transaction under the customer's lock.
+ * Closing again, at the same time or after any failure, finds it closed or does it then; the unique
  * index on invoice stands behind that.
  */
 export async function closePeriod(db: Database, key: PeriodKey, nowMs: number, graceMs: number): Promise<CloseOutcome> {
@@ -59,7 +59,7 @@ export async function closePeriod(db: Database, key: PeriodKey, nowMs: number, g
     if (period.closed_at !== null) return { outcome: 'closed_before' };
     if (period.end_at + graceMs > nowMs) return { outcome: 'not_due' };
     const rating = await ratePeriod(tx, period);
-    await closeAndOpenNext(tx, period, nowMs);
+    await markPeriodClosed(tx, period, nowMs);
     if (rating.lines.length === 0 && rating.unrated.length === 0) return { outcome: 'empty' };
     const id = newId('inv', nowMs);
     const { currency, nanos } = rating.total;

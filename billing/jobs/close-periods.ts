@@ -1,6 +1,6 @@
 import type { Database } from '#billing/db/database.ts';
 import { closePeriod } from '#billing/invoices/invoice.ts';
-import { type PeriodKey, periodsEndedBy } from '#billing/subscriptions/period.ts';
+import { openDuePeriods, type PeriodKey, periodsEndedBy } from '#billing/subscriptions/period.ts';
 import type { Log } from '#core/log.ts';
 
 /**
@@ -24,33 +24,28 @@ export function duePeriods(db: Database, nowMs: number, graceMs = CLOSE_GRACE_MS
 }
 
 /**
- * Closes every period that is due, each in its own transaction, until none is: a subscription that is several periods
- * behind catches up. One that fails is logged and left for the next run; it never holds up the others.
+ * Opens the periods that have begun and closes those that are due, each in its own transaction. One that cannot be
+ * closed is logged and left for the next run; it never holds up the others.
  */
 export async function closeDuePeriods(
   db: Database,
-  options: { nowMs: number; log: Log; graceMs?: number; signal?: AbortSignal },
+  options: { nowMs: number; log: Log; graceMs?: number },
 ): Promise<CloseReport> {
-  const { nowMs, log, graceMs = CLOSE_GRACE_MS, signal } = options;
+  const { nowMs, log, graceMs = CLOSE_GRACE_MS } = options;
   const report: CloseReport = { invoiced: 0, empty: 0, closedBefore: 0, failed: 0 };
-  for (;;) {
-    const before = report.invoiced + report.empty;
-    report.failed = 0;
-    for await (const key of duePeriods(db, nowMs, graceMs)) {
-      if (signal?.aborted) return report;
-      try {
-        const { outcome } = await closePeriod(db, key, nowMs, graceMs);
-        if (outcome === 'invoiced') report.invoiced++;
-        if (outcome === 'empty') report.empty++;
-        if (outcome === 'closed_before') report.closedBefore++;
-      } catch (thrown) {
-        report.failed++;
-        log.error({ ...key, err: thrown }, 'a period could not be closed');
-      }
+  await openDuePeriods(db, nowMs);
+  for await (const key of duePeriods(db, nowMs, graceMs)) {
+    try {
+      const { outcome } = await closePeriod(db, key, nowMs, graceMs);
+      if (outcome === 'invoiced') report.invoiced++;
+      if (outcome === 'empty') report.empty++;
+      if (outcome === 'closed_before') report.closedBefore++;
+    } catch (thrown) {
+      report.failed++;
+      log.error({ ...key, err: thrown }, 'a period could not be closed');
     }
-    // Each round opens the next periods; one that closes nothing has none left but those that fail.
-    if (report.invoiced + report.empty === before) return report;
   }
+  return report;
 }
 
 export function nameOf(key: PeriodKey): string {

@@ -1,7 +1,7 @@
 import { fromPglite, type JobResult, type PGliteLike, PgBoss } from 'pg-boss';
 import type { Database } from '#billing/db/database.ts';
 import { closePeriod } from '#billing/invoices/invoice.ts';
-import type { PeriodKey } from '#billing/subscriptions/period.ts';
+import { openDuePeriods, type PeriodKey } from '#billing/subscriptions/period.ts';
 import type { Log } from '#core/log.ts';
 import type { Clock } from '#core/time.ts';
 import { CLOSE_GRACE_MS, duePeriods, nameOf } from './close-periods.ts';
@@ -91,11 +91,10 @@ export async function startJobs(options: JobsOptions): Promise<Jobs> {
       const done = await run(CLOSE, data, () => closePeriod(db, data, clock(), closeGraceMs));
       results.push({ id, status: done ? 'completed' : 'failed' });
     }
-    // The next periods opened with these closes; after a long pause they are due as well.
-    await wake();
     return results;
   });
   await recurring(FIND_DUE, '* * * * *', async () => {
+    await openDuePeriods(db, clock());
     let due = 0;
     for await (const { subscription_id, period_index } of duePeriods(db, clock(), closeGraceMs)) {
       const key: PeriodKey = { subscription_id, period_index };

@@ -12,6 +12,7 @@ import { newId } from '#core/id.ts';
 import { formatAmount, isCurrency, parseMoney } from '#core/money.ts';
 import {
   findPlan,
+  findPlanAt,
   findPrice,
   insertPlan,
   insertPlanVersion,
@@ -173,6 +174,13 @@ export async function getPlan(db: Database, id: string): Promise<Plan> {
   const row = await findPlan(db, id, null);
   if (!row) throw new Fault('not_found', { detail: `There is no plan ${id}.` });
   return { ...row, charges: await listPrices(db, id, row.version) };
+}
+
+/** As of an instant: what was changed later does not count. */
+export async function getPlanAt(db: Database, id: string, atMs: number): Promise<PlanRow> {
+  const row = await findPlanAt(db, id, atMs);
+  if (!row) throw new Fault('not_found', { detail: `There is no plan ${id}.` });
+  return row;
 }
 
 export async function getPlanVersion(db: Database, id: string, version: number): Promise<Plan> {

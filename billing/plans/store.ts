@@ -104,6 +104,17 @@ export async function findPlan(db: Database, id: string, version: number | null)
   return row && planOf(row);
 }
 
+/** The version in force at an instant; the first one before that. */
+export async function findPlanAt(db: Database, id: string, atMs: number): Promise<PlanRow | undefined> {
+  const row = await findRow<RawPlan>(
+    db,
+    sql`${PLAN}
+      where plan.id = ${id} and (plan_version.version = 1 or plan_version.created_at <= ${instant(atMs)})
+      order by plan_version.version desc limit 1`,
+  );
+  return row && planOf(row);
+}
+
 /** Each at its latest version. */
 export async function listPlans(db: Database, after: string | undefined, count: number): Promise<PlanRow[]> {
   return plansOf(db, sql`${PLAN} where plan.id > ${after ?? ''} and ${LATEST} order by plan.id limit ${count}`);

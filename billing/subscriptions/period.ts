@@ -1,6 +1,7 @@
 import { getCustomer } from '#billing/customers/customer.ts';
 import type { Database } from '#billing/db/database.ts';
-import { getPlan } from '#billing/plans/plan.ts';
+import { lockCustomer } from '#billing/db/lock.ts';
+import { getPlanAt } from '#billing/plans/plan.ts';
 import { Fault } from '#core/fault.ts';
 import { type BillingPeriod, cutAt, nextPeriod, type Schedule } from './periods.ts';
 import {
@@ -11,15 +12,17 @@ import {
   findSubscription,
   insertPeriod,
   listDuePeriods,
+  listSubscriptionsToOpen,
   type PeriodRow,
   type SubscriptionRow,
+  updateOpenedUntil,
   updatePeriodClosed,
   updatePeriodEnd,
 } from './store.ts';
 
 /**
- * A period of a subscription. Zone, plan version and policies are frozen when it opens; the next one opens in the
- * transaction that closes it, so a subscription always has exactly one open period until its last is closed.
+ * A period of a subscription. It opens when the one before it ends, and zone, plan version and policies are frozen then;
+ * it closes some time after its own end, when the usage that was under way has arrived.
  */
 export type Period = PeriodRow;
 const DUE_PAGE = 200;
@@ -55,9 +58,10 @@ export async function* periodsEndedBy(db: Database, atMs: number): AsyncGenerato
   }
 }
 
-export async function openPeriod(tx: Database, subscription: SubscriptionRow, period: BillingPeriod): Promise<void> {
-  const plan = await getPlan(tx, subscription.plan_id);
-  await insertPeriod(tx, {
+/** With the plan's version of the period's own start, however much later it is opened. */
+export async function openPeriod(tx: Database, subscription: SubscriptionRow, period: BillingPeriod): Promise<Period> {
+  const plan = await getPlanAt(tx, subscription.plan_id, Math.max(period.startMs, subscription.created_at));
+  const row: Period = {
     subscription_id: subscription.id,
     period_index: period.index,
     customer_id: subscription.customer_id,
@@ -70,24 +74,45 @@ export async function openPeriod(tx: Database, subscription: SubscriptionRow, pe
     whole_start_at: period.whole.startMs,
     whole_end_at: period.whole.endMs,
     closed_at: null,
-  });
+  };
+  await insertPeriod(tx, row);
+  await updateOpenedUntil(tx, subscription.id, period.endMs);
+  return row;
 }
 
-/** Marks a period closed and opens the one after it, by the plan and in the zone of now. Under the customer's lock. */
-export async function closeAndOpenNext(tx: Database, period: Period, nowMs: number): Promise<void> {
+/** Opens what has begun by an instant. Gives the latest period. Under the customer's lock. */
+export async function openPeriodsUntil(tx: Database, subscription: SubscriptionRow, atMs: number): Promise<Period> {
+  let latest = await getLatestPeriod(tx, subscription.id);
+  while (latest.end_at <= atMs) {
+    const { timezone } = await getCustomer(tx, subscription.customer_id);
+    const next = nextPeriod(scheduleOf(subscription), periodOf(latest), timezone);
+    if (!next) break;
+    latest = await openPeriod(tx, subscription, next);
+  }
+  return latest;
+}
+
+/** The same for all subscriptions, each in its own transaction. */
+export async function openDuePeriods(db: Database, nowMs: number): Promise<void> {
+  for (const { id, customer_id } of await listSubscriptionsToOpen(db, nowMs)) {
+    await db.transaction(async (tx) => {
+      await lockCustomer(tx, customer_id);
+      const subscription = await findSubscription(tx, id);
+      if (subscription) await openPeriodsUntil(tx, subscription, nowMs);
+    });
+  }
+}
+
+export async function markPeriodClosed(tx: Database, period: Period, nowMs: number): Promise<void> {
   await updatePeriodClosed(tx, period, nowMs);
-  const subscription = await findSubscription(tx, period.subscription_id);
-  if (!subscription)
-    throw new Fault('internal', { story: `a period without its subscription ${period.subscription_id}` });
-  const { timezone } = await getCustomer(tx, subscription.customer_id);
-  const next = nextPeriod(scheduleOf(subscription), periodOf(period), timezone);
-  if (next) await openPeriod(tx, subscription, next);
 }
 
 /** Lets an open period end with its subscription, should that end within it. */
 export async function cutPeriod(tx: Database, subscription: SubscriptionRow, period: Period): Promise<void> {
   if (period.closed_at !== null) return;
-  await updatePeriodEnd(tx, period, cutAt(scheduleOf(subscription), periodOf(period)).endMs);
+  const { endMs } = cutAt(scheduleOf(subscription), periodOf(period));
+  await updatePeriodEnd(tx, period, endMs);
+  await updateOpenedUntil(tx, subscription.id, endMs);
 }
 
 export function scheduleOf(subscription: SubscriptionRow): Schedule {

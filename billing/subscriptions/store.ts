@@ -11,22 +11,25 @@ export interface SubscriptionRow {
   anchor_on: string;
   start_at: number;
   end_at: number | null;
+  /** The end of the last period that was opened. */
+  opened_until: number;
   policies: Policies;
   managed_by: 'api' | 'config';
   created_at: number;
 }
 
 const SUBSCRIPTION = sql`
-  select id, customer_id, plan_id, billing_day, anchor_on, start_at, end_at, policies, managed_by, created_at
+  select id, customer_id, plan_id, billing_day, anchor_on, start_at, end_at, opened_until, policies, managed_by,
+         created_at
   from subscription`;
 
 export async function insertSubscription(db: Database, row: SubscriptionRow): Promise<void> {
   await db.query(sql`
     insert into subscription
-      (id, customer_id, plan_id, billing_day, anchor_on, start_at, end_at, policies, managed_by, created_at)
+      (id, customer_id, plan_id, billing_day, anchor_on, start_at, end_at, opened_until, policies, managed_by, created_at)
     values (${row.id}, ${row.customer_id}, ${row.plan_id}, ${row.billing_day}, ${row.anchor_on},
-            ${instant(row.start_at)}, ${row.end_at === null ? null : instant(row.end_at)}, ${json(row.policies)},
-            ${row.managed_by}, ${instant(row.created_at)})`);
+            ${instant(row.start_at)}, ${row.end_at === null ? null : instant(row.end_at)},
+            ${instant(row.opened_until)}, ${json(row.policies)}, ${row.managed_by}, ${instant(row.created_at)})`);
 }
 
 export async function findSubscription(db: Database, id: string): Promise<SubscriptionRow | undefined> {
@@ -73,6 +76,21 @@ export async function updateSubscription(
     set plan_id = ${row.plan_id}, end_at = ${row.end_at === null ? null : instant(row.end_at)},
         managed_by = ${row.managed_by}
     where id = ${row.id}`);
+}
+
+/** Those whose last period has ended by an instant, and that go on after it. */
+export async function listSubscriptionsToOpen(
+  db: Database,
+  atMs: number,
+): Promise<{ id: string; customer_id: string }[]> {
+  return db.query(sql`
+    select id, customer_id from subscription
+    where opened_until <= ${instant(atMs)} and (end_at is null or end_at > opened_until)
+    order by opened_until, id`);
+}
+
+export async function updateOpenedUntil(db: Database, id: string, untilMs: number): Promise<void> {
+  await db.query(sql`update subscription set opened_until = ${instant(untilMs)} where id = ${id}`);
 }
 
 export interface PeriodRow {
@@ -141,7 +159,7 @@ export interface DuePeriod {
   end_at: number;
 }
 
-/** Periods that ended by an instant and are not closed, the earliest first. A subscription has one open period at most. */
+/** Periods that ended by an instant and are not closed, the earliest first. */
 export async function listDuePeriods(
   db: Database,
   endedByMs: number,

@@ -7,8 +7,8 @@ import type { CustomerConfig } from '#config/config.ts';
 import { Fault } from '#core/fault.ts';
 import { newId } from '#core/id.ts';
 import { formatInstant } from '#core/time.ts';
-import { cutPeriod, getLatestPeriod, openPeriod, periodOf, scheduleOf } from './period.ts';
-import { anchorOf, type BillingDay, type BillingPeriod, firstPeriod, nextPeriod } from './periods.ts';
+import { cutPeriod, openPeriod, openPeriodsUntil, scheduleOf } from './period.ts';
+import { anchorOf, type BillingDay, firstPeriod } from './periods.ts';
 import {
   findSubscription,
   findSubscriptionAfter,
@@ -68,23 +68,35 @@ export async function subscribe(tx: Database, wanted: NewSubscription, nowMs: nu
     anchor_on: anchorOf(startMs, billingDay, customer.timezone),
     start_at: startMs,
     end_at: null,
+    opened_until: startMs,
     policies: wanted.policies ?? DEFAULT_POLICIES,
     managed_by: wanted.managedBy ?? 'api',
     created_at: nowMs,
   };
   await insertSubscription(tx, subscription);
   await openPeriod(tx, subscription, firstPeriod(scheduleOf(subscription), customer.timezone));
-  return subscription;
+  await openPeriodsUntil(tx, subscription, nowMs);
+  return getSubscription(tx, subscription.id);
 }
 
 /** The plan of the periods that open from now on; the open one stays with its version of its plan. */
-export async function changeSubscription(tx: Database, id: string, planId: string): Promise<Subscription> {
+export async function changeSubscription(
+  tx: Database,
+  id: string,
+  planId: string,
+  nowMs: number,
+): Promise<Subscription> {
   const subscription = await lockSubscription(tx, id);
   if (subscription.managed_by === 'config') throw new Fault('managed_by_config', { detail: `Subscription ${id}.` });
-  return changeTo(tx, subscription, planId);
+  return changeTo(tx, subscription, planId, nowMs);
 }
 
-async function changeTo(tx: Database, subscription: Subscription, planId: string): Promise<Subscription> {
+async function changeTo(
+  tx: Database,
+  subscription: Subscription,
+  planId: string,
+  nowMs: number,
+): Promise<Subscription> {
   const plan = await getPlan(tx, planId);
   const before = await getPlan(tx, subscription.plan_id);
   if (subscription.end_at !== null) throw new Fault('state_conflict', { detail: 'The subscription has an end.' });
@@ -95,6 +107,7 @@ async function changeTo(tx: Database, subscription: Subscription, planId: string
       detail: `Plan ${plan.id} is in ${plan.currency}, this one in ${before.currency}.`,
     });
   }
+  await openPeriodsUntil(tx, subscription, nowMs);
   const changed = { ...subscription, plan_id: plan.id };
   await updateSubscription(tx, changed);
   return changed;
@@ -121,8 +134,8 @@ async function endAt(
   at: number | 'period_end',
   nowMs: number,
 ): Promise<Subscription> {
-  const latest = await getLatestPeriod(tx, subscription.id);
-  const endMs = at === 'period_end' ? runningPeriod(subscription, periodOf(latest), nowMs).endMs : at;
+  const latest = await openPeriodsUntil(tx, subscription, nowMs);
+  const endMs = at === 'period_end' ? latest.end_at : at;
   if (subscription.end_at !== null) {
     if (subscription.end_at === endMs || (at === 'period_end' && subscription.end_at <= endMs)) return subscription;
     throw new Fault('state_conflict', { detail: `It ends at ${formatInstant(subscription.end_at)}.` });
@@ -133,17 +146,6 @@ async function endAt(
   await updateSubscription(tx, ended);
   await cutPeriod(tx, ended, latest);
   return ended;
-}
-
-/** The period at an instant, counted on from the latest that was opened (the closing of periods may be behind). */
-function runningPeriod(subscription: Subscription, latest: BillingPeriod, atMs: number): BillingPeriod {
-  let period = latest;
-  while (period.endMs <= atMs) {
-    const next = nextPeriod(scheduleOf(subscription), period, period.zone);
-    if (!next) break;
-    period = next;
-  }
-  return period;
 }
 
 /**
@@ -169,7 +171,7 @@ export async function applySubscriptions(
     else {
       const taken: Subscription = { ...current, managed_by: 'config' };
       if (current.managed_by !== 'config') await updateSubscription(tx, taken);
-      if (current.plan_id !== plan) await changeTo(tx, taken, plan);
+      if (current.plan_id !== plan) await changeTo(tx, taken, plan, nowMs);
     }
   }
 }

@@ -58,6 +58,8 @@ create table subscription (
   anchor_on date not null,
   start_at timestamptz not null,
   end_at timestamptz check (end_at > start_at),
+  -- The end of the last period that was opened.
+  opened_until timestamptz not null,
   policies jsonb not null,
   managed_by text not null check (managed_by in ('api', 'config')),
   created_at timestamptz not null
@@ -65,7 +67,9 @@ create table subscription (
 create unique index subscription_going_on on subscription (customer_id) where end_at is null;
 comment on index subscription_going_on is 'insertSubscription: two at a time would bill the same usage twice';
 create index subscription_customer_id on subscription (customer_id, id);
-comment on index subscription_customer_id is 'listSubscriptions and findLatestEnd of a customer';
+comment on index subscription_customer_id is 'listSubscriptions and findSubscriptionAfter of a customer';
+create index subscription_opened_until on subscription (opened_until);
+comment on index subscription_opened_until is 'listSubscriptionsToOpen, every minute';
 
 -- Periods, half-open. Everything that decides what one costs is frozen when it opens.
 create table subscription_period (
@@ -88,7 +92,7 @@ create table subscription_period (
 create index subscription_period_due on subscription_period (end_at) where closed_at is null;
 comment on index subscription_period_due is 'listDuePeriods, every minute';
 create index subscription_period_customer_id on subscription_period (customer_id, end_at);
-comment on index subscription_period_customer_id is 'findPeriodAt for the usage page; insertLateEvents for each event taken';
+comment on index subscription_period_customer_id is 'findPeriodAt for the usage page; insertLateEvents for old events';
 
 create table invoice (
   id text primary key,
