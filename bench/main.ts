@@ -1,0 +1,185 @@
+/**
+ * Weir beside its peers, on this machine, in one run: `npm run bench`, or `npm run bench -- --quick` for a short look.
+ *
+ * All stand before the same upstream and get the same load, in turns and several times over, so that what the machine
+ * does meanwhile falls on all of them; each figure is the median of its rounds. Nothing is written.
+ *
+ *   --quick             one short round
+ *   --rounds N          how often each takes its turn (5)
+ *   --only a,b          some of direct, pass-through, nginx, weir, portkey
+ */
+import { cpus, release, totalmem } from 'node:os';
+import { parseArgs } from 'node:util';
+import {
+  checkAnswers,
+  loadProgram,
+  measureOpenStreams,
+  measureThroughput,
+  requestBody,
+  runLoad,
+  type Throughput,
+} from './measure.ts';
+import { peakMegabytes } from './processes.ts';
+import { SUBJECTS, type Subject, type SubjectName, startSubject, startUpstream } from './subjects.ts';
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    rounds: { type: 'string' },
+    only: { type: 'string' },
+  },
+});
+const plan = values.quick
+  ? { rounds: 1, warmSeconds: 1, seconds: 3, rateSeconds: 4, streamSeconds: 3, openStreams: 200 }
+  : { rounds: 5, warmSeconds: 3, seconds: 8, rateSeconds: 10, streamSeconds: 8, openStreams: 1_000 };
+const rounds = values.rounds === undefined ? plan.rounds : Number(values.rounds);
+const names = values.only === undefined ? SUBJECTS : SUBJECTS.filter((name) => values.only?.split(',').includes(name));
+
+const CONNECTIONS = 64;
+const RATE = 500;
+const STREAM_RATE = 100;
+/** A clock that is later than this measures the machine, not the gateway. */
+const LATE_MS_MAX = 5;
+
+interface Figures {
+  throughput: Throughput[];
+  rate: { p50Ms: number; p99Ms: number; failed: number; lateMs: number }[];
+  streams: { p50Ms: number; p99Ms: number; failed: number; lateMs: number }[];
+  megabytes: number;
+  open: { megabytes: number; failed: number };
+}
+
+function median(numbers: readonly number[]): number {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  return sorted[Math.trunc(sorted.length / 2)] ?? Number.NaN;
+}
+
+async function takeTurn(subject: Subject, figures: Figures): Promise<void> {
+  const { url, headers } = subject;
+  figures.throughput.push(await measureThroughput(subject, CONNECTIONS, plan.seconds));
+  figures.rate.push(
+    await runLoad({ mode: 'rate', url, headers, body: requestBody(), amount: RATE, seconds: plan.rateSeconds }),
+  );
+  figures.streams.push(
+    await runLoad({
+      mode: 'streams',
+      url,
+      headers,
+      body: requestBody({ stream: true }),
+      amount: STREAM_RATE,
+      seconds: plan.streamSeconds,
+    }),
+  );
+}
+
+async function run(): Promise<Map<SubjectName, Figures>> {
+  const upstream = await startUpstream();
+  const subjects: Subject[] = [];
+  const found = new Map<SubjectName, Figures>();
+  try {
+    for (const name of names) {
+      const subject = await startSubject(name, upstream);
+      if (!subject) {
+        console.log(`${name} is not here, and is left out.`);
+        continue;
+      }
+      subjects.push(subject);
+      found.set(name, {
+        throughput: [],
+        rate: [],
+        streams: [],
+        megabytes: Number.NaN,
+        open: { megabytes: Number.NaN, failed: 0 },
+      });
+      await checkAnswers(subject);
+      await measureThroughput(subject, CONNECTIONS, plan.warmSeconds);
+    }
+    for (let round = 0; round < rounds; round++) {
+      // Each round begins with another one.
+      for (let i = 0; i < subjects.length; i++) {
+        const subject = subjects[(i + round) % subjects.length];
+        const figures = subject && found.get(subject.name);
+        if (subject && figures) await takeTurn(subject, figures);
+      }
+      console.log(`round ${round + 1} of ${rounds} is done`);
+    }
+    for (const subject of subjects) {
+      const figures = found.get(subject.name);
+      if (figures) figures.megabytes = peakMegabytes(subject.process.pid);
+    }
+  } finally {
+    for (const subject of subjects) await subject.stop();
+  }
+  try {
+    for (const [name, figures] of found) {
+      if (name === 'direct') continue;
+      const subject = await startSubject(name, upstream);
+      if (!subject) continue;
+      figures.open = await measureOpenStreams(subject, plan.openStreams).finally(() => subject.stop());
+    }
+  } finally {
+    await upstream.process.stop();
+  }
+  return found;
+}
+
+function number(value: number, digits = 0): string {
+  return Number.isNaN(value)
+    ? '-'
+    : value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+function report(found: ReadonlyMap<SubjectName, Figures>): void {
+  const direct = found.get('direct');
+  const directP50 = median((direct?.rate ?? []).map((one) => one.p50Ms));
+  const directP99 = median((direct?.rate ?? []).map((one) => one.p99Ms));
+  console.log(
+    `\n| | requests/s | p50 ms | p99 ms | CPU µs per request | added at ${RATE}/s: p50 ms | p99 ms | first byte p50 ms | p99 ms | peak MB | peak MB, ${number(plan.openStreams)} open streams | failed |`,
+  );
+  console.log('|---|---|---|---|---|---|---|---|---|---|---|---|');
+  for (const [name, { throughput, rate, streams, megabytes, open }] of found) {
+    const isDirect = name === 'direct';
+    const failed = [...throughput, ...rate, ...streams, open].reduce((sum, one) => sum + one.failed, 0);
+    const cells = [
+      name,
+      number(median(throughput.map((one) => one.perSecond))),
+      number(median(throughput.map((one) => one.p50Ms)), 2),
+      number(median(throughput.map((one) => one.p99Ms)), 2),
+      isDirect ? '-' : number(median(throughput.map((one) => one.cpuMicros))),
+      isDirect ? `(${number(directP50, 2)})` : number(median(rate.map((one) => one.p50Ms)) - directP50, 2),
+      isDirect ? `(${number(directP99, 2)})` : number(median(rate.map((one) => one.p99Ms)) - directP99, 2),
+      number(median(streams.map((one) => one.p50Ms)), 2),
+      number(median(streams.map((one) => one.p99Ms)), 2),
+      isDirect ? '-' : number(megabytes),
+      isDirect ? '-' : number(open.megabytes),
+      number(failed),
+    ];
+    console.log(`| ${cells.join(' | ')} |`);
+  }
+  console.log('');
+  const weir = median((found.get('weir')?.throughput ?? []).map((one) => one.perSecond));
+  for (const name of ['pass-through', 'nginx', 'portkey'] as const) {
+    const other = median((found.get(name)?.throughput ?? []).map((one) => one.perSecond));
+    const ratio = weir / other;
+    if (Number.isNaN(ratio)) continue;
+    console.log(
+      `Weir serves ${ratio >= 1.5 ? `${number(ratio, 1)} times` : `${number(ratio * 100)} % of`} the requests/s of ${name}.`,
+    );
+  }
+  const late = Math.max(
+    ...[...found.values()].flatMap(({ rate, streams }) => [...rate, ...streams].map((one) => one.lateMs)),
+  );
+  if (late > LATE_MS_MAX) {
+    console.log(
+      `The clock of the load was up to ${number(late, 1)} ms late (99th percentile): the machine is too busy for these times.`,
+    );
+  }
+}
+
+console.log(
+  `${new Date().toISOString().slice(0, 10)} · ${cpus()[0]?.model.trim()} · ${cpus().length} processors · ${number(totalmem() / 2 ** 30)} GB · ${process.platform} ${release()} · node ${process.version}`,
+);
+console.log(
+  `${CONNECTIONS} connections by ${loadProgram()}, ${rounds} rounds of ${plan.seconds} s, request and answer of about a kilobyte; upstream, load and gateway share the machine.`,
+);
+report(await run());
