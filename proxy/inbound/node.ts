@@ -26,6 +26,9 @@ const KEEP_ALIVE_MS = 75_000;
 /** How often node:http looks for requests that are too slow. */
 const SLOWNESS_CHECK_MS = 1_000;
 
+/** How often, while it closes, the listener looks for connections that have become idle. */
+const IDLE_CHECK_MS = 50;
+
 /** node:http in front of the gateway: its own streams, no web ones. */
 export async function listen(
   handler: { handle(call: Call, reply: Reply): unknown },
@@ -46,6 +49,11 @@ export async function listen(
     (request, response) => handler.handle(new NodeCall(request), new NodeReply(request, response, settings)),
   );
   server.on('clientError', answerClientError);
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(settings.port, settings.host, () => {
@@ -54,13 +62,21 @@ export async function listen(
     });
   });
   const { port } = server.address() as AddressInfo;
-  return { host: settings.host, port, close: () => close(server) };
+  return { host: settings.host, port, close: () => close(server, sockets) };
 }
 
-function close(server: Server): Promise<void> {
+/**
+ * Node closes connections that are idle after a call. One that has never carried a call counts as busy there, though
+ * clients open spares; and one that carries a call now becomes idle only later.
+ */
+function close(server: Server, sockets: ReadonlySet<Socket>): Promise<void> {
+  for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
+  const sweep = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS);
   return new Promise((resolve) => {
-    server.close(() => resolve());
-    server.closeIdleConnections();
+    server.close(() => {
+      clearInterval(sweep);
+      resolve();
+    });
   });
 }
 

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,14 +7,18 @@ import type { Config } from '#config/config.ts';
 import { getConfig } from '#config/load.ts';
 import { hashSecret, newSecret } from '#config/secret.ts';
 import { SILENT } from '#core/log.ts';
+import { EVENT_FIELD, eventStream, shardOf } from '#core/redis-keys.ts';
 import type { UsageEvent } from '#core/usage-event.ts';
 import { Gateway } from '#proxy/gateway.ts';
 import { listen } from '#proxy/inbound/node.ts';
 import type { Counters } from '#proxy/limits/counters.ts';
 import { memoryCounters } from '#proxy/limits/memory.ts';
+import { openRedis, redisCounters } from '#proxy/limits/redis.ts';
 import { policyTable } from '#proxy/policies/policy-table.ts';
 import { openJournal } from '#proxy/sink/journal/journal.ts';
+import { unshippedClosings } from '#proxy/sink/journal/recovery.ts';
 import { journalSink } from '#proxy/sink/journal-sink.ts';
+import { redisSink } from '#proxy/sink/redis-sink.ts';
 import type { Sink } from '#proxy/sink/sink.ts';
 import { undiciUpstream } from '#proxy/upstream/undici.ts';
 
@@ -25,13 +30,16 @@ export interface RunningGateway {
   /** By request id: what was emitted. Each id once, or `twice` holds it. */
   readonly events: ReadonlyMap<string, UsageEvent>;
   readonly twice: readonly string[];
-  readonly counters: Counters;
+  /** Everything that has come to where events leave the gateway: its journal, or the stream in Redis. */
+  emitted(): Promise<UsageEvent[]>;
   stop(): Promise<void>;
 }
 
 export interface RunningGatewayOptions {
   /** Base address of the upstream, with its version segment. */
   upstreamUrl: string;
+  /** Patterns of the models that the upstream serves; those of the catalogue for OpenAI unless given. */
+  models?: readonly string[];
   /** The customer's limits, as they stand in a configuration file. */
   limits?: string;
   /** Other parts than counters in memory and a journal. */
@@ -41,6 +49,7 @@ export interface RunningGatewayOptions {
 export interface GatewayParts {
   counters: Counters;
   sink: Sink;
+  emitted(): Promise<UsageEvent[]>;
   close(): Promise<void>;
 }
 
@@ -50,7 +59,7 @@ export async function startGateway(options: RunningGatewayOptions): Promise<Runn
   const secret = newSecret('test');
   const config = await getConfig(await yamlOf(options, secret), { env: { UPSTREAM_KEY: 'sk-upstream' }, file: 'test' });
   const folder = await mkdtemp(join(tmpdir(), 'weir-gateway-'));
-  const { counters, sink, close } = await (options.parts ?? journalParts)(config, folder);
+  const { counters, sink, emitted, close } = await (options.parts ?? journalParts)(config, folder);
 
   const events = new Map<string, UsageEvent>();
   const twice: string[] = [];
@@ -88,7 +97,10 @@ export async function startGateway(options: RunningGatewayOptions): Promise<Runn
     secret,
     events,
     twice,
-    counters,
+    async emitted() {
+      await sink.drain();
+      return emitted();
+    },
     async stop() {
       const closed = listener.close();
       await gateway.drain(1_000);
@@ -100,10 +112,15 @@ export async function startGateway(options: RunningGatewayOptions): Promise<Runn
   };
 }
 
-async function yamlOf({ upstreamUrl, limits = '[]' }: RunningGatewayOptions, secret: string): Promise<string> {
+async function yamlOf({ upstreamUrl, models, limits = '[]' }: RunningGatewayOptions, secret: string): Promise<string> {
   return `
 upstreams:
-  recorded: { wire: openai, provider: openai, base_url: "${upstreamUrl}", key: "\${UPSTREAM_KEY}", models: ["*"] }
+  upstream:
+    wire: openai
+    provider: openai
+    base_url: "${upstreamUrl}"
+    key: "\${UPSTREAM_KEY}"
+    ${models ? `models: ${JSON.stringify(models)}` : ''}
 customers:
   ${CUSTOMER}:
     name: Tester
@@ -117,5 +134,41 @@ async function journalParts({ gateway }: Config, dir: string): Promise<GatewayPa
   const settings = { ...gateway.journal, fsync: 'never' as const };
   const journal = await openJournal({ dir, settings, now: Date.now, log: SILENT });
   const counters = memoryCounters({ clock: Date.now });
-  return { counters, sink: journalSink({ counters, journal }), close: () => journal.close() };
+  return {
+    counters,
+    sink: journalSink({ counters, journal }),
+    async emitted() {
+      const events: UsageEvent[] = [];
+      for await (const { event } of unshippedClosings(journal)) events.push(event);
+      return events;
+    },
+    close: () => journal.close(),
+  };
+}
+
+/** Counters and events in Redis, as on a server; the journal stands behind it. */
+export function redisParts(url: string, namespace: string): (config: Config, dir: string) => Promise<GatewayParts> {
+  return async ({ gateway }, dir) => {
+    const redis = openRedis(url, { onError: (error) => console.error(error) });
+    await once(redis, 'ready');
+    const journal = await openJournal({ dir, settings: gateway.journal, now: Date.now, log: SILENT });
+    const counters = redisCounters({ redis, namespace });
+    const sink = redisSink({ counters, journal, now: Date.now, log: SILENT });
+    return {
+      counters,
+      sink,
+      async emitted() {
+        const entries = await redis.xrange(eventStream(namespace, shardOf(CUSTOMER)), '-', '+');
+        return entries.map(([, [field, text = '']]) => {
+          if (field !== EVENT_FIELD) throw new Error(`unknown field ${field}`);
+          return JSON.parse(text);
+        });
+      },
+      async close() {
+        await sink.replay.stop();
+        await journal.close();
+        redis.disconnect();
+      },
+    };
+  };
 }

@@ -31,7 +31,7 @@ export async function runWireCases(
   const { folder, fixtures } = readManifest(manifest);
   const random = seededRandom(options.seed);
   const playback = await Playback.start();
-  const gateway = await startGateway({ upstreamUrl: playback.url });
+  const gateway = await startGateway({ upstreamUrl: playback.url, models: ['*'] });
   const results: Result[] = [];
   try {
     for (const fixture of fixtures) {

@@ -1,0 +1,42 @@
+import { once } from 'node:events';
+import { Agent, request } from 'node:http';
+import { connect } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import type { Call, Reply } from './call.ts';
+import { listen } from './node.ts';
+
+const SETTINGS = { host: '127.0.0.1', port: 0, headerBytesMax: 16_384, bodyBytesMax: 1024, bodyTimeoutMs: 60_000 };
+
+describe('the listener', () => {
+  it('closes although a client holds a connection that it never used', async () => {
+    const listener = await listen({ handle: () => undefined }, SETTINGS);
+    const spare = connect(listener.port, '127.0.0.1');
+    await once(spare, 'connect');
+    const gone = once(spare, 'close');
+    await listener.close();
+    await gone;
+  });
+
+  it('closes a kept connection once its last call has been answered', async () => {
+    let reply: Reply | undefined;
+    const arrived = Promise.withResolvers<void>();
+    const handler = {
+      handle(_call: Call, given: Reply) {
+        reply = given;
+        arrived.resolve();
+      },
+    };
+    const listener = await listen(handler, SETTINGS);
+    const agent = new Agent({ keepAlive: true });
+    const outgoing = request({ port: listener.port, agent }).end();
+    const answered = once(outgoing, 'response');
+    await arrived.promise;
+    const closed = listener.close();
+    reply?.head(200, ['content-length', '2']);
+    reply?.end(Buffer.from('ok'));
+    const [response] = await answered;
+    expect((await response.toArray()).join('')).toBe('ok');
+    await closed;
+    agent.destroy();
+  });
+});
