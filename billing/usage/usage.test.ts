@@ -1,11 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Database, sql } from '#billing/db/database.ts';
 import { ingest, makePartitions } from '#billing/events/ingest.ts';
-import { formatExact } from '#core/exact.ts';
 import type { Period } from '#core/time.ts';
 import { DATABASE_KINDS, type TestDatabase, testDatabase } from '#test/support/database.ts';
 import { usageEvent } from '#test/support/usage-events.ts';
-import { costSince, type Dimension, listQuantities, readUsage, slotOf, verifyRollups } from './usage.ts';
+import { costSince, type Dimension, readUsage, slotOf, verifyRollups } from './usage.ts';
 
 const NOW = Date.UTC(2026, 10, 30, 23);
 const at = (text: string) => Date.parse(`2026-11-${text}Z`);
@@ -120,19 +119,6 @@ describe.each(DATABASE_KINDS)('usage on %s', (kind) => {
     expect(await callsOf(period, ['day'], 'UTC')).toEqual(['11', '1100']);
     expect(await callsOf({ startMs: at('19T18:00'), endMs: at('20T19:00') }, ['hour'])).toEqual(['11', '1100']);
     await expect(callsOf({ startMs: 0, endMs: NOW }, ['hour'])).rejects.toMatchObject({ code: 'validation_failed' });
-  });
-
-  it('gives rating the quantities of a period by model and unit', async () => {
-    await ingest(
-      db,
-      [used('20T09:10', '1', { model: 'a', quantities: { audio_seconds: '0.5' } }), used('20T09:20', '2')],
-      NOW,
-    );
-    const rows = await listQuantities(db, 'acme', november);
-    expect(rows.map((row) => ({ ...row, quantity: formatExact(row.quantity) }))).toEqual([
-      { model: 'a', unit: 'audio_seconds', quantity: '0.5' },
-      { model: 'gpt-4o-mini', unit: 'calls', quantity: '2' },
-    ]);
   });
 
   it('sums the cost since an instant in whole nanos, rounded up, by customer or key and currency', async () => {

@@ -1,5 +1,5 @@
 import type { Database } from '#billing/db/database.ts';
-import { add, ceil, type Exact, getExact, multiply, ZERO } from '#core/exact.ts';
+import { add, ceil, getExact, multiply, ZERO } from '#core/exact.ts';
 import { Fault } from '#core/fault.ts';
 import { type MoneyJson, NANOS_PER_UNIT } from '#core/money.ts';
 import { calendarPeriod, type Period } from '#core/time.ts';
@@ -76,16 +76,6 @@ export async function readUsage(db: Database, question: UsageQuestion): Promise<
     groupOf(row).quantities[row.unit] = plain(row.quantity);
   }
   return [...groups.values()];
-}
-
-/** By model and unit: what rating needs of a customer's period. */
-export async function listQuantities(
-  db: Database,
-  customer: string,
-  period: Period,
-): Promise<{ model: string; unit: string; quantity: Exact }[]> {
-  const rows = await sumQuantities(db, { customer }, [slotOf(period)], { customer: false, key: false, model: true });
-  return rows.map(({ model, unit, quantity }) => ({ model: model ?? '', unit, quantity: getExact(quantity) }));
 }
 
 /**
