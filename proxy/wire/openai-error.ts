@@ -15,10 +15,10 @@ export interface ErrorAnswer {
   readonly body: Uint8Array;
 }
 
-/** Where OpenAI has a code of its own for the same thing; everything else keeps ours. */
 /** Budgets are held in 10^-9 of the currency's unit. */
 const NANOS_SCALE = 9;
 
+/** Where OpenAI has a code of its own for the same thing; everything else keeps ours. */
 const CODES: Readonly<Partial<Record<Fault['code'], string>>> = {
   missing_key: 'invalid_api_key',
   invalid_key: 'invalid_api_key',
