@@ -8,7 +8,7 @@ import {
   listPoliciesAfter,
   listPolicySources,
   type PolicySourceRow,
-  upsertKeyPolicy,
+  upsertKeyPolicies,
 } from './store.ts';
 
 /**
@@ -50,9 +50,12 @@ export async function refreshPoliciesTakenOver(db: Database, nowMs: number): Pro
 
 /** The version comes first: it is a lock, and all that is read after it is what the transactions before have left. */
 async function compileAll(db: Database, version: bigint, keyIds: readonly string[], nowMs: number): Promise<void> {
-  for (const source of await listPolicySources(db, keyIds, nowMs)) {
-    await upsertKeyPolicy(db, source.key, version, source.managed_by === 'api' ? compilePolicy(source) : null);
-  }
+  const sources = await listPolicySources(db, keyIds, nowMs);
+  const rows = sources.map((source) => ({
+    keyId: source.key,
+    policy: source.managed_by === 'api' ? compilePolicy(source) : null,
+  }));
+  await upsertKeyPolicies(db, version, rows);
 }
 
 /** Takes back the secrets whose grace period is over. */

@@ -58,16 +58,17 @@ export async function incrementPolicyVersion(db: Database): Promise<bigint> {
   return row.version;
 }
 
-/** Null says that the key is managed elsewhere now. */
-export async function upsertKeyPolicy(
+/** A policy of null says that the key is managed elsewhere now. What is the same already keeps its version. */
+export async function upsertKeyPolicies(
   db: Database,
-  keyId: string,
   version: bigint,
-  policy: KeyPolicy | null,
+  rows: readonly { keyId: string; policy: KeyPolicy | null }[],
 ): Promise<void> {
+  const keyIds = rows.map((row) => row.keyId);
+  const policies = rows.map((row) => (row.policy === null ? null : json(row.policy)));
   await db.query(sql`
     insert into key_policy (key_id, version, policy)
-    values (${keyId}, ${version}, ${policy === null ? null : json(policy)})
+    select key_id, ${version}, policy from unnest(${keyIds}::text[], ${policies}::jsonb[]) given (key_id, policy)
     on conflict (key_id) do update set version = excluded.version, policy = excluded.policy
       where key_policy.policy is distinct from excluded.policy`);
 }

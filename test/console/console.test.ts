@@ -115,7 +115,7 @@ describe('the console in a real browser', () => {
     await page.getByLabel('Name').fill('Search');
     await page.getByLabel('Models, with commas').fill('gpt-*, o4-mini');
     await page.getByRole('button', { name: 'Create key' }).click();
-    const secret = await page.locator('#new-secret').innerText();
+    const secret = (await page.locator('#new-secret').textContent()) ?? '';
     expect(secret).toMatch(/^wr_live_[0-9A-Za-z]{36}$/);
     await page.getByRole('cell', { name: 'gpt-*, o4-mini' }).waitFor();
     await page.reload();
