@@ -8,6 +8,10 @@ export const ENVIRONMENT_NAMES = {
   adminToken: 'WEIR_ADMIN_TOKEN',
   databaseUrl: 'DATABASE_URL',
   redisUrl: 'REDIS_URL',
+  /** Keeps several Weirs on one Redis apart. */
+  namespace: 'WEIR_NAMESPACE',
+  /** What a gateway in a process of its own shows to billing: a token of the role `ingest`. */
+  billingToken: 'WEIR_BILLING_TOKEN',
   openaiApiKey: 'OPENAI_API_KEY',
   anthropicApiKey: 'ANTHROPIC_API_KEY',
   geminiApiKey: 'GEMINI_API_KEY',

@@ -11,6 +11,8 @@ import { needRestart } from './settings.ts';
 export interface WatchOptions {
   file: string;
   env: EnvironmentVariables;
+  /** Adds to the text of the file before it is parsed; the lines that are there keep their numbers. */
+  complete?: ((text: string) => string) | undefined;
   /** What is in force now. */
   config: Config;
   /** The new configuration is right and means something else. `restart` names what takes effect with the next start only. */
@@ -46,7 +48,7 @@ export async function watchConfig(options: WatchOptions): Promise<ConfigWatch> {
       const text = await readConfigText(file);
       if (closed || (text === lastText && !isForced)) return;
       lastText = text;
-      const result = await parseConfig(text, { env });
+      const result = await parseConfig(options.complete?.(text) ?? text, { env });
       if (closed) return;
       if ('problems' in result) return onFault(configFault(result.problems, file));
       if (result.config.version === current.version) return;

@@ -1,0 +1,177 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { applyConfig } from '#billing/apply-config.ts';
+import type { Database } from '#billing/db/database.ts';
+import { migrate } from '#billing/db/migrate.ts';
+import { pgliteDatabase } from '#billing/db/pglite.ts';
+import { postgresDatabase } from '#billing/db/postgres.ts';
+import { makePartitions } from '#billing/events/ingest.ts';
+import { startRedisConsumer } from '#billing/events/redis-consumer.ts';
+import { createApp } from '#billing/http/app.ts';
+import { serveBilling } from '#billing/http/server.ts';
+import { type JobStore, startJobs } from '#billing/jobs/jobs.ts';
+import { policyFeed } from '#billing/policies/feed.ts';
+import { publishPolicies } from '#billing/policies/publish-redis.ts';
+import { billingRoutes } from '#billing/routes.ts';
+import { newTokenSecret, tokenAuthenticator } from '#billing/tokens/token.ts';
+import { lockDataDir } from '#config/data-dir.ts';
+import { Fault } from '#core/fault.ts';
+import type { Log } from '#core/log.ts';
+import { pause } from '#core/pause.ts';
+import type { Clock } from '#core/time.ts';
+import { openRedis } from '#proxy/limits/redis.ts';
+import type { ConfigSource } from './config-source.ts';
+import { type RunningRole, reachable } from './gateway-role.ts';
+
+export interface BillingRoleOptions {
+  config: ConfigSource;
+  dataDir: string;
+  databaseUrl: string | null;
+  redisUrl: string | null;
+  namespace: string;
+  adminToken: string;
+  version: string;
+  /** Which of its parts run here. The embedded database belongs to one process, so there both do. */
+  parts: { api: boolean; jobs: boolean };
+  log: Log;
+  clock: Clock;
+}
+
+export interface BillingRole {
+  /** Null where only the jobs run. */
+  url: string | null;
+  close(): Promise<void>;
+}
+
+const SHUTDOWN_MS = 10_000;
+const DAY_MS = 86_400_000;
+
+interface Store {
+  db: Database;
+  jobs: JobStore;
+  close(): Promise<void>;
+}
+
+/** The billing API with the console, the ingest of events and the publication of key policies; the jobs. */
+export async function startBillingRole(options: BillingRoleOptions): Promise<BillingRole> {
+  const { clock, log, parts } = options;
+  const store = await openStore(options);
+  await migrate(store.db);
+  const api = parts.api ? await startApi(options, store.db) : undefined;
+  const jobs = parts.jobs ? await startJobs({ db: store.db, store: store.jobs, clock, log }) : undefined;
+  return {
+    url: api?.url ?? null,
+    async close() {
+      await api?.close();
+      await jobs?.stop();
+      await store.close();
+    },
+  };
+}
+
+async function startApi(options: BillingRoleOptions, db: Database): Promise<RunningRole> {
+  const { config, clock, log } = options;
+  await makePartitions(db, clock());
+  await applyConfig(db, config.current, clock());
+  const feed = policyFeed({ db, clock, log });
+  config.onChange((next) => {
+    applyConfig(db, next, clock()).then(feed.nudge, (error: unknown) =>
+      log.error({ err: error }, 'billing could not take over the new configuration'),
+    );
+  });
+  const partitions = setInterval(() => {
+    makePartitions(db, clock()).catch((error: unknown) => log.error({ err: error }, 'no partition was made ahead'));
+  }, DAY_MS);
+  const app = createApp({
+    db,
+    clock,
+    log,
+    authenticate: tokenAuthenticator({ db, clock, adminToken: options.adminToken }),
+    routes: billingRoutes({ policies: feed }),
+    version: options.version,
+  });
+  const server = await serveBilling(app, config.current.billing);
+  const redis = options.redisUrl ? followRedis(options, options.redisUrl, db, feed) : undefined;
+  return {
+    url: reachable(server.url),
+    async close() {
+      clearInterval(partitions);
+      feed.close();
+      await server.close(SHUTDOWN_MS);
+      await redis?.close();
+    },
+  };
+}
+
+/** Brings the schema up to date and says what it did. */
+export async function migrateDatabase(options: StoreOptions): Promise<string[]> {
+  const store = await openStore(options);
+  try {
+    return await migrate(store.db);
+  } finally {
+    await store.close();
+  }
+}
+
+function followRedis(options: BillingRoleOptions, url: string, db: Database, feed: ReturnType<typeof policyFeed>) {
+  const { namespace, clock, log } = options;
+  const redis = openRedis(url, { onError: (error) => log.warn({ error: error.message }, 'Redis is away') });
+  const publisher = publishPolicies({ feed, redis, namespace, log });
+  const consumer = startRedisConsumer({ url, namespace, db, clock, log });
+  return {
+    async close() {
+      await consumer.stop();
+      await publisher.close();
+      redis.disconnect();
+    },
+  };
+}
+
+/** How long a start waits for a database that comes up beside it. */
+const DATABASE_WAIT_MS = 30_000;
+const DATABASE_RETRY_MS = 500;
+
+type StoreOptions = Pick<BillingRoleOptions, 'databaseUrl' | 'dataDir' | 'log'>;
+
+async function openStore({ databaseUrl, dataDir, log }: StoreOptions): Promise<Store> {
+  if (databaseUrl === null) {
+    const folder = join(dataDir, 'billing');
+    const lock = lockDataDir(folder);
+    const db = await pgliteDatabase({ dataDir: join(folder, 'pglite') });
+    return {
+      db,
+      jobs: { pglite: db.pglite },
+      async close() {
+        await db.close();
+        lock.release();
+      },
+    };
+  }
+  const db = postgresDatabase({ url: databaseUrl });
+  await untilThere(db, log);
+  return { db, jobs: { url: databaseUrl }, close: () => db.close() };
+}
+
+async function untilThere(db: Database, log: Log): Promise<void> {
+  const giveUp = AbortSignal.timeout(DATABASE_WAIT_MS);
+  for (;;) {
+    try {
+      await db.transaction(async () => undefined);
+      return;
+    } catch (error) {
+      if (!(error instanceof Fault) || error.code !== 'database_unavailable' || giveUp.aborted) throw error;
+      log.warn({ cause: String(error.cause) }, 'waiting for the database');
+      await pause(DATABASE_RETRY_MS, giveUp);
+    }
+  }
+}
+
+/** The token of the environment, else the one that the first start made; `made` when that is this start. */
+export function adminTokenOf(dataDir: string, given: string | null): { token: string; made: boolean } {
+  if (given !== null) return { token: given, made: false };
+  const file = join(dataDir, 'admin-token');
+  if (existsSync(file)) return { token: readFileSync(file, 'utf8').trim(), made: false };
+  const token = newTokenSecret();
+  writeFileSync(file, `${token}\n`, { mode: 0o600 });
+  return { token, made: true };
+}

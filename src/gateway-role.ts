@@ -1,0 +1,216 @@
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import type { Redis } from 'ioredis';
+import type { Config } from '#config/config.ts';
+import type { Log } from '#core/log.ts';
+import type { Clock } from '#core/time.ts';
+import { Gateway } from '#proxy/gateway.ts';
+import { listen } from '#proxy/inbound/node.ts';
+import { memoryCounters } from '#proxy/limits/memory.ts';
+import { openRedis, redisCounters } from '#proxy/limits/redis.ts';
+import type { Observer } from '#proxy/observer.ts';
+import type { PolicyFeed } from '#proxy/policies/feed.ts';
+import { followHttp } from '#proxy/policies/http-feed.ts';
+import type { Policies } from '#proxy/policies/policies.ts';
+import { type PolicyTable, policyTable } from '#proxy/policies/policy-table.ts';
+import { followRedis } from '#proxy/policies/redis-feed.ts';
+import { snapshotFile } from '#proxy/policies/snapshot-file.ts';
+import { httpPost } from '#proxy/sink/http-post.ts';
+import type { Journal } from '#proxy/sink/journal/journal.ts';
+import { openJournal } from '#proxy/sink/journal/journal.ts';
+import { recoverJournal } from '#proxy/sink/journal/recovery.ts';
+import { shipJournal } from '#proxy/sink/journal/shipper.ts';
+import { journalSink } from '#proxy/sink/journal-sink.ts';
+import { redisSink } from '#proxy/sink/redis-sink.ts';
+import type { Sink } from '#proxy/sink/sink.ts';
+import { undiciUpstream } from '#proxy/upstream/undici.ts';
+import { seededPolicies } from './budget-seeds.ts';
+import type { ConfigSource } from './config-source.ts';
+
+export interface GatewayRoleOptions {
+  config: ConfigSource;
+  dataDir: string;
+  redisUrl: string | null;
+  namespace: string;
+  /** The billing role: where events go and policies come from without Redis. */
+  billing: { url: string; token: string };
+  observer: Observer;
+  log: Log;
+  clock: Clock;
+}
+
+export interface RunningRole {
+  url: string;
+  /** Drains, makes everything durable, and lets go of all it holds. */
+  close(): Promise<void>;
+}
+
+/** What differs between a gateway alone and several on one Redis. */
+interface Backing {
+  policies: Policies;
+  sink: Sink;
+  counters: Parameters<typeof journalSink>[0]['counters'];
+  feed: PolicyFeed;
+  /** After the journal's unfinished calls are closed, before the first new one. */
+  prepare(): Promise<void>;
+  ready(): Promise<boolean>;
+  close(): Promise<void>;
+}
+
+export async function startGatewayRole(options: GatewayRoleOptions): Promise<RunningRole> {
+  const { config, clock, log } = options;
+  const settings = config.current.gateway;
+  const journal = await openJournal({
+    dir: join(options.dataDir, 'journal'),
+    settings: settings.journal,
+    now: clock,
+    log,
+  });
+  const table = policyTable();
+  const applyPolicies = ({ customers }: Config): void =>
+    table.replace(
+      'config',
+      customers.flatMap((customer) => customer.keys),
+    );
+  applyPolicies(config.current);
+
+  const backing = options.redisUrl
+    ? redisBacking(options, options.redisUrl, journal, table)
+    : localBacking(options, journal, table);
+  const recovered = await recoverJournal({ journal, sink: backing.sink });
+  if (recovered > 0)
+    log.warn({ calls: recovered }, 'calls that were in flight when the gateway died are now estimated');
+  await backing.prepare();
+
+  const upstream = undiciUpstream();
+  const gateway = new Gateway({
+    config: config.current,
+    policies: backing.policies,
+    counters: backing.counters,
+    sink: backing.sink,
+    upstream,
+    observer: options.observer,
+    hash: sha256,
+    ready: backing.ready,
+    clock,
+    random: Math.random,
+  });
+  config.onChange((next) => {
+    applyPolicies(next);
+    gateway.use(next);
+  });
+  const listener = await listen(gateway, settings);
+  return {
+    url: reachable(addressOf(listener)),
+    async close() {
+      // Both at once: no new connections, and on those that are open no new calls.
+      const closed = listener.close();
+      await gateway.drain(config.current.gateway.shutdownTimeoutMs);
+      await closed;
+      await upstream.close();
+      await backing.close();
+      await journal.close();
+    },
+  };
+}
+
+/** Memory and journal; events are posted to billing, policies followed there, budgets seeded from there. */
+function localBacking(options: GatewayRoleOptions, journal: Journal, table: PolicyTable): Backing {
+  const { billing, clock, log } = options;
+  const closing = new AbortController();
+  const counters = memoryCounters({ clock });
+  const poster = httpPost(billing);
+  const shipper = shipJournal({ journal, post: poster.post, now: clock, log });
+  const feed = followHttp({ ...billing, table, log, snapshot: snapshotFile(join(options.dataDir, 'policies.json')) });
+  const policies = seededPolicies({
+    ...billing,
+    policies: table,
+    counters,
+    shipped: () => shipper.idle(),
+    clock,
+    log,
+    signal: closing.signal,
+  });
+  return {
+    policies,
+    counters,
+    sink: journalSink({ counters, journal }),
+    feed,
+    // Calls under a budget wait for its seed anyway; this only spares the first of them the refusal.
+    prepare: () => Promise.race([policies.seed(table.list('config')), elapsed(PREPARE_MS)]),
+    ready: () => Promise.resolve(true),
+    async close() {
+      closing.abort();
+      await feed.close();
+      await Promise.race([shipper.idle(), elapsed(SHIP_ON_CLOSE_MS)]);
+      await shipper.stop();
+      await poster.close();
+    },
+  };
+}
+
+/** Limits, events and policies in Redis, the journal behind it. */
+function redisBacking(options: GatewayRoleOptions, redisUrl: string, journal: Journal, table: PolicyTable): Backing {
+  const { namespace, clock, log } = options;
+  const open = (): Redis =>
+    openRedis(redisUrl, { onError: (error) => log.warn({ error: error.message }, 'Redis is away') });
+  const redis = open();
+  const policyRedis = open();
+  const counters = redisCounters({ redis, namespace });
+  const sink = redisSink({ counters, journal, now: clock, log });
+  const feed = followRedis({
+    redis: policyRedis,
+    namespace,
+    table,
+    log,
+    snapshot: snapshotFile(join(options.dataDir, 'policies.json')),
+  });
+  return {
+    policies: table,
+    counters,
+    sink,
+    feed,
+    prepare: () => Promise.resolve(),
+    ready: async () => (await redis.ping().catch(() => '')) === 'PONG',
+    async close() {
+      await feed.close();
+      await Promise.race([sink.replay.idle(), elapsed(SHIP_ON_CLOSE_MS)]);
+      await sink.replay.stop();
+      redis.disconnect();
+      policyRedis.disconnect();
+    },
+  };
+}
+
+const PREPARE_MS = 3_000;
+/** What is not shipped by then stays in the journal for the next start. */
+const SHIP_ON_CLOSE_MS = 5_000;
+
+function elapsed(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms).unref();
+  });
+}
+
+const HASHES_MAX = 10_000;
+const hashes = new Map<string, string>();
+
+/** Remembered, since a key calls again and again: hashing costs more than all other work on it. */
+function sha256(secret: string): string {
+  let hash = hashes.get(secret);
+  if (hash === undefined) {
+    hash = createHash('sha256').update(secret).digest('hex');
+    if (hashes.size >= HASHES_MAX) hashes.clear();
+    hashes.set(secret, hash);
+  }
+  return hash;
+}
+
+/** An address that a person can open: what listens everywhere is found on loopback. */
+export function reachable(url: string): string {
+  return url.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:');
+}
+
+function addressOf({ host, port }: { host: string; port: number }): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}

@@ -1,0 +1,184 @@
+import { existsSync, mkdirSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { relative, resolve } from 'node:path';
+import { type Environment, readEnvironment } from '#config/environment.ts';
+import { Fault } from '#core/fault.ts';
+import { DEFAULT_NAMESPACE } from '#core/redis-keys.ts';
+import { startSampleUpstream } from '#proxy/upstream/sample.ts';
+import { adminTokenOf, migrateDatabase, startBillingRole } from './billing-role.ts';
+import { startBillingThread } from './billing-thread.ts';
+import { type ConfigOrigin, type ConfigSource, openConfig } from './config-source.ts';
+import { type Demo, prepareDemo } from './demo.ts';
+import { reachable, startGatewayRole } from './gateway-role.ts';
+import { createLog } from './log.ts';
+import { createTelemetry } from './telemetry.ts';
+
+export type Command = 'serve' | 'gateway' | 'billing' | 'jobs';
+
+const DATA_DIR = 'data';
+const CONFIG_FILE = 'weir.yaml';
+
+interface Setting {
+  environment: Environment;
+  dataDir: string;
+  version: string;
+}
+
+interface Closable {
+  close(): Promise<void>;
+}
+
+/** Runs the roles of a command until SIGTERM or SIGINT, drains, and gives the exit code. */
+export async function run(command: Command): Promise<number> {
+  const setting = await readSetting();
+  const running: Closable[] = [];
+  const closeAll = async (): Promise<void> => {
+    // The gateway first: what it still closes must find billing there.
+    for (const role of running.reverse()) await role.close();
+  };
+  try {
+    const { origin, demo } = await originOf(command, setting, running);
+    // What the configuration says of logging is known only once it is read.
+    const config = await openConfig(origin, process.env, createLog('info', command));
+    running.push({ close: async () => config.close() });
+    await startRoles(command, setting, origin, config, demo, running);
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+  await signalled();
+  await closeAll();
+  return 0;
+}
+
+async function startRoles(
+  command: Command,
+  setting: Setting,
+  origin: ConfigOrigin,
+  config: ConfigSource,
+  demo: Demo | undefined,
+  running: Closable[],
+): Promise<void> {
+  const { environment, dataDir, version } = setting;
+  const { telemetry: telemetrySettings, billing: billingSettings } = config.current;
+  const log = createLog(telemetrySettings.logLevel, command);
+  const { databaseUrl, redisUrl } = environment;
+  const namespace = environment.namespace ?? DEFAULT_NAMESPACE;
+  const admin = adminTokenOf(dataDir, environment.adminToken);
+  const clock = Date.now;
+  const ofBilling = { dataDir, databaseUrl, redisUrl, namespace, adminToken: admin.token, version };
+
+  if (command === 'billing' || command === 'jobs') {
+    if (command === 'jobs' && databaseUrl === null) {
+      const detail =
+        'weir jobs wants DATABASE_URL: the embedded database is open in one process, where its jobs run too.';
+      throw new Fault('config_invalid', { detail });
+    }
+    const parts = { api: command === 'billing', jobs: command === 'jobs' || databaseUrl === null };
+    const role = await startBillingRole({ ...ofBilling, parts, config, log, clock });
+    running.push(role);
+    if (admin.made) print(`The admin token of the billing API was made: ${admin.token}`);
+    print(role.url === null ? 'jobs run' : `billing listens on ${role.url}`);
+    return;
+  }
+
+  let billingUrl = billingSettings.url ?? reachable(`http://${billingSettings.host}:${billingSettings.port}`);
+  if (command === 'serve') {
+    const data = {
+      ...ofBilling,
+      parts: { api: true, jobs: true },
+      config: origin,
+      env: process.env,
+      logLevel: telemetrySettings.logLevel,
+    };
+    const billing = await startBillingThread(data, log);
+    running.push(billing);
+    billingUrl = billing.url ?? billingUrl;
+    print(`billing listens on ${billingUrl}`);
+  }
+  const telemetry = createTelemetry(telemetrySettings, { version, log });
+  running.push(telemetry);
+  const gateway = await startGatewayRole({
+    config,
+    dataDir,
+    redisUrl,
+    namespace,
+    billing: { url: billingUrl, token: environment.billingToken ?? admin.token },
+    observer: telemetry.observer,
+    log,
+    clock,
+  });
+  running.push(gateway);
+  print(`gateway listens on ${gateway.url}`);
+  if (demo) print(welcome({ demo, gatewayUrl: gateway.url, billingUrl, adminToken: admin.token, dataDir }));
+  else if (admin.made) print(`The admin token of the billing API was made: ${admin.token}`);
+}
+
+/** `weir migrate`: prints what was applied. */
+export async function migrateCommand(): Promise<number> {
+  const { environment, dataDir } = await readSetting();
+  const log = createLog('info', 'migrate');
+  const applied = await migrateDatabase({ databaseUrl: environment.databaseUrl, dataDir, log });
+  print(applied.length === 0 ? 'The schema is up to date.' : `Applied ${applied.join(', ')}.`);
+  return 0;
+}
+
+async function readSetting(): Promise<Setting> {
+  const environment = readEnvironment(process.env);
+  const dataDir = resolve(environment.dataDir ?? DATA_DIR);
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  const manifest = await readFile(new URL('../package.json', import.meta.url), 'utf8');
+  const { version } = JSON.parse(manifest) as { version: string };
+  return { environment, dataDir, version };
+}
+
+async function originOf(
+  command: Command,
+  { environment, dataDir }: Setting,
+  running: Closable[],
+): Promise<{ origin: ConfigOrigin; demo?: Demo }> {
+  const file = environment.configFile ?? (existsSync(CONFIG_FILE) ? CONFIG_FILE : null);
+  if (file !== null) return { origin: { file, upstreams: null } };
+  if (command !== 'serve') {
+    const detail = `There is none: set WEIR_CONFIG, or put a ${CONFIG_FILE} here. Only \`weir serve\` has a demonstration mode.`;
+    throw new Fault('config_invalid', { detail });
+  }
+  const sample = await startSampleUpstream();
+  running.push(sample);
+  const demo = await prepareDemo(dataDir, sample.url, process.env);
+  return { origin: demo.config, demo };
+}
+
+function welcome(parts: {
+  demo: Demo;
+  gatewayUrl: string;
+  billingUrl: string;
+  adminToken: string;
+  dataDir: string;
+}): string {
+  const { demo, gatewayUrl, billingUrl, adminToken, dataDir } = parts;
+  return `
+Weir is running in demonstration mode. Its data is in ${relative(process.cwd(), dataDir) || '.'}.
+
+  Base URL   ${gatewayUrl}/v1
+  Key        ${demo.secret}
+  Console    ${billingUrl}/#token=${adminToken}
+  Config     ${relative(process.cwd(), demo.config.file)} (edit it: it reloads by itself)
+
+Try it:
+
+  curl ${gatewayUrl}/v1/chat/completions -H "Authorization: Bearer ${demo.secret}" -H "Content-Type: application/json" -d '{"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}'
+`;
+}
+
+/** The first signal drains; a second one of the same kind ends the process as it always would. */
+function signalled(): Promise<void> {
+  return new Promise((done) => {
+    process.once('SIGTERM', () => done());
+    process.once('SIGINT', () => done());
+  });
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}

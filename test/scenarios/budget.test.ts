@@ -1,0 +1,58 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { add, compare, getExact, parseExact, ZERO } from '#core/exact.ts';
+import { callOnce } from './caller.ts';
+import { type Deployment, deploy } from './deployment.ts';
+import { type NumberedUpstream, startNumberedUpstream } from './numbered-upstream.ts';
+import { until } from './until.ts';
+
+const CALLERS = 500;
+
+let upstream: NumberedUpstream | undefined;
+let deployment: Deployment | undefined;
+
+afterEach(async () => {
+  await deployment?.stop();
+  await upstream?.stop();
+});
+
+describe('a hard budget of 1 USD under 500 concurrent callers', () => {
+  it.each([
+    { kind: 'embedded', gateways: 1, where: 'in memory' },
+    { kind: 'shared', gateways: 2, where: 'on two gateways and one Redis' },
+  ] as const)('is never passed, and is used to more than nine tenths, $where', { timeout: 120_000 }, async (setup) => {
+    upstream = await startNumberedUpstream({ latencyMs: 20 });
+    deployment = await deploy({
+      ...setup,
+      upstreamUrl: upstream.url,
+      limits: '[{ budget: 1 USD, per: month, mode: hard }]',
+    });
+    const weir = deployment;
+    let next = 0;
+    const codes = new Set<string | null>();
+    await Promise.all(
+      Array.from({ length: CALLERS }, async (_, caller) => {
+        const gatewayUrl = weir.gatewayUrls[caller % weir.gatewayUrls.length] as string;
+        for (;;) {
+          const number = next++;
+          const { end, code } = await callOnce({ gatewayUrl, secret: weir.secret, number, stream: number % 3 === 0 });
+          if (end === 'answered') continue;
+          codes.add(code);
+          return;
+        }
+      }),
+    );
+    // Every caller ended because the budget said so, not because something broke.
+    expect([...codes]).toEqual(['insufficient_quota']);
+
+    const served = upstream.served().length;
+    let costs: string[] = [];
+    await until(async () => {
+      costs = (await weir.events()).flatMap((event) => (event.data.cost ? [event.data.cost.amount] : []));
+      return costs.length >= served;
+    }, 'all events to arrive in billing');
+    expect(costs).toHaveLength(served);
+    const spent = costs.reduce((sum, amount) => add(sum, getExact(amount)), ZERO);
+    expect(compare(spent, getExact('1'))).toBeLessThanOrEqual(0);
+    expect(compare(spent, parseExact('0.90') ?? ZERO)).toBeGreaterThanOrEqual(0);
+  });
+});
