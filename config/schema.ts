@@ -22,7 +22,7 @@ export const configSchema = fields({
   routes: list(route)
     .optional()
     .describe(
-      'Which upstream serves which model. Without a rule a model goes to the upstreams that have it, in the order of the file.',
+      'Which upstream serves which model. Without a rule a model goes to the first upstream of the file that has it.',
     ),
   models: list(model).optional().describe('Costs and sizes of models that the catalogue has not, or has otherwise.'),
   customers: nameRecord('a customer', customer).optional().describe('Who owns keys and is billed.'),
