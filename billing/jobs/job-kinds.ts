@@ -1,6 +1,7 @@
 import type { Database } from '#billing/db/database.ts';
 import { makePartitions, retryParked } from '#billing/events/ingest.ts';
 import { forgetIdempotencyKeys } from '#billing/http/idempotency.ts';
+import { checkRollups } from '#billing/usage/usage.ts';
 
 /** What runs by the clock, beside the closing of periods. Each may run at any time, any number of times. */
 export interface JobKind {
@@ -11,6 +12,7 @@ export interface JobKind {
 }
 
 export const JOB_KINDS: readonly JobKind[] = [
+  { name: 'check_rollups', cron: '7 * * * *', run: checkRollups },
   { name: 'make_partitions', cron: '17 * * * *', run: (db, nowMs) => makePartitions(db, nowMs) },
   { name: 'retry_parked_events', cron: '29 * * * *', run: (db, nowMs) => retryParked(db, nowMs) },
   { name: 'forget_idempotency_keys', cron: '43 * * * *', run: forgetIdempotencyKeys },

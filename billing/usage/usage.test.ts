@@ -4,7 +4,7 @@ import { ingest, makePartitions } from '#billing/events/ingest.ts';
 import type { Period } from '#core/time.ts';
 import { DATABASE_KINDS, type TestDatabase, testDatabase } from '#test/support/database.ts';
 import { usageEvent } from '#test/support/usage-events.ts';
-import { costSince, type Dimension, readUsage, slotOf, verifyRollups } from './usage.ts';
+import { checkRollups, costSince, type Dimension, readUsage, slotOf, verifyRollups } from './usage.ts';
 
 const NOW = Date.UTC(2026, 10, 30, 23);
 const at = (text: string) => Date.parse(`2026-11-${text}Z`);
@@ -158,6 +158,8 @@ describe.each(DATABASE_KINDS)('usage on %s', (kind) => {
       ['key_prod', 'estimated', null, '0'],
       ['key_prod', 'events', null, '1'],
     ]);
+    await checkRollups(db, at('20T12:59'));
+    await expect(checkRollups(db, at('20T11:00'))).rejects.toMatchObject({ story: expect.stringContaining('acme k') });
     await expect(verifyRollups(db, { startMs: 1, endMs: 2 })).rejects.toThrow('whole hours');
   });
 });

@@ -2,7 +2,7 @@ import type { Database } from '#billing/db/database.ts';
 import { add, ceil, getExact, multiply, ZERO } from '#core/exact.ts';
 import { Fault } from '#core/fault.ts';
 import { type MoneyJson, NANOS_PER_UNIT } from '#core/money.ts';
-import { calendarPeriod, type Period } from '#core/time.ts';
+import { calendarPeriod, formatInstant, type Period } from '#core/time.ts';
 import {
   type CostRow,
   type DifferenceRow,
@@ -104,6 +104,17 @@ const END_OF_TIME_MS = Date.UTC(9000, 0);
 export async function verifyRollups(db: Database, period: Period, limit = 1_000): Promise<DifferenceRow[]> {
   if (period.startMs % HOUR_MS !== 0 || period.endMs % HOUR_MS !== 0) throw new RangeError('not whole hours');
   return [...(await listQuantityDifferences(db, period, limit)), ...(await listCostDifferences(db, period, limit))];
+}
+
+/** The same for the last two whole hours, as a job: a difference is a failure that somebody must look into. */
+export async function checkRollups(db: Database, nowMs: number): Promise<void> {
+  const endMs = nowMs - (nowMs % HOUR_MS);
+  const differences = await verifyRollups(db, { startMs: endMs - 2 * HOUR_MS, endMs });
+  const [first] = differences;
+  if (!first) return;
+  throw new Fault('internal', {
+    story: `${differences.length} sums are not those of their events; the first: ${first.customer} ${first.key} ${first.model} ${first.unit} at ${formatInstant(first.hour)}: ${first.rolled_up}, recomputed ${first.recomputed}`,
+  });
 }
 
 /** Whole hours in the middle, and what is left at the ends. */
