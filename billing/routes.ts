@@ -1,9 +1,14 @@
 import { customerRoutes } from '#billing/customers/http.ts';
 import { eventRoutes } from '#billing/events/http.ts';
 import type { Api } from '#billing/http/route.ts';
+import { invoiceRoutes } from '#billing/invoices/http.ts';
 import { keyRoutes } from '#billing/keys/http.ts';
+import { lateUsageRoutes } from '#billing/late-usage/http.ts';
+import { meterRoutes } from '#billing/meters/http.ts';
+import { planRoutes } from '#billing/plans/http.ts';
 import type { PolicyFeed } from '#billing/policies/feed.ts';
 import { policyRoutes } from '#billing/policies/http.ts';
+import { subscriptionRoutes } from '#billing/subscriptions/http.ts';
 import { tokenRoutes } from '#billing/tokens/http.ts';
 import { usageRoutes } from '#billing/usage/http.ts';
 
@@ -20,5 +25,10 @@ export function billingRoutes(parts: RouteParts): (api: Api) => void {
     tokenRoutes(api);
     eventRoutes(api);
     usageRoutes(api);
+    lateUsageRoutes(api);
+    meterRoutes(api);
+    planRoutes(api);
+    subscriptionRoutes(api);
+    invoiceRoutes(api);
   };
 }

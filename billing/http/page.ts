@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import { Fault } from '#core/fault.ts';
+import { parseInstant } from '#core/time.ts';
 
 /**
  * Cursor paging by key set: a page says `where key > (cursor) order by key limit n + 1`. Inserts while somebody pages
@@ -34,12 +35,26 @@ export function pageSchema<T extends z.ZodType>(name: string, item: T) {
 export function decodeCursor(cursor: string | undefined, columns: number): string[] | undefined {
   if (cursor === undefined) return undefined;
   const parts = parseCursor(cursor);
-  if (!parts || parts.length !== columns) {
-    throw new Fault('validation_failed', {
-      issues: [{ parameter: 'cursor', detail: 'This is no cursor of this list.' }],
-    });
-  }
+  if (!parts || parts.length !== columns) throw wrongCursor();
   return parts;
+}
+
+/** A column of a cursor that is an instant, for lists whose rows stand in the order of their time. */
+export function instantOfCursor(column: string | undefined): string {
+  if (column === undefined || parseInstant(column) === undefined) throw wrongCursor();
+  return column;
+}
+
+/** A column of a cursor that is a place in a list. */
+export function placeOfCursor(column: string | undefined): number {
+  if (column === undefined || !/^\d{1,9}$/.test(column)) throw wrongCursor();
+  return Number.parseInt(column, 10);
+}
+
+function wrongCursor(): Fault {
+  return new Fault('validation_failed', {
+    issues: [{ parameter: 'cursor', detail: 'This is no cursor of this list.' }],
+  });
 }
 
 /** Takes up to `limit + 1` rows; the row too many only says that there is more. */

@@ -1,7 +1,7 @@
 import type { Database } from '#billing/db/database.ts';
 import { lockCustomer } from '#billing/db/lock.ts';
 import { CLOSE_GRACE_MS_MIN } from '#billing/late-usage/late-usage.ts';
-import { formatFraction, formatNanosExact } from '#billing/rating/exact-amount.ts';
+import { modelsInText, stepsInText } from '#billing/rating/exact-amount.ts';
 import { getPeriod, markPeriodClosed, type Period, type PeriodKey } from '#billing/subscriptions/period.ts';
 import { formatExact } from '#core/exact.ts';
 import { Fault } from '#core/fault.ts';
@@ -109,16 +109,8 @@ async function insertContents(tx: Database, invoiceId: string, rating: PeriodRat
       quantity: line.quantity,
       exact: line.amount,
       amount_nanos: line.rounded.nanos,
-      steps: line.steps.map(({ formula, quantity, amount }) => ({
-        formula,
-        quantity: formatFraction(quantity),
-        amount_exact: formatNanosExact(amount),
-      })),
-      models: line.models.map(({ model, quantity, amount }) => ({
-        model,
-        quantity: formatFraction(quantity),
-        amount_exact: formatNanosExact(amount),
-      })),
+      steps: stepsInText(line),
+      models: modelsInText(line),
     });
   }
   for (const { model, unit, quantity } of rating.unrated) {

@@ -1,12 +1,12 @@
 import { z } from '@hono/zod-openapi';
-import { decodeCursor, pageOf, pageQuery, pageSchema } from '#billing/http/page.ts';
+import { decodeCursor, pageOf, pageQuery, pageSchema, placeOfCursor } from '#billing/http/page.ts';
 import { ACCOUNTANTS, READERS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
 import { Decimal, Id, Instant, idParams, MoneyJson } from '#billing/http/schema.ts';
 import { decimalText } from '#billing/rating/decimal.ts';
-import { formatNanosExact } from '#billing/rating/exact-amount.ts';
+import { formatNanosExact, stepsInText } from '#billing/rating/exact-amount.ts';
 import { chargePrice, priceSteps } from '#billing/rating/price.ts';
-import { formatExact, getExact, sum } from '#core/exact.ts';
+import { getExact, sum } from '#core/exact.ts';
 import { Fault } from '#core/fault.ts';
 import { newId } from '#core/id.ts';
 import { isCurrency, moneyToJson, roundToCurrency } from '#core/money.ts';
@@ -116,7 +116,8 @@ export function planRoutes(api: Api): void {
     answer: pageSchema('PlanVersion', PlanSchema),
     run: async ({ db, params, query }) => {
       await getPlan(db, params.id);
-      const after = parseVersion(decodeCursor(query.cursor, 1)?.[0]);
+      const cursor = decodeCursor(query.cursor, 1);
+      const after = cursor ? placeOfCursor(cursor[0]) : 0;
       const rows = await listPlanVersions(db, params.id, after, query.limit + 1);
       const plans: Plan[] = [];
       for (const row of rows) plans.push({ ...row, charges: await listPrices(db, row.id, row.version) });
@@ -169,7 +170,7 @@ function priceRoutes(api: Api): void {
     noun: 'prices',
     summary: 'What a quantity would cost at a price',
     description: 'The function that rates invoices; nothing is stored.',
-    roles: READERS,
+    roles: ACCOUNTANTS,
     body: z.strictObject({
       price: chargePrice,
       quantity: decimalText,
@@ -182,21 +183,9 @@ function priceRoutes(api: Api): void {
       return {
         amount: moneyToJson(roundToCurrency(amount, body.currency, 'half_up')),
         amount_exact: formatNanosExact(amount),
-        steps: steps.map((step) => ({
-          formula: step.formula,
-          quantity: formatExact(step.quantity),
-          amount_exact: formatNanosExact(step.amount),
-        })),
+        steps: stepsInText({ steps }),
       };
     },
-  });
-}
-
-function parseVersion(cursor: string | undefined): number {
-  if (cursor === undefined) return 0;
-  if (/^\d{1,9}$/.test(cursor)) return Number(cursor);
-  throw new Fault('validation_failed', {
-    issues: [{ parameter: 'cursor', detail: 'This is no cursor of this list.' }],
   });
 }
 

@@ -1,5 +1,7 @@
 import { type Exact, exact, formatExact } from '#core/exact.ts';
 import { NANOS_PER_UNIT } from '#core/money.ts';
+import type { RatedLine } from './rating.ts';
+import type { Step } from './step.ts';
 
 /**
  * An exact amount of nanos as text in the currency's unit: "0.0000000375" where its decimals end, else the fraction
@@ -12,6 +14,27 @@ export function formatNanosExact(nanos: Exact): string {
 /** The same for a quantity or a share. */
 export function formatFraction(value: Exact): string {
   return endsInDecimals(value.den) ? formatExact(value) : `${value.num}/${value.den}`;
+}
+
+/** What a line consists of by model, in text, as it is stored and shown. */
+export function modelsInText(line: RatedLine): { model: string; quantity: string; amount_exact: string }[] {
+  return line.models.map(({ model, quantity, amount }) => ({
+    model,
+    quantity: formatFraction(quantity),
+    amount_exact: formatNanosExact(amount),
+  }));
+}
+
+export function stepsInText(line: { steps: readonly Step[] }): {
+  formula: string;
+  quantity: string;
+  amount_exact: string;
+}[] {
+  return line.steps.map(({ formula, quantity, amount }) => ({
+    formula,
+    quantity: formatFraction(quantity),
+    amount_exact: formatNanosExact(amount),
+  }));
 }
 
 function endsInDecimals(den: bigint): boolean {

@@ -10,6 +10,7 @@ import {
   findPeriod,
   findPeriodAt,
   findSubscription,
+  findSubscriptionAt,
   insertPeriod,
   listDuePeriods,
   listSubscriptionsToOpen,
@@ -42,9 +43,23 @@ export async function getLatestPeriod(db: Database, subscriptionId: string): Pro
   return period;
 }
 
-/** The period of a customer that an instant falls into; a customer without a subscription has none. */
+/**
+ * The period of a customer that an instant falls into; a customer without a subscription has none. One that has begun
+ * and is not opened yet (the job that opens looks once a minute) is given as it will be.
+ */
 export async function findPeriodOfCustomer(db: Database, customer: string, atMs: number): Promise<Period | undefined> {
-  return findPeriodAt(db, customer, atMs);
+  const opened = await findPeriodAt(db, customer, atMs);
+  if (opened) return opened;
+  const subscription = await findSubscriptionAt(db, customer, atMs);
+  if (!subscription) return undefined;
+  const { timezone } = await getCustomer(db, customer);
+  let period = periodOf(await getLatestPeriod(db, subscription.id));
+  while (period.endMs <= atMs) {
+    const next = nextPeriod(scheduleOf(subscription), period, timezone);
+    if (!next) return undefined;
+    period = next;
+  }
+  return toOpen(db, subscription, period);
 }
 
 /** Every period that is not closed and ended by an instant, the earliest first, a page at a time. */
@@ -58,10 +73,17 @@ export async function* periodsEndedBy(db: Database, atMs: number): AsyncGenerato
   }
 }
 
-/** With the plan's version of the period's own start, however much later it is opened. */
 export async function openPeriod(tx: Database, subscription: SubscriptionRow, period: BillingPeriod): Promise<Period> {
-  const plan = await getPlanAt(tx, subscription.plan_id, Math.max(period.startMs, subscription.created_at));
-  const row: Period = {
+  const row = await toOpen(tx, subscription, period);
+  await insertPeriod(tx, row);
+  await updateOpenedUntil(tx, subscription.id, period.endMs);
+  return row;
+}
+
+/** With the plan's version of the period's own start, however much later it is opened. */
+async function toOpen(db: Database, subscription: SubscriptionRow, period: BillingPeriod): Promise<Period> {
+  const plan = await getPlanAt(db, subscription.plan_id, Math.max(period.startMs, subscription.created_at));
+  return {
     subscription_id: subscription.id,
     period_index: period.index,
     customer_id: subscription.customer_id,
@@ -75,9 +97,6 @@ export async function openPeriod(tx: Database, subscription: SubscriptionRow, pe
     whole_end_at: period.whole.endMs,
     closed_at: null,
   };
-  await insertPeriod(tx, row);
-  await updateOpenedUntil(tx, subscription.id, period.endMs);
-  return row;
 }
 
 /** Opens what has begun by an instant. Gives the latest period. Under the customer's lock. */

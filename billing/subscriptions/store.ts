@@ -48,6 +48,19 @@ export async function findSubscriptionAfter(
   );
 }
 
+export async function findSubscriptionAt(
+  db: Database,
+  customer: string,
+  atMs: number,
+): Promise<SubscriptionRow | undefined> {
+  const at = instant(atMs);
+  return findRow<SubscriptionRow>(
+    db,
+    sql`${SUBSCRIPTION}
+      where customer_id = ${customer} and start_at <= ${at} and (end_at is null or end_at > ${at}) limit 1`,
+  );
+}
+
 export async function listSubscriptions(
   db: Database,
   page: { customer: string | undefined; after: string; count: number },

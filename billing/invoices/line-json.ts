@@ -1,0 +1,65 @@
+import { z } from '@hono/zod-openapi';
+import { MoneyJson } from '#billing/http/schema.ts';
+import { formatFraction, formatNanosExact, modelsInText, stepsInText } from '#billing/rating/exact-amount.ts';
+import type { DocumentLine, UsageQuantity } from '#billing/rating/rating.ts';
+import { formatExact } from '#core/exact.ts';
+import { moneyToJson } from '#core/money.ts';
+import type { InvoiceLine } from './invoice.ts';
+
+/** Plain decimal notation, or a fraction such as 17/31 where decimals do not end. */
+export const ExactText = z.string().openapi({ example: '0.0000000375' });
+
+const lineFields = {
+  kind: z.enum(['fee', 'usage']),
+  price_id: z.string().nullable().openapi({ description: 'Null for the fee of the plan.' }),
+  meter: z.string().nullable(),
+  unit: z.string().nullable(),
+  model: z.string().nullable().openapi({ description: 'The pattern of the charge.' }),
+  quantity: ExactText.openapi({ description: 'All that was used; for the fee the share of the interval.' }),
+  amount: MoneyJson.openapi({ description: 'The exact amount, rounded once, half up.' }),
+  amount_exact: ExactText,
+  models: z.array(z.object({ model: z.string(), quantity: ExactText, amount_exact: ExactText })),
+  steps: z.array(z.object({ formula: z.string(), quantity: ExactText, amount_exact: ExactText })),
+};
+export const RatedLineJson = z.object(lineFields).openapi('RatedLine');
+export const InvoiceLineJson = z.object({ id: z.string(), ...lineFields }).openapi('InvoiceLine');
+
+export const UsageQuantityJson = z
+  .object({ model: z.string(), unit: z.string(), quantity: ExactText })
+  .openapi('UsageQuantity');
+
+/** A line that is not stored: of a preview. */
+export function ratedLineToJson(line: DocumentLine): z.input<typeof RatedLineJson> {
+  return {
+    kind: line.kind,
+    price_id: line.charge?.price_id ?? null,
+    meter: line.charge?.meter ?? null,
+    unit: line.charge?.unit ?? null,
+    model: line.charge?.model ?? null,
+    quantity: formatFraction(line.quantity),
+    amount: moneyToJson(line.rounded),
+    amount_exact: formatNanosExact(line.amount),
+    models: modelsInText(line),
+    steps: stepsInText(line),
+  };
+}
+
+export function invoiceLineToJson(line: InvoiceLine, currency: string): z.input<typeof InvoiceLineJson> {
+  return {
+    id: line.id,
+    kind: line.kind,
+    price_id: line.price_id,
+    meter: line.meter,
+    unit: line.unit,
+    model: line.model,
+    quantity: formatFraction(line.quantity),
+    amount: moneyToJson({ nanos: line.amount_nanos, currency }),
+    amount_exact: formatNanosExact(line.exact),
+    models: line.models,
+    steps: line.steps,
+  };
+}
+
+export function usageToJson({ model, unit, quantity }: UsageQuantity): z.input<typeof UsageQuantityJson> {
+  return { model, unit, quantity: formatExact(quantity) };
+}
