@@ -148,8 +148,7 @@ describe('the consumer of the event streams', () => {
       });
     const total = 3_000;
     await append(calls(total));
-    let kills = 0;
-    for (; kills < 8; kills++) {
+    for (let kills = 0; kills < 8; kills++) {
       const child = run();
       // So many batches as chance has it; then the kill falls into the next read, transaction or acknowledgement.
       let batches = Math.floor(Math.random() * 4);
