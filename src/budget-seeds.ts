@@ -32,7 +32,8 @@ export function seededPolicies(options: {
 }): SeededPolicies {
   const { policies, counters, clock, log, signal } = options;
   const known = new WeakSet<KeyPolicy>();
-  const seeded = new Map<string, Promise<void>>();
+  const seedings = new Map<string, Promise<void>>();
+  const seeded = new Set<string>();
 
   async function costSince(query: Record<string, string>): Promise<bigint> {
     const response = await fetch(`${options.url}/v1/usage/cost?${new URLSearchParams(query)}`, {
@@ -65,26 +66,41 @@ export function seededPolicies(options: {
     }
   }
 
-  async function seedPolicy(policy: KeyPolicy): Promise<void> {
+  /** The counters of its budgets. A customer's budget is one counter for all its keys: whoever comes first seeds it. */
+  function* budgetsOf(policy: KeyPolicy): Generator<{ name: string; limit: LimitPolicy & { currency: string } }> {
     for (const limit of policy.limits) {
       const { currency } = limit;
       if (limit.kind !== 'budget' || currency === null) continue;
-      // A customer's budget is one counter for all its keys: whoever comes first seeds it, the others wait for that.
-      const name = JSON.stringify([policy.customer, budgetCounter(limit, policy.key, clock()).counter]);
-      let seeding = seeded.get(name);
+      const { counter } = budgetCounter(limit, policy.key, clock());
+      yield { name: JSON.stringify([policy.customer, counter]), limit: { ...limit, currency } };
+    }
+  }
+
+  async function seedPolicy(policy: KeyPolicy): Promise<void> {
+    for (const { name, limit } of budgetsOf(policy)) {
+      let seeding = seedings.get(name);
       if (!seeding) {
-        seeding = seedBudget(policy, { ...limit, currency });
-        seeded.set(name, seeding);
+        seeding = seedBudget(policy, limit).then(() => {
+          if (!signal.aborted) seeded.add(name);
+        });
+        seedings.set(name, seeding);
       }
       await seeding;
     }
-    if (!signal.aborted) known.add(policy);
+  }
+
+  /** A reload makes new policies over counters that are known already; each policy is looked at once. */
+  function isSeeded(policy: KeyPolicy): boolean {
+    if (known.has(policy)) return true;
+    for (const { name } of budgetsOf(policy)) if (!seeded.has(name)) return false;
+    known.add(policy);
+    return true;
   }
 
   return {
     find(secretHash) {
       const policy = policies.find(secretHash);
-      if (!policy || known.has(policy)) return policy;
+      if (!policy || isSeeded(policy)) return policy;
       void seedPolicy(policy);
       throw new Fault('limits_unavailable', { story: `the budgets of ${policy.key} are not seeded yet` });
     },

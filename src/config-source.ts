@@ -16,7 +16,7 @@ export interface ConfigOrigin {
 /** The configuration in force, and whoever wants to hear of the next one. */
 export interface ConfigSource {
   readonly current: Config;
-  onChange(listener: (config: Config) => void): void;
+  onChange(listener: (config: Config) => void | Promise<void>): void;
   close(): void;
 }
 
@@ -26,7 +26,7 @@ export async function openConfig(origin: ConfigOrigin, env: EnvironmentVariables
   const complete = (text: string): string =>
     origin.upstreams === null || /^upstreams:/m.test(text) ? text : `${text.trimEnd()}\n${origin.upstreams}`;
   let current = await getConfig(complete(await readConfigText(file)), { env, file });
-  const listeners: ((config: Config) => void)[] = [];
+  const listeners: ((config: Config) => void | Promise<void>)[] = [];
   const watch = await watchConfig({
     file,
     env,
@@ -36,7 +36,7 @@ export async function openConfig(origin: ConfigOrigin, env: EnvironmentVariables
       current = config;
       log.info({ version: config.version, folder: dirname(file) }, 'the new configuration is in force');
       if (restart.length > 0) log.warn({ settings: restart }, 'these settings take effect with the next start');
-      for (const listener of listeners) listener(config);
+      for (const listener of listeners) void listener(config);
     },
     onFault: (fault) => log.error({ code: fault.code }, `the configuration stays as it was: ${fault.message}`),
   });

@@ -49,6 +49,9 @@ function demoConfig(secretHash: string): string {
 # Upstreams are the built-in sample and the providers whose key is in the environment (OPENAI_API_KEY,
 # ANTHROPIC_API_KEY, GEMINI_API_KEY). Write an \`upstreams:\` section to use your own. docs/configuration.md has every field.
 
+gateway: { port: \${WEIR_GATEWAY_PORT:-8787} }
+billing: { port: \${WEIR_BILLING_PORT:-8788} }
+
 customers:
   acme:
     name: Acme Inc

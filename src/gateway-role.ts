@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import type { Config } from '#config/config.ts';
+import type { KeyPolicy } from '#core/key-policy.ts';
 import type { Log } from '#core/log.ts';
 import type { Clock } from '#core/time.ts';
 import { Gateway } from '#proxy/gateway.ts';
@@ -51,8 +52,8 @@ interface Backing {
   sink: Sink;
   counters: Parameters<typeof journalSink>[0]['counters'];
   feed: PolicyFeed;
-  /** After the journal's unfinished calls are closed, before the first new one. */
-  prepare(): Promise<void>;
+  /** Before these policies decide their first call: after the start and after a reload. */
+  prepare(policies: readonly KeyPolicy[]): Promise<void>;
   ready(): Promise<boolean>;
   close(): Promise<void>;
 }
@@ -67,12 +68,8 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
     log,
   });
   const table = policyTable();
-  const applyPolicies = ({ customers }: Config): void =>
-    table.replace(
-      'config',
-      customers.flatMap((customer) => customer.keys),
-    );
-  applyPolicies(config.current);
+  const policiesOf = ({ customers }: Config): KeyPolicy[] => customers.flatMap((customer) => customer.keys);
+  table.replace('config', policiesOf(config.current));
 
   const backing = options.redisUrl
     ? redisBacking(options, options.redisUrl, journal, table)
@@ -80,7 +77,7 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
   const recovered = await recoverJournal({ journal, sink: backing.sink });
   if (recovered > 0)
     log.warn({ calls: recovered }, 'calls that were in flight when the gateway died are now estimated');
-  await backing.prepare();
+  await backing.prepare(table.list('config'));
 
   const upstream = undiciUpstream();
   const gateway = new Gateway({
@@ -95,8 +92,11 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
     clock,
     random: Math.random,
   });
-  config.onChange((next) => {
-    applyPolicies(next);
+  config.onChange(async (next) => {
+    await backing.prepare(policiesOf(next));
+    // Another change may have come meanwhile, and been ready sooner.
+    if (config.current !== next) return;
+    table.replace('config', policiesOf(next));
     gateway.use(next);
   });
   const listener = await listen(gateway, settings);
@@ -137,7 +137,7 @@ function localBacking(options: GatewayRoleOptions, journal: Journal, table: Poli
     sink: journalSink({ counters, journal }),
     feed,
     // Calls under a budget wait for its seed anyway; this only spares the first of them the refusal.
-    prepare: () => Promise.race([policies.seed(table.list('config')), elapsed(PREPARE_MS)]),
+    prepare: (list) => Promise.race([policies.seed(list), elapsed(PREPARE_MS)]),
     ready: () => Promise.resolve(true),
     async close() {
       closing.abort();
