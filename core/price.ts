@@ -90,14 +90,30 @@ export function costOf(counts: Counts, model: ModelPrices): { nanos: Exact } | {
  * in any tier, every output token likewise. Undefined when input or output has no price at all.
  */
 export function worstCostNanos(inputTokens: bigint, outputTokens: bigint, model: ModelPrices): bigint | undefined {
-  const input = dearest(model, INPUT_UNITS);
-  const output = dearest(model, OUTPUT_UNITS);
+  const { input, output } = dearestOf(model);
   if ((inputTokens > 0n && !input) || (outputTokens > 0n && !output)) return undefined;
   const nanos = add(
     input ? priceOf({ num: inputTokens, den: 1n }, input) : ZERO,
     output ? priceOf({ num: outputTokens, den: 1n }, output) : ZERO,
   );
   return ceil(nanos);
+}
+
+interface Dearest {
+  readonly input: Price | undefined;
+  readonly output: Price | undefined;
+}
+
+/** Prices never change; every call asks for the dearest of them. */
+const dearestKnown = new WeakMap<ModelPrices, Dearest>();
+
+function dearestOf(model: ModelPrices): Dearest {
+  let known = dearestKnown.get(model);
+  if (!known) {
+    known = { input: dearest(model, INPUT_UNITS), output: dearest(model, OUTPUT_UNITS) };
+    dearestKnown.set(model, known);
+  }
+  return known;
 }
 
 function dearest(model: ModelPrices, units: readonly Unit[]): Price | undefined {

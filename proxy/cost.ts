@@ -65,7 +65,10 @@ export interface Cost {
   readonly unpriced: string[];
 }
 
-const NOTHING: Cost = { json: null, nanos: 0n, unpriced: [] };
+const NONE: string[] = [];
+const NOTHING: Cost = { json: null, nanos: 0n, unpriced: NONE };
+/** What has no price is named unit by unit. */
+const NO_PRICES: ModelPrices = { currency: 'USD', prices: {}, tiers: [] };
 
 /** `served` and `tier` as the upstream named them. */
 export function costOfCall(
@@ -76,17 +79,17 @@ export function costOfCall(
   config: Config,
   atMs: number,
 ): Cost {
-  const units = Object.keys(counts).filter((unit) => counts[unit as Unit] !== 0n);
-  if (units.length === 0 || target === null) return NOTHING;
+  if (target === null || isNothing(counts)) return NOTHING;
   const prices = isPricedApart(served.tier) ? undefined : pricesOf(target, asked, served.model, config, atMs);
-  if (!prices) return { json: null, nanos: null, unpriced: units.filter((unit) => unit !== 'calls') };
-  const cost = costOf(counts, prices);
+  const cost = costOf(counts, prices ?? NO_PRICES);
   if ('unpriced' in cost) return { json: null, nanos: null, unpriced: cost.unpriced };
-  return {
-    json: { amount: formatNanos(cost.nanos), currency: prices.currency },
-    nanos: ceil(cost.nanos),
-    unpriced: [],
-  };
+  const currency = prices?.currency ?? NO_PRICES.currency;
+  return { json: { amount: formatNanos(cost.nanos), currency }, nanos: ceil(cost.nanos), unpriced: NONE };
+}
+
+function isNothing(counts: Counts): boolean {
+  for (const unit in counts) if (counts[unit as Unit]) return false;
+  return true;
 }
 
 /** By the model that answered; by the one that was sent for where the answer's name is not in the book. */

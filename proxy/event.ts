@@ -1,5 +1,4 @@
 import { quantitiesOf } from '#core/quantity.ts';
-import { formatInstant } from '#core/time.ts';
 import { GATEWAY_SOURCE, USAGE_EVENT_TYPE, type UsageEvent } from '#core/usage-event.ts';
 import type { Admitted } from './admission.ts';
 import { type Cost, costOfCall } from './cost.ts';
@@ -22,7 +21,7 @@ export function usageEvent(
     source: GATEWAY_SOURCE,
     type: USAGE_EVENT_TYPE,
     subject: policy.customer,
-    time: formatInstant(flight.atMs),
+    time: flight.time,
     datacontenttype: 'application/json',
     data: {
       customer: policy.customer,

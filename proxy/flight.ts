@@ -1,3 +1,4 @@
+import { formatInstant } from '#core/time.ts';
 import type { Attempt } from '#core/usage-event.ts';
 import type { Stop } from './ending.ts';
 import type { Exchange } from './exchange.ts';
@@ -8,6 +9,8 @@ import type { Target } from './upstream/route-table.ts';
 export class Flight {
   readonly id: string;
   readonly atMs: number;
+  /** `atMs` as it stands in events. */
+  readonly time: string;
   readonly call: Call;
   readonly reply: Reply;
   /** It came while the gateway drains. */
@@ -30,6 +33,7 @@ export class Flight {
   constructor(id: string, atMs: number, call: Call, reply: Reply, late: boolean) {
     this.id = id;
     this.atMs = atMs;
+    this.time = formatInstant(atMs);
     this.call = call;
     this.reply = reply;
     this.late = late;

@@ -12,31 +12,34 @@ export interface Trace {
 }
 
 const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/;
-const TRACE_ID_BYTES = 16;
-const SPAN_ID_BYTES = 8;
+const TRACE_ID_WORDS = 4;
+const SPAN_ID_WORDS = 2;
 const ZEROS = /^0+$/;
 
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
-const pool = new Uint8Array(4096);
+/** 32 random bits each; refilled in one go, since each refill is a call into the runtime. */
+const pool = new Uint32Array(2048);
 let poolUsed = pool.length;
 
 export function traceOf(headers: HeaderMap): Trace {
-  const spanId = randomHex(SPAN_ID_BYTES);
-  const [, version, traceId, parentSpanId, flags] = TRACEPARENT.exec(headerOf(headers, 'traceparent') ?? '') ?? [];
+  const spanId = randomHex(SPAN_ID_WORDS);
+  const given = headerOf(headers, 'traceparent');
+  const [, version, traceId, parentSpanId, flags] = (given !== undefined && TRACEPARENT.exec(given)) || [];
   if (traceId && parentSpanId && flags && version !== 'ff' && !ZEROS.test(traceId) && !ZEROS.test(parentSpanId)) {
     const sampled = (Number.parseInt(flags, 16) & 1) === 1;
     return { traceId, spanId, parentSpanId, sampled, header: `00-${traceId}-${spanId}-${flags}` };
   }
-  const own = randomHex(TRACE_ID_BYTES);
+  const own = randomHex(TRACE_ID_WORDS);
   return { traceId: own, spanId, parentSpanId: null, sampled: true, header: `00-${own}-${spanId}-01` };
 }
 
-function randomHex(bytes: number): string {
-  if (poolUsed + bytes > pool.length) {
+function randomHex(words: number): string {
+  if (poolUsed + words > pool.length) {
     crypto.getRandomValues(pool);
     poolUsed = 0;
   }
   let text = '';
-  for (const end = poolUsed + bytes; poolUsed < end; poolUsed++) text += HEX[pool[poolUsed] as number];
+  for (const end = poolUsed + words; poolUsed < end; poolUsed++) {
+    text += (pool[poolUsed] as number).toString(16).padStart(8, '0');
+  }
   return text;
 }

@@ -61,6 +61,12 @@ export function find(bytes: Uint8Array, wanted: Needle, start: number, end: numb
   return -1;
 }
 
+export function isEqualRange(bytes: Uint8Array, start: number, end: number, wanted: Uint8Array): boolean {
+  if (end - start !== wanted.length) return false;
+  for (let i = 0; i < wanted.length; i++) if (bytes[start + i] !== wanted[i]) return false;
+  return true;
+}
+
 /** Bytes that arrive in pieces and are needed in one piece. Doubles as it grows, so that single bytes cost no more. */
 export class ByteBuffer {
   #bytes = EMPTY;

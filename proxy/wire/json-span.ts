@@ -1,13 +1,13 @@
-import { concat, decodeUtf8 } from './bytes.ts';
+import { concat, decodeUtf8, isEqualRange } from './bytes.ts';
 
 /**
  * Where the members of a JSON object stand in its bytes, so that one of them can be read, replaced or taken out while
  * every other byte stays as it was. It skips, it does not validate: callers have parsed the text or can live without.
  */
 export interface Member {
-  readonly key: string;
-  /** At the opening quote of the key. */
+  /** With its quotes. */
   readonly keyStart: number;
+  readonly keyEnd: number;
   readonly valueStart: number;
   readonly valueEnd: number;
 }
@@ -38,7 +38,7 @@ export function membersOf(bytes: Uint8Array, start = 0, end = bytes.length): Mem
     const valueStart = skipBlanks(bytes, at + 1, end);
     const valueEnd = skipValue(bytes, valueStart, end);
     if (valueEnd < 0) return undefined;
-    members.push({ key: keyText(bytes, keyStart, keyEnd), keyStart, valueStart, valueEnd });
+    members.push({ keyStart, keyEnd, valueStart, valueEnd });
     at = skipBlanks(bytes, valueEnd, end);
     if (bytes[at] === CLOSE_BRACE) return members;
     if (bytes[at] !== COMMA) return undefined;
@@ -124,7 +124,18 @@ function skipValue(bytes: Uint8Array, start: number, end: number): number {
   return -1;
 }
 
-function keyText(bytes: Uint8Array, start: number, end: number): string {
-  const text = decodeUtf8(bytes.subarray(start + 1, end - 1));
+/** The member's name, escapes resolved. */
+export function keyOf(bytes: Uint8Array, { keyStart, keyEnd }: Member): string {
+  const text = decodeUtf8(bytes.subarray(keyStart + 1, keyEnd - 1));
   return text.includes('\\') ? String(JSON.parse(`"${text}"`)) : text;
+}
+
+/** The last member of that name, as a parser would have it. */
+export function findMember(bytes: Uint8Array, members: readonly Member[], name: string): Member | undefined {
+  return members.findLast((member) => keyOf(bytes, member) === name);
+}
+
+/** True when the member's name stands there in exactly these bytes. Cheaper than `keyOf`, and blind to escapes. */
+export function isNamed(bytes: Uint8Array, { keyStart, keyEnd }: Member, name: Uint8Array): boolean {
+  return isEqualRange(bytes, keyStart + 1, keyEnd - 1, name);
 }

@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { encodeUtf8 } from './bytes.ts';
-import { JsonWatch } from './json-watch.ts';
+import { JsonWatch, watchList } from './json-watch.ts';
 
-const WATCHED = new Set(['usage', 'model']);
+const WATCHED = watchList(['usage', 'model'], 'choices');
 
 function watch(chunks: readonly Uint8Array[]): JsonWatch {
-  const found = new JsonWatch(WATCHED, 'choices');
+  const found = new JsonWatch(WATCHED);
   for (const chunk of chunks) found.push(chunk);
   return found;
 }

@@ -1,7 +1,7 @@
 import { Fault } from '#core/fault.ts';
 import { encodeUtf8, isObject } from './bytes.ts';
-import { type Edit, edited, membersOf } from './json-span.ts';
-import { jsonMeter } from './openai-json-meter.ts';
+import { type Edit, edited, findMember, keyOf, membersOf } from './json-span.ts';
+import { answerMembers, jsonMeter } from './openai-json-meter.ts';
 import { mediaBounds } from './openai-media.ts';
 import { parseBody, parseCount, parseFlag, parseModel, parseName, replaceModel } from './openai-request.ts';
 import { streamMeter } from './openai-stream-meter.ts';
@@ -13,8 +13,10 @@ export const openaiChat: Wire = {
   path: '/chat/completions',
   parse,
   rewrite,
-  meter: (_asked, answer) => (answer.eventStream ? streamMeter(answer.hideUsage) : jsonMeter('choices')),
+  meter: (_asked, answer) => (answer.eventStream ? streamMeter(answer.hideUsage) : jsonMeter(ANSWER)),
 };
+
+const ANSWER = answerMembers('choices');
 
 const DECISIVE = new Set([
   'model',
@@ -75,7 +77,7 @@ function rewrite(body: Uint8Array, asked: Asked, edits: RequestEdits): Uint8Arra
 /** Sets `stream_options.include_usage` to true with as few changed bytes as can be. */
 function includeUsage(body: Uint8Array): Edit[] {
   const members = membersOf(body) ?? [];
-  const options = members.find(({ key }) => key === 'stream_options');
+  const options = findMember(body, members, 'stream_options');
   if (!options) {
     const last = members[members.length - 1];
     // A request that got here has a model, so there is a last member.
@@ -84,7 +86,7 @@ function includeUsage(body: Uint8Array): Edit[] {
   const inner = membersOf(body, options.valueStart, options.valueEnd);
   if (!inner)
     return [{ start: options.valueStart, end: options.valueEnd, insert: encodeUtf8('{"include_usage":true}') }];
-  const flags = inner.filter(({ key }) => key === 'include_usage');
+  const flags = inner.filter((member) => keyOf(body, member) === 'include_usage');
   if (flags.length > 0) {
     return flags.map(({ valueStart, valueEnd }) => ({ start: valueStart, end: valueEnd, insert: encodeUtf8('true') }));
   }

@@ -1,7 +1,10 @@
 import { edited } from './json-span.ts';
-import { jsonMeter } from './openai-json-meter.ts';
+import { answerMembers, jsonMeter } from './openai-json-meter.ts';
 import { parseBody, parseModel, parseName, replaceModel } from './openai-request.ts';
 import { guessTokens, type Wire } from './wire.ts';
+
+// Vectors are no text: nothing is measured as output.
+const ANSWER = answerMembers(null);
 
 const DECISIVE = new Set(['model', 'input']);
 
@@ -32,8 +35,7 @@ export const openaiEmbeddings: Wire = {
     return model === null ? body : edited(body, replaceModel(body, model));
   },
 
-  // Vectors are no text: nothing below `data` is counted as output.
-  meter: () => jsonMeter(null),
+  meter: () => jsonMeter(ANSWER),
 };
 
 /** Token ids as input, one list or several, are counted rather than guessed. */

@@ -1,14 +1,17 @@
 import { EMPTY } from './bytes.ts';
-import { JsonWatch } from './json-watch.ts';
+import { JsonWatch, type WatchList, watchList } from './json-watch.ts';
 import { parseName } from './openai-request.ts';
 import { parseUsage } from './openai-usage.ts';
 import { guessTokens, type Meter, type Reading } from './wire.ts';
 
-const WATCHED = new Set(['usage', 'model', 'service_tier', 'error']);
+/** `textOf` names the member that holds generated text, if one does. */
+export function answerMembers(textOf: string | null): WatchList {
+  return watchList(['usage', 'model', 'service_tier', 'error'], textOf);
+}
 
-/** One JSON answer: its bytes pass untouched, the usage is picked out of them. `textOf` names the member that holds generated text. */
-export function jsonMeter(textOf: string | null): Meter {
-  const watch = new JsonWatch(WATCHED, textOf);
+/** One JSON answer: its bytes pass untouched, the usage is picked out of them. */
+export function jsonMeter(members: WatchList): Meter {
+  const watch = new JsonWatch(members);
   return {
     edits: false,
     push(chunk) {

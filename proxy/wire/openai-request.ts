@@ -1,6 +1,6 @@
 import { Fault } from '#core/fault.ts';
 import { decodeStrictUtf8, encodeUtf8, isObject, parseJson } from './bytes.ts';
-import { type Edit, membersOf } from './json-span.ts';
+import { type Edit, keyOf, type Member, membersOf } from './json-span.ts';
 
 /** What the OpenAI formats share on the way in. */
 export type Fields = Readonly<Record<string, unknown>>;
@@ -19,13 +19,19 @@ export function parseBody(body: Uint8Array, decisive: ReadonlySet<string>): Fiel
   if (!isObject(parsed.value)) throw new Fault('invalid_request', { detail: 'The body must be a JSON object.' });
   const members = membersOf(body);
   if (!members) throw new Fault('invalid_json');
+  if (members.length !== Object.keys(parsed.value).length) checkDecisive(body, members, decisive);
+  return parsed.value;
+}
+
+function checkDecisive(body: Uint8Array, members: readonly Member[], decisive: ReadonlySet<string>): void {
   const seen = new Set<string>();
-  for (const { key } of members) {
-    if (!decisive.has(key)) continue;
-    if (seen.has(key)) throw new Fault('invalid_request', { detail: `The field '${key}' is given twice.` });
+  for (const member of members) {
+    const key = keyOf(body, member);
+    if (decisive.has(key) && seen.has(key)) {
+      throw new Fault('invalid_request', { detail: `The field '${key}' is given twice.` });
+    }
     seen.add(key);
   }
-  return parsed.value;
 }
 
 export function parseModel(fields: Fields): string {
@@ -60,7 +66,7 @@ export function parseName(value: unknown): string | null {
 
 export function replaceModel(body: Uint8Array, model: string): Edit[] {
   return (membersOf(body) ?? [])
-    .filter(({ key }) => key === 'model')
+    .filter((member) => keyOf(body, member) === 'model')
     .map(({ valueStart, valueEnd }) => ({
       start: valueStart,
       end: valueEnd,

@@ -1,5 +1,5 @@
-import { decodeUtf8, EMPTY, encodeUtf8, find, needle, parseJson } from './bytes.ts';
-import { cutOf, type Member, membersOf, skipBlanks, stringEnd, valueText } from './json-span.ts';
+import { decodeUtf8, EMPTY, encodeUtf8, find, isEqualRange, needle, parseJson } from './bytes.ts';
+import { cutOf, isNamed, type Member, membersOf, skipBlanks, stringEnd, valueText } from './json-span.ts';
 import { errorEvent } from './openai-error.ts';
 import { parseName } from './openai-request.ts';
 import { parseUsage } from './openai-usage.ts';
@@ -10,6 +10,14 @@ const USAGE = needle('"usage"');
 const ERROR = needle('"error"');
 const DELTA = needle('"delta"');
 const DONE = needle('[DONE]');
+
+const NAMES = {
+  error: encodeUtf8('error'),
+  model: encodeUtf8('model'),
+  serviceTier: encodeUtf8('service_tier'),
+  usage: encodeUtf8('usage'),
+  choices: encodeUtf8('choices'),
+};
 
 /** Members of a delta that are no generated text. */
 const NO_TEXT = ['role', 'id', 'type', 'name'].map(encodeUtf8);
@@ -44,23 +52,25 @@ export function streamMeter(hideUsage: boolean): Meter {
   }
 
   function readMembers(data: Uint8Array, members: readonly Member[], hasUsage: boolean): Hidden {
-    let hidden = NOTHING;
-    for (const [i, member] of members.entries()) {
-      if (member.key === 'model' && model === null) model = parseName(parsedValue(data, member));
-      else if (member.key === 'error' && isTruthy(parsedValue(data, member))) failed = true;
-      else if (member.key === 'usage' && hasUsage) {
-        const value = parsedValue(data, member);
-        const found = parseUsage(value);
-        if (found) {
-          usage = found;
-          serviceTier = parseName(findValue(data, members, 'service_tier')) ?? serviceTier;
-          model = parseName(findValue(data, members, 'model')) ?? model;
-          if (hasNoChoices(data, members)) hidden = ALL;
-        } else if (value === null) hidden = cutOf(data, members, i);
-      }
-    }
-    serviceTier ??= parseName(findValue(data, members, 'service_tier'));
-    return hidden;
+    const valueNamed = (name: Uint8Array): unknown => {
+      const member = members.find((candidate) => isNamed(data, candidate, name));
+      return member && parseJson(valueText(data, member))?.value;
+    };
+    if (isTruthy(valueNamed(NAMES.error))) failed = true;
+    model ??= parseName(valueNamed(NAMES.model));
+    serviceTier ??= parseName(valueNamed(NAMES.serviceTier));
+    if (!hasUsage) return NOTHING;
+    const at = members.findIndex((member) => isNamed(data, member, NAMES.usage));
+    if (at < 0) return NOTHING;
+    const value = valueNamed(NAMES.usage);
+    if (value === null) return cutOf(data, members, at);
+    const found = parseUsage(value);
+    if (!found) return NOTHING;
+    usage = found;
+    // What comes with the usage says best what is paid for.
+    model = parseName(valueNamed(NAMES.model)) ?? model;
+    serviceTier = parseName(valueNamed(NAMES.serviceTier)) ?? serviceTier;
+    return isEmptyList(valueNamed(NAMES.choices)) ? ALL : NOTHING;
   }
 
   const passing: SseVisitor = (kind, bytes, start, end) => {
@@ -135,19 +145,9 @@ interface Hidden {
 const NOTHING: Hidden = { start: 0, end: 0 };
 const ALL: Hidden = { start: 0, end: Number.POSITIVE_INFINITY };
 
-function parsedValue(data: Uint8Array, member: Member): unknown {
-  return parseJson(valueText(data, member))?.value;
-}
-
-function findValue(data: Uint8Array, members: readonly Member[], key: string): unknown {
-  const member = members.find((candidate) => candidate.key === key);
-  return member && parsedValue(data, member);
-}
-
-/** The usage chunk proper. Azure's first chunk has no choices either, but no usage. */
-function hasNoChoices(data: Uint8Array, members: readonly Member[]): boolean {
-  const choices = findValue(data, members, 'choices');
-  return Array.isArray(choices) && choices.length === 0;
+/** The usage chunk proper has no choices. So has Azure's first chunk, but that has no usage. */
+function isEmptyList(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 0;
 }
 
 function isTruthy(value: unknown): boolean {
@@ -174,7 +174,7 @@ function deltaTextBytes(bytes: Uint8Array, start: number, end: number): number {
       if (byte === 0x22) {
         const close = stringEnd(bytes, at, end);
         const next = skipBlanks(bytes, close, end);
-        if (bytes[next] === 0x3a) isText = !NO_TEXT.some((name) => isEqual(bytes, at + 1, close - 1, name));
+        if (bytes[next] === 0x3a) isText = !NO_TEXT.some((name) => isEqualRange(bytes, at + 1, close - 1, name));
         else if (isText) total += close - at - 2;
         at = next;
         continue;
@@ -187,10 +187,4 @@ function deltaTextBytes(bytes: Uint8Array, start: number, end: number): number {
       at++;
     }
   }
-}
-
-function isEqual(bytes: Uint8Array, start: number, end: number, wanted: Uint8Array): boolean {
-  if (end - start !== wanted.length) return false;
-  for (let i = 0; i < wanted.length; i++) if (bytes[start + i] !== wanted[i]) return false;
-  return true;
 }
