@@ -103,6 +103,7 @@ function isBudget(amount: string, currency: string): boolean {
 }
 
 /** Counters are compared in a Redis script, where only whole numbers below 2^53 are exact. */
+/** What is no count has been told so already. */
 function isRateExact(amount: string, per: RateWindow): boolean {
-  return /^\d+$/.test(amount) && BigInt(amount) * BigInt(WINDOW_MS[per]) < 2n ** 53n;
+  return !/^\d+$/.test(amount) || BigInt(amount) * BigInt(WINDOW_MS[per]) < 2n ** 53n;
 }
