@@ -1,6 +1,8 @@
 import { ApiProblem, forgetToken, get, hasToken, keepToken, takeTokenFromAddress } from './api.js';
 import { byId, element } from './dom.js';
+import { invoicesPanel } from './invoices.js';
 import { keysPanel } from './keys.js';
+import { previewPanel } from './preview.js';
 import { usagePanel } from './usage.js';
 
 /**
@@ -119,6 +121,8 @@ async function drawCustomer(id) {
       ` · ${customer.timezone} · ${customer.currency}`,
     ),
     usagePanel(customer.id, signal),
+    previewPanel(customer.id, signal),
+    invoicesPanel(customer, signal),
     keysPanel(customer, signal),
   );
 }
