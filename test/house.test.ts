@@ -88,7 +88,6 @@ describe('money', () => {
   /** Where a binary number is right: the line, and why it is neither money nor quantity. */
   const ALLOWED: readonly { path: string; code: string; why: string }[] = [
     { path: 'billing/http/request.ts', code: "Number(request.headers.get('content-length')", why: 'bytes of a body' },
-    { path: 'billing/plans/http.ts', code: 'Number(cursor)', why: 'a place in a list' },
     { path: 'proxy/limits/decide.ts', code: 'Math.floor(clockMs)', why: 'time' },
     { path: 'proxy/limits/decide.ts', code: 'const waitMs = ', why: 'time' },
     { path: 'proxy/limits/memory.ts', code: 'Math.floor(clockMs)', why: 'time' },
