@@ -22,6 +22,7 @@ import { getEndpoint } from './routes.ts';
 import type { Opening, Sink } from './sink/sink.ts';
 import { type Route, RouteTable, targetsOf } from './upstream/route-table.ts';
 import type { Upstream } from './upstream/upstream.ts';
+import { encodeUtf8 } from './wire/bytes.ts';
 import { faultAnswer, refusalAnswer } from './wire/openai-error.ts';
 import type { Asked, Wire } from './wire/wire.ts';
 
@@ -45,6 +46,8 @@ export interface GatewayParts {
   hash: (secret: string) => MaybePromise<string>;
   /** What `/readyz` says while the gateway takes calls. */
   ready: () => MaybePromise<boolean>;
+  /** What `/metrics` says, in the text format of Prometheus; without it there is nothing at that path. */
+  metrics?: () => string;
   clock: Clock;
   /** In [0, 1). */
   random: () => number;
@@ -120,6 +123,7 @@ export class Gateway {
     const endpoint = getEndpoint(call.method, call.path);
     if (endpoint.kind === 'health') return replyJson(flight, 200, { status: 'ok' });
     if (endpoint.kind === 'ready') return this.#answerReady(flight);
+    if (endpoint.kind === 'metrics') return this.#answerMetrics(flight);
     if (this.#draining) throw new Fault('shutting_down');
     if (this.#flights.size > snapshot.config.gateway.callsMax) throw new Fault('overloaded');
     const policy = await this.#authenticate(flight);
@@ -273,6 +277,13 @@ export class Gateway {
   async #answerReady(flight: Flight): Promise<void> {
     const ready = !this.#draining && (await this.#parts.ready());
     replyJson(flight, ready ? 200 : 503, { status: ready ? 'ready' : this.#draining ? 'draining' : 'not ready' });
+  }
+
+  #answerMetrics(flight: Flight): void {
+    const { metrics } = this.#parts;
+    if (!metrics) throw new Fault('route_not_found');
+    const headers = ['content-type', 'text/plain; version=0.0.4; charset=utf-8', 'x-request-id', flight.id];
+    reply(flight, { status: 200, headers, body: encodeUtf8(metrics()) });
   }
 }
 

@@ -10,7 +10,7 @@ import type { Wire } from './wire/wire.ts';
 /** What can be asked of the gateway. Paths are the providers' own. */
 export type Endpoint =
   | { readonly kind: 'wire'; readonly method: 'POST'; readonly wire: Wire }
-  | { readonly kind: 'models' | 'model' | 'health' | 'ready'; readonly method: 'GET' };
+  | { readonly kind: 'models' | 'model' | 'health' | 'ready' | 'metrics'; readonly method: 'GET' };
 
 const router = new SmartRouter<Endpoint>({ routers: [new RegExpRouter(), new TrieRouter()] });
 
@@ -25,6 +25,7 @@ add('/v1/models', { kind: 'models', method: 'GET' });
 add('/v1/models/:model{.+}', { kind: 'model', method: 'GET' });
 add('/healthz', { kind: 'health', method: 'GET' });
 add('/readyz', { kind: 'ready', method: 'GET' });
+add('/metrics', { kind: 'metrics', method: 'GET' });
 
 export const MODEL_PATH = '/v1/models/';
 

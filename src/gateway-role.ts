@@ -9,7 +9,6 @@ import { Gateway } from '#proxy/gateway.ts';
 import { listen } from '#proxy/inbound/node.ts';
 import { memoryCounters } from '#proxy/limits/memory.ts';
 import { openRedis, redisCounters } from '#proxy/limits/redis.ts';
-import type { Observer } from '#proxy/observer.ts';
 import type { PolicyFeed } from '#proxy/policies/feed.ts';
 import { followHttp } from '#proxy/policies/http-feed.ts';
 import type { Policies } from '#proxy/policies/policies.ts';
@@ -20,10 +19,12 @@ import { httpPost } from '#proxy/sink/http-post.ts';
 import type { Journal } from '#proxy/sink/journal/journal.ts';
 import { openJournal } from '#proxy/sink/journal/journal.ts';
 import { recoverJournal } from '#proxy/sink/journal/recovery.ts';
-import { shipJournal } from '#proxy/sink/journal/shipper.ts';
+import { type Shipper, shipJournal } from '#proxy/sink/journal/shipper.ts';
 import { journalSink } from '#proxy/sink/journal-sink.ts';
 import { redisSink } from '#proxy/sink/redis-sink.ts';
 import type { Sink } from '#proxy/sink/sink.ts';
+import { gatewayGauges } from '#proxy/telemetry/node-gauges.ts';
+import type { Telemetry } from '#proxy/telemetry/node-telemetry.ts';
 import { undiciUpstream } from '#proxy/upstream/undici.ts';
 import { seededPolicies } from './budget-seeds.ts';
 import type { ConfigSource } from './config-source.ts';
@@ -35,7 +36,7 @@ export interface GatewayRoleOptions {
   namespace: string;
   /** The billing role: where events go and policies come from without Redis. */
   billing: { url: string; token: string };
-  observer: Observer;
+  telemetry: Telemetry;
   log: Log;
   clock: Clock;
 }
@@ -50,6 +51,8 @@ export interface RunningRole {
 interface Backing {
   policies: Policies;
   sink: Sink;
+  /** Brings the journal to billing, or to Redis when it was away. */
+  shipper: Shipper;
   counters: Parameters<typeof journalSink>[0]['counters'];
   feed: PolicyFeed;
   /** Before these policies decide their first call: after the start and after a reload. */
@@ -59,7 +62,7 @@ interface Backing {
 }
 
 export async function startGatewayRole(options: GatewayRoleOptions): Promise<RunningRole> {
-  const { config, clock, log } = options;
+  const { config, telemetry, clock, log } = options;
   const settings = config.current.gateway;
   const journal = await openJournal({
     dir: join(options.dataDir, 'journal'),
@@ -86,7 +89,8 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
     counters: backing.counters,
     sink: backing.sink,
     upstream,
-    observer: options.observer,
+    observer: telemetry.observer,
+    metrics: telemetry.scrape,
     hash: sha256,
     ready: backing.ready,
     clock,
@@ -98,7 +102,9 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
     if (config.current !== next) return;
     table.replace('config', policiesOf(next));
     gateway.use(next);
+    telemetry.use(next);
   });
+  telemetry.gauges(gatewayGauges({ gateway, journal, shipper: backing.shipper }));
   const listener = await listen(gateway, settings);
   return {
     url: reachable(addressOf(listener)),
@@ -135,6 +141,7 @@ function localBacking(options: GatewayRoleOptions, journal: Journal, table: Poli
     policies,
     counters,
     sink: journalSink({ counters, journal }),
+    shipper,
     feed,
     // Calls under a budget wait for its seed anyway; this only spares the first of them the refusal.
     prepare: (list) => Promise.race([policies.seed(list), elapsed(PREPARE_MS)]),
@@ -169,6 +176,7 @@ function redisBacking(options: GatewayRoleOptions, redisUrl: string, journal: Jo
     policies: table,
     counters,
     sink,
+    shipper: sink.replay,
     feed,
     prepare: () => Promise.resolve(),
     ready: async () => (await redis.ping().catch(() => '')) === 'PONG',

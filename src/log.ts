@@ -1,28 +1,18 @@
 import { pino } from 'pino';
 import type { Log } from '#core/log.ts';
+import { withoutSecrets } from './redact.ts';
 
-/** Field names that never reach a log, wherever somebody puts them: secrets, credentials and what people wrote to a model. */
-const REDACTED = [
-  'authorization',
-  'secret',
-  'password',
-  'credential',
-  'headers',
-  'messages',
-  'prompt',
-  'content',
-  'body',
-];
+/** Where lines go. A write is done when it returns. */
+export interface LogSink {
+  write(line: string): void;
+}
 
-/** One JSON object per line on stderr; stdout is for people. */
-export function createLog(level: string, role: string): Log {
-  return pino(
-    {
-      level,
-      base: { role },
-      timestamp: pino.stdTimeFunctions.isoTime,
-      redact: { paths: REDACTED.flatMap((name) => [name, `*.${name}`]), censor: '[redacted]' },
-    },
-    pino.destination({ fd: 2, sync: true }),
-  );
+/** One JSON object per line on stderr; stdout is for people. Secrets and what people wrote to a model are taken out. */
+export function createLog(level: string, role: string, sink: LogSink = pino.destination({ fd: 2, sync: true })): Log {
+  const serializers = { err: (error: unknown) => error };
+  const logger = pino({ level, base: { role }, timestamp: pino.stdTimeFunctions.isoTime, serializers }, sink);
+  const at = (name: 'debug' | 'info' | 'warn' | 'error') => (fields: object, text: string) => {
+    if (logger.isLevelEnabled(name)) logger[name](withoutSecrets(fields), String(withoutSecrets(text)));
+  };
+  return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }

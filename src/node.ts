@@ -4,6 +4,7 @@ import { relative, resolve } from 'node:path';
 import { type Environment, readEnvironment } from '#config/environment.ts';
 import { Fault } from '#core/fault.ts';
 import { DEFAULT_NAMESPACE } from '#core/redis-keys.ts';
+import { startTelemetry } from '#proxy/telemetry/node-telemetry.ts';
 import { startSampleUpstream } from '#proxy/upstream/sample.ts';
 import { adminTokenOf, migrateDatabase, startBillingRole } from './billing-role.ts';
 import { startBillingThread } from './billing-thread.ts';
@@ -11,7 +12,6 @@ import { type ConfigOrigin, type ConfigSource, openConfig } from './config-sourc
 import { type Demo, prepareDemo } from './demo.ts';
 import { reachable, startGatewayRole } from './gateway-role.ts';
 import { createLog } from './log.ts';
-import { createTelemetry } from './telemetry.ts';
 
 export type Command = 'serve' | 'gateway' | 'billing' | 'jobs';
 
@@ -96,15 +96,15 @@ async function startRoles(
     billingUrl = billing.url ?? billingUrl;
     print(`billing listens on ${billingUrl}`);
   }
-  const telemetry = createTelemetry(telemetrySettings, { version, log });
-  running.push(telemetry);
+  const telemetry = await startTelemetry({ config: config.current, log, clock, version });
+  running.push({ close: () => telemetry.stop() });
   const gateway = await startGatewayRole({
     config,
     dataDir,
     redisUrl,
     namespace,
     billing: { url: billingUrl, token: environment.billingToken ?? admin.token },
-    observer: telemetry.observer,
+    telemetry,
     log,
     clock,
   });

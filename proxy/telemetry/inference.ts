@@ -1,0 +1,102 @@
+import type { Attributes } from '@opentelemetry/api';
+import type { UpstreamConfig } from '#config/config.ts';
+import type { UsageEventData } from '#core/usage-event.ts';
+
+/**
+ * Calls in the words of OpenTelemetry's conventions for generative AI (semantic-conventions-genai, August 2026).
+ */
+const OPERATIONS: Readonly<Record<string, string>> = { 'openai-chat': 'chat', 'openai-embeddings': 'embeddings' };
+
+/** Names of providers where the conventions have another than our catalogue. */
+const PROVIDERS: Readonly<Record<string, string>> = { google: 'gcp.gemini' };
+
+export type Modality = 'text' | 'image' | 'audio';
+
+/** Input as the conventions count it: what came from a cache or went into one is part of it. */
+export interface TokenUsage {
+  readonly input: Readonly<Record<Modality, number>>;
+  readonly output: Readonly<Record<Modality, number>>;
+  readonly cacheRead: number;
+  readonly cacheWrite: number;
+  readonly reasoning: number;
+}
+
+export function operationOf(wire: string): string {
+  return OPERATIONS[wire] ?? wire;
+}
+
+/** What all metrics of a call carry, and its span too. */
+export function attributesOf(data: UsageEventData, upstreams: ReadonlyMap<string, UpstreamConfig>): Attributes {
+  const upstream = data.upstream === null ? undefined : upstreams.get(data.upstream);
+  const errorType = errorTypeOf(data);
+  return {
+    'gen_ai.operation.name': operationOf(data.wire),
+    'gen_ai.provider.name': providerOf(data),
+    'gen_ai.request.model': data.model,
+    ...(data.model_served !== null && { 'gen_ai.response.model': data.model_served }),
+    ...(upstream && serverOf(upstream)),
+    ...(errorType !== null && { 'error.type': errorType }),
+  };
+}
+
+function providerOf({ provider, upstream }: UsageEventData): string {
+  if (provider === null) return upstream ?? 'unknown';
+  return PROVIDERS[provider] ?? provider;
+}
+
+function serverOf({ baseUrl }: UpstreamConfig): Attributes {
+  const { hostname, port, protocol } = new URL(baseUrl);
+  return { 'server.address': hostname, 'server.port': port === '' ? (protocol === 'http:' ? 80 : 443) : Number(port) };
+}
+
+/** The last upstream's status where it answered an error, else how the call ended; null when all went well. */
+export function errorTypeOf({ outcome, attempts }: UsageEventData): string | null {
+  switch (outcome) {
+    case 'ok':
+      return null;
+    case 'failed':
+      return String(attempts.at(-1)?.status ?? 'upstream_unanswered');
+    case 'cut':
+      return 'upstream_broken';
+    case 'gone':
+      return 'client_gone';
+    case 'unknown':
+      return 'unknown';
+  }
+}
+
+export function tokensOf({ quantities, raw_usage: raw }: UsageEventData): TokenUsage {
+  const of = (unit: string): number => Number(quantities[unit] ?? 0);
+  const cacheRead = of('cache_read_tokens');
+  const cacheWrite = of('cache_write_tokens') + of('cache_write_5m_tokens') + of('cache_write_1h_tokens');
+  return {
+    input: {
+      text: of('input_tokens') + cacheRead + cacheWrite,
+      image: of('input_image_tokens'),
+      audio: of('input_audio_tokens'),
+    },
+    output: {
+      text: of('output_tokens'),
+      image: of('output_image_tokens'),
+      audio: of('output_audio_tokens'),
+    },
+    cacheRead,
+    cacheWrite,
+    reasoning: reasoningOf(raw),
+  };
+}
+
+export function totalOf(byModality: Readonly<Record<Modality, number>>): number {
+  return byModality.text + byModality.image + byModality.audio;
+}
+
+/** Part of the output and not billed apart, so it is in no quantity of ours. */
+function reasoningOf(raw: unknown): number {
+  const details = fieldOf(raw, 'completion_tokens_details') ?? fieldOf(raw, 'output_tokens_details');
+  const tokens = fieldOf(details, 'reasoning_tokens');
+  return typeof tokens === 'number' ? tokens : 0;
+}
+
+function fieldOf(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null && name in value ? Reflect.get(value, name) : undefined;
+}
