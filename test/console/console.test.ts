@@ -124,6 +124,21 @@ describe('the console in a real browser', () => {
     expect(complaints).toEqual([]);
   });
 
+  it('goes from customer to customer by the keyboard, and back', async () => {
+    await page.goto(`${server.url}/#token=${api.tokens.viewer}&customer=acme`);
+    await page.getByRole('heading', { name: 'Acme Inc' }).waitFor();
+    await page.getByRole('link', { name: 'Zeta' }).focus();
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Zeta' }).waitFor();
+    expect(await page.getByRole('link', { name: 'Zeta' }).getAttribute('aria-current')).toBe('page');
+    await page.waitForFunction(() => document.activeElement?.id === 'customer');
+    await page.goBack();
+    await page.getByRole('heading', { name: 'Acme Inc' }).waitFor();
+    await page.goto(`${server.url}/#customer=nobody`);
+    await page.getByText('There is no customer nobody.').waitFor();
+    expect(complaints.filter((line) => !line.includes('404'))).toEqual([]);
+  });
+
   it('makes a key and shows its secret once', async () => {
     await page.goto(`${server.url}/#token=${api.tokens.ops}&customer=acme`);
     await page.getByText('No keys yet.').waitFor();

@@ -23,15 +23,16 @@ export class ApiProblem extends Error {
   }
 }
 
-/** A token in the address (`#token=…`, as the first start prints it) moves to the tab's storage and out of sight. */
+/** A token in the address (`#token=…`, as the first start prints it) moves to the tab's storage and out of sight. True when there was one. */
 export function takeTokenFromAddress() {
   const fragment = new URLSearchParams(location.hash.slice(1));
   const token = fragment.get('token');
-  if (token === null) return;
+  if (token === null) return false;
   sessionStorage.setItem(STORAGE_KEY, token);
   fragment.delete('token');
   const rest = fragment.toString();
   history.replaceState(null, '', location.pathname + (rest === '' ? '' : `#${rest}`));
+  return true;
 }
 
 export function hasToken() {

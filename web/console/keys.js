@@ -124,8 +124,9 @@ function newKeyForm(customer, created) {
 function newSecret(key) {
   if (key.secret === null) return element('p', {}, `The key ${key.id} was made before; its secret has been shown.`);
   const secret = key.secret;
-  const copy = element('button', { type: 'button' }, 'Copy');
-  copy.addEventListener('click', async () => {
+  // Plain HTTP on another machine has no clipboard: the secret can still be selected.
+  const copy = navigator.clipboard ? element('button', { type: 'button' }, 'Copy') : undefined;
+  copy?.addEventListener('click', async () => {
     await navigator.clipboard.writeText(secret);
     copy.textContent = 'Copied';
   });

@@ -31,9 +31,10 @@ signInForm.addEventListener('submit', (event) => {
   void start();
 });
 signOut.addEventListener('click', () => leave(''));
-addEventListener('hashchange', () => {
-  takeTokenFromAddress();
-  void start();
+addEventListener('hashchange', async () => {
+  if (takeTokenFromAddress() || main.hidden) return start();
+  await attempt(() => drawCustomer(selected()));
+  place.focus();
 });
 
 takeTokenFromAddress();
@@ -42,16 +43,30 @@ void start();
 async function start() {
   shown.abort();
   if (!hasToken()) return leave('');
-  try {
+  await attempt(async () => {
     const customers = await drawCustomers();
     signIn.hidden = true;
     main.hidden = false;
     signOut.hidden = false;
     await drawCustomer(selected() ?? customers[0]?.id);
+  });
+}
+
+/**
+ * A token that is not, or no longer, good for this leads back to the door; anything else is said.
+ *
+ * @param {() => Promise<void>} work
+ */
+async function attempt(work) {
+  try {
+    await work();
   } catch (error) {
     const isRefused = error instanceof ApiProblem && (error.status === 401 || error.status === 403);
     if (isRefused) return leave(error.message);
-    place.replaceChildren(element('p', { class: 'problem', role: 'alert' }, String(error)));
+    main.hidden = false;
+    place.replaceChildren(
+      element('p', { class: 'problem', role: 'alert' }, error instanceof Error ? error.message : String(error)),
+    );
   }
 }
 
@@ -105,6 +120,7 @@ async function drawCustomer(id) {
     if (link.dataset.customer === id) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
+  shown.abort();
   if (id === undefined) return place.replaceChildren();
   shown = new AbortController();
   const { signal } = shown;
