@@ -5,7 +5,7 @@ import { type Environment, readEnvironment } from '#config/environment.ts';
 import { Fault } from '#core/fault.ts';
 import { DEFAULT_NAMESPACE } from '#core/redis-keys.ts';
 import { startTelemetry } from '#proxy/telemetry/node-telemetry.ts';
-import { startSampleUpstream } from '#proxy/upstream/sample.ts';
+import { startSampleUpstream } from '#proxy/upstream/sample-node.ts';
 import { adminTokenOf, migrateDatabase, startBillingRole } from './billing-role.ts';
 import { startBillingThread } from './billing-thread.ts';
 import { type ConfigOrigin, type ConfigSource, openConfig } from './config-source.ts';

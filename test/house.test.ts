@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { FAULTS } from '#core/fault.ts';
-import { hits, isTest, listFiles, packageOf, ROOT, read, readSources } from './house/sources.ts';
+import { hits, isTest, listFiles, packageOf, ROOT, read, readSources, type Source } from './house/sources.ts';
 
 /**
  * The rules of the house. A rule is stated here once, with its exceptions and their reasons; each failure lists the
@@ -11,6 +11,8 @@ import { hits, isTest, listFiles, packageOf, ROOT, read, readSources } from './h
 const sources = readSources();
 const code = sources.filter(({ path }) => !isTest(path));
 const tests = sources.filter(({ path }) => isTest(path));
+const manifest: { dependencies: object; devDependencies: object; scripts: object } = JSON.parse(read('package.json'));
+const SERVED = new Set(['core', 'config', 'proxy', 'billing', 'src']);
 
 describe('the arrows', () => {
   /** What each part may import from the others; unit tests may use the helpers in test/ besides. */
@@ -121,8 +123,8 @@ describe('tests', () => {
   /** Public data sets that a clone need not have; everything else runs always. */
   const PUBLIC_DATA = /\bshared\/data\b/;
   /** The pause between two looks, with a bound; and programs that play a call which takes a while. */
-  const MAY_PAUSE = new Set(['test/servers/server.ts', 'test/scenarios/calls.child.ts']);
-  const SLEEP = /await\s+(new Promise\b[^;]*?\bsetTimeout\(|sleep\(|delay\(|setTimeout\(|scheduler\.wait\()/s;
+  const MAY_PAUSE = new Set(['test/servers/server.ts', 'test/scenarios/until.ts', 'test/scenarios/calls.child.ts']);
+  const SLEEP = /await\s+(new Promise\b[^;]*?\bsetTimeout\(\w+,|sleep\(|delay\(|setTimeout\(|scheduler\.wait\()/s;
 
   it('wait for the thing itself, never for time', () => {
     const sleeping = tests.filter(({ path, code: text }) => SLEEP.test(text) && !MAY_PAUSE.has(path));
@@ -157,6 +159,71 @@ describe('types', () => {
       .flatMap((source) => hits(source, /^export default\b/));
     expect(defaults).toEqual([]);
     expect(sources.flatMap((source) => hits(source, /^export \* from\b/))).toEqual([]);
+  });
+});
+
+describe('what nobody uses', () => {
+  /** Where running begins: the commands of package.json, the Worker that wrangler.toml names, what tools start by name. */
+  const commands = Object.values(manifest.scripts).flatMap((script) => String(script).match(/\b[\w/-]+\.ts\b/g) ?? []);
+  const worker = existsSync(join(ROOT, 'wrangler.toml')) ? (read('wrangler.toml').match(/[\w/-]+\.ts\b/g) ?? []) : [];
+  const mains = [...commands, ...worker, 'vitest.config.ts', 'test/servers/global-setup.ts'];
+
+  it('is no file that serves: each is reached from a main', () => {
+    const reached = reach(mains);
+    const serving = code.filter(({ path, area }) => SERVED.has(area) && /(?<!\.d)\.ts$/.test(path));
+    expect(serving.map(({ path }) => path).filter((path) => !reached.has(path))).toEqual([]);
+  });
+
+  it('is no other file: each is reached from a main or a test', () => {
+    const reached = reach([...mains, ...tests.filter(({ path }) => path.endsWith('.test.ts')).map(({ path }) => path)]);
+    const others = sources.filter(({ path, area }) => !SERVED.has(area) && area !== 'web' && path.endsWith('.ts'));
+    expect(others.map(({ path }) => path).filter((path) => !reached.has(path))).toEqual([]);
+  });
+
+  it('is no export', () => {
+    const everything = sources.map(({ code: text }) => text).join('\n');
+    const unused = code.flatMap(({ path, code: text }) =>
+      [...text.matchAll(/^export (?:async )?(?:const|let|function\*?|class|interface|type) (\w+)/gm)]
+        .map((match) => match[1] ?? '')
+        .filter((name) => everything.split(new RegExp(`\\b${name}\\b`)).length <= 2)
+        .map((name) => `${path}: ${name}`),
+    );
+    expect(unused).toEqual([]);
+  });
+
+  it('is no fault code', () => {
+    const catalogue = 'core/fault.ts';
+    const text = code
+      .filter(({ path }) => path !== catalogue)
+      .map((source) => source.code)
+      .join('\n');
+    expect(Object.keys(FAULTS).filter((fault) => !text.includes(`'${fault}'`))).toEqual([]);
+  });
+
+  it('is no package, and what serves needs no package of development', () => {
+    /** Run by name, or nothing but types: nothing of them is loaded by what serves. */
+    const tools = new Set([
+      '@biomejs/biome',
+      'typescript',
+      'node',
+      'wrangler',
+      '@types/node',
+      '@types/pg',
+      '@cloudflare/workers-types',
+    ]);
+    const imported = new Set(sources.flatMap(({ imports }) => imports.map(packageOf)));
+    const dependencies = Object.keys(manifest.dependencies);
+    const listed = [...dependencies, ...Object.keys(manifest.devDependencies)];
+    expect(listed.filter((name) => !imported.has(name) && !tools.has(name))).toEqual([]);
+    const wrong = code.flatMap(({ path, area, imports }) =>
+      imports.flatMap((each) => {
+        const name = packageOf(each);
+        return !SERVED.has(area) || name === undefined || dependencies.includes(name) || tools.has(name)
+          ? []
+          : [`${path}: ${name}`];
+      }),
+    );
+    expect(wrong).toEqual([]);
   });
 });
 
@@ -248,4 +315,16 @@ describe('form', () => {
 
 function folderOf(path: string): string {
   return path.slice(0, path.lastIndexOf('/'));
+}
+
+function reach(roots: readonly string[]): Set<string> {
+  const byPath = new Map<string, Source>(sources.map((source) => [source.path, source]));
+  const reached = new Set<string>();
+  const visit = (path: string) => {
+    if (reached.has(path)) return;
+    reached.add(path);
+    for (const { path: to } of byPath.get(path)?.imports ?? []) if (to !== undefined) visit(to);
+  };
+  for (const root of roots) visit(root);
+  return reached;
 }

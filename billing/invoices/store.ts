@@ -43,17 +43,6 @@ export async function findInvoice(db: Database, id: string): Promise<InvoiceRow 
   return row && invoiceOf(row);
 }
 
-export async function findInvoiceOfPeriod(
-  db: Database,
-  period: Pick<Period, 'subscription_id' | 'period_index'>,
-): Promise<InvoiceRow | undefined> {
-  const row = await findRow<RawInvoice>(
-    db,
-    sql`${INVOICE} where subscription_id = ${period.subscription_id} and period_index = ${period.period_index}`,
-  );
-  return row && invoiceOf(row);
-}
-
 /** Latest first. */
 export async function listInvoiceRows(
   db: Database,

@@ -65,4 +65,3 @@ export const providersFile = z.strictObject({
 export type CatalogueFile = z.infer<typeof catalogueFile>;
 export type CatalogueModel = CatalogueFile['models'][number];
 export type CataloguePeriod = CatalogueModel['periods'][number];
-export type ProvidersFile = z.infer<typeof providersFile>;

@@ -76,7 +76,7 @@ function importsOf(path: string, code: string): Import[] {
   const find = (patterns: readonly RegExp[], byAddress: boolean) =>
     patterns
       .flatMap((pattern) => [...code.matchAll(pattern)].map((match) => match[1] ?? ''))
-      .map((name) => ({ name, path: resolveImport(path, name), byAddress }));
+      .map((name) => ({ name, path: resolveImport(path, byAddress ? `./${name}` : name), byAddress }));
   return [...find(IMPORTS, false), ...find(ADDRESSES, true)];
 }
 
