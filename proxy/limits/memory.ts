@@ -13,8 +13,8 @@ export interface MemoryCounters extends Counters {
   size(): { customers: number; counters: number; live: number; remembered: number };
 }
 
-/** Settled ids that are known at once, over all customers: about 10 MB. Beyond it the oldest are forgotten early. */
-export const REMEMBERED_MAX = 65_536;
+/** Settled ids that are known at once, over all customers: about 3 MB. Beyond it the oldest are forgotten early. */
+export const REMEMBERED_MAX = 16_384;
 /** Counters looked at per step on the round that forgets what says nothing any more. */
 const SWEPT_PER_STEP = 4;
 

@@ -38,8 +38,9 @@ end
 
 local clock_ms = read_clock()
 -- A clock that goes back stands still until it has caught up: nothing is refilled, ended or opened twice.
-local now = math.max(clock_ms, tonumber(redis.call('GET', KEYS[1]) or '0'))
-redis.call('SET', KEYS[1], int(now), 'PX', KEPT_MS)
+local mark = tonumber(redis.call('SET', KEYS[1], int(clock_ms), 'PX', KEPT_MS, 'GET') or '0')
+local now = math.max(clock_ms, mark)
+if mark > clock_ms then redis.call('SET', KEYS[1], int(mark), 'PX', KEPT_MS) end
 
 local function load_counter(key)
   local f = redis.call('HMGET', key, 'kind', 'used', 'held', 'at', 'limit', 'span')

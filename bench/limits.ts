@@ -1,0 +1,114 @@
+/**
+ * What the limits cost a call that has three of them: requests and tokens per minute, and a monthly budget.
+ * `node bench/limits.ts`; with REDIS_URL set, or a Redis of the tests, Redis too.
+ */
+import { performance } from 'node:perf_hooks';
+import { newId } from '#core/id.ts';
+import { KEY_POLICY_VERSION, type KeyPolicy } from '#core/key-policy.ts';
+import type { Counters, Reservation } from '#proxy/limits/counters.ts';
+import { memoryCounters } from '#proxy/limits/memory.ts';
+import { holdsFor, usedOf } from '#proxy/limits/policy.ts';
+import { openRedis, redisCounters } from '#proxy/limits/redis.ts';
+import { startRedis, testNamespace } from '#test/servers/redis.ts';
+
+const limit = { scope: 'customer', currency: null, burst: null, timezone: 'Europe/Paris' } as const;
+const CUSTOMERS = 100;
+const POLICIES: readonly KeyPolicy[] = Array.from({ length: CUSTOMERS }, (_, i) => ({
+  version: KEY_POLICY_VERSION,
+  key: `key_${i}`,
+  customer: `customer-${i}`,
+  secretHashes: [],
+  state: 'active',
+  expiresAtMs: null,
+  models: [],
+  labels: {},
+  limits: [
+    { ...limit, id: 'rpm', kind: 'requests', amount: '100000000', per: 'minute' },
+    { ...limit, id: 'tpm', kind: 'tokens', amount: '10000000000', per: 'minute' },
+    { ...limit, id: 'monthly', kind: 'budget', amount: '9000000000000000', currency: 'USD', per: 'month' },
+  ],
+}));
+const WORST = { inputTokens: 400n, outputTokens: 4_000n, costNanos: 30_000_000n, currency: 'USD' };
+const COUNTS = { calls: 1n, input_tokens: 300n, output_tokens: 200n };
+const EVENT = JSON.stringify({ id: newId('req', Date.now()), padding: 'x'.repeat(900) });
+
+function reservationOf(n: number): Reservation {
+  const policy = POLICIES[n % CUSTOMERS] as KeyPolicy;
+  const atMs = Date.now();
+  const holds = holdsFor(policy, WORST, atMs);
+  return { id: newId('req', atMs), customer: policy.customer, atMs, leaseMs: 660_000, holds };
+}
+
+const used = (reservation: Reservation) => usedOf(reservation, COUNTS, 3_000_000n);
+
+function memory(): void {
+  const counters = memoryCounters({ clock: Date.now });
+  const calls = 300_000;
+  const round = (n: number) => {
+    const reservation = reservationOf(n);
+    if (!counters.reserve(reservation).admitted) throw new Error('refused');
+    counters.settle(reservation, used(reservation));
+  };
+  for (let n = 0; n < 50_000; n++) round(n);
+  const cpu = process.cpuUsage();
+  const start = performance.now();
+  for (let n = 0; n < calls; n++) round(n);
+  const micros = ((performance.now() - start) * 1_000) / calls;
+  const { user, system } = process.cpuUsage(cpu);
+  console.log(
+    `memory: ${micros.toFixed(2)} us a call (holds, reserve and settle), ${((user + system) / calls).toFixed(2)} us of CPU`,
+  );
+}
+
+async function quiet(counters: Counters): Promise<void> {
+  const millis: number[] = [];
+  for (let n = 0; n < 2_000; n++) {
+    const reservation = reservationOf(n);
+    const start = performance.now();
+    const answer = await counters.reserve(reservation);
+    millis.push(performance.now() - start);
+    if (!answer.admitted) throw new Error('refused');
+    await counters.settle(reservation, used(reservation), EVENT);
+  }
+  millis.sort((a, b) => a - b);
+  const at = (part: number) => (millis[Math.trunc(millis.length * part)] as number).toFixed(3);
+  console.log(`Redis, one call at a time: admission p50 ${at(0.5)} ms, p99 ${at(0.99)} ms`);
+}
+
+async function busy(counters: Counters, server: () => Promise<number>): Promise<void> {
+  const calls = 20_000;
+  let left = calls;
+  const cpu = process.cpuUsage();
+  const serverCpu = await server();
+  const start = performance.now();
+  await Promise.all(
+    Array.from({ length: 200 }, async () => {
+      while (left-- > 0) {
+        const reservation = reservationOf(left);
+        if (!(await counters.reserve(reservation)).admitted) throw new Error('refused');
+        await counters.settle(reservation, used(reservation), EVENT);
+      }
+    }),
+  );
+  const seconds = (performance.now() - start) / 1_000;
+  const { user, system } = process.cpuUsage(cpu);
+  const redisMicros = (((await server()) - serverCpu) * 1_000_000) / calls;
+  console.log(
+    `Redis, 200 callers: ${Math.round(calls / seconds)} calls/s (reserve and settle with a 1 kB event); ` +
+      `a call takes ${((user + system) / calls).toFixed(1)} us of the gateway's CPU and ${redisMicros.toFixed(1)} us of Redis'`,
+  );
+}
+
+memory();
+const server = process.env.REDIS_URL ? undefined : await startRedis();
+const redis = openRedis(process.env.REDIS_URL ?? server?.url ?? '', { onError: (error) => console.error(error) });
+await new Promise((resolve) => redis.once('ready', resolve));
+const counters = redisCounters({ redis, namespace: testNamespace() });
+await quiet(counters);
+await busy(counters, async () => {
+  const text = await redis.info('cpu');
+  const seconds = (name: string) => Number(new RegExp(`${name}:([0-9.]+)`).exec(text)?.[1]);
+  return seconds('used_cpu_user') + seconds('used_cpu_sys');
+});
+redis.disconnect();
+await server?.stop();
