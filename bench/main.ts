@@ -166,6 +166,10 @@ function report(found: ReadonlyMap<SubjectName, Figures>): void {
       `Weir serves ${ratio >= 1.5 ? `${number(ratio, 1)} times` : `${number(ratio * 100)} % of`} the requests/s of ${name}.`,
     );
   }
+  const cpuOf = (name: SubjectName): number => median((found.get(name)?.throughput ?? []).map((one) => one.cpuMicros));
+  const share = cpuOf('pass-through') / cpuOf('weir');
+  if (!Number.isNaN(share))
+    console.log(`By processor time alone that would be ${number(share * 100)} % of pass-through.`);
   const late = Math.max(
     ...[...found.values()].flatMap(({ rate, streams }) => [...rate, ...streams].map((one) => one.lateMs)),
   );
