@@ -13,7 +13,12 @@ export function gatewayGauges(parts: { gateway: Gateway; journal: Journal; shipp
     read,
   });
   return [
-    gauge('weir.calls.in_flight', '{call}', 'Requests that are being answered, this look included', () => gateway.callsInFlight),
+    gauge(
+      'weir.calls.in_flight',
+      '{call}',
+      'Requests that are being answered, this look included',
+      () => gateway.callsInFlight,
+    ),
     gauge('weir.calls.open', '{call}', 'Calls that are opened in the journal', () => journal.liveCount),
     gauge('weir.journal.size', 'By', 'What the journal takes on the disk', () => journal.bytes),
     gauge('weir.journal.refusing', '', '1 while usage cannot be recorded and calls are refused', () =>
