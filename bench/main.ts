@@ -74,6 +74,20 @@ async function takeTurn(subject: Subject, figures: Figures): Promise<void> {
 
 async function run(): Promise<Map<SubjectName, Figures>> {
   const upstream = await startUpstream();
+  try {
+    const found = await measureLoad(upstream);
+    for (const [name, figures] of found) {
+      const subject = name === 'direct' ? undefined : await startSubject(name, upstream);
+      if (!subject) continue;
+      figures.open = await measureOpenStreams(subject, plan.openStreams).finally(() => subject.stop());
+    }
+    return found;
+  } finally {
+    await upstream.process.stop();
+  }
+}
+
+async function measureLoad(upstream: Awaited<ReturnType<typeof startUpstream>>): Promise<Map<SubjectName, Figures>> {
   const subjects: Subject[] = [];
   const found = new Map<SubjectName, Figures>();
   try {
@@ -84,13 +98,8 @@ async function run(): Promise<Map<SubjectName, Figures>> {
         continue;
       }
       subjects.push(subject);
-      found.set(name, {
-        throughput: [],
-        rate: [],
-        streams: [],
-        megabytes: Number.NaN,
-        open: { megabytes: Number.NaN, failed: 0 },
-      });
+      const open = { megabytes: Number.NaN, failed: 0 };
+      found.set(name, { throughput: [], rate: [], streams: [], megabytes: Number.NaN, open });
       await checkAnswers(subject);
       await measureThroughput(subject, CONNECTIONS, plan.warmSeconds);
     }
@@ -107,20 +116,10 @@ async function run(): Promise<Map<SubjectName, Figures>> {
       const figures = found.get(subject.name);
       if (figures) figures.megabytes = peakMegabytes(subject.process.pid);
     }
+    return found;
   } finally {
     for (const subject of subjects) await subject.stop();
   }
-  try {
-    for (const [name, figures] of found) {
-      if (name === 'direct') continue;
-      const subject = await startSubject(name, upstream);
-      if (!subject) continue;
-      figures.open = await measureOpenStreams(subject, plan.openStreams).finally(() => subject.stop());
-    }
-  } finally {
-    await upstream.process.stop();
-  }
-  return found;
 }
 
 function number(value: number, digits = 0): string {
