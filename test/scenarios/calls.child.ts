@@ -1,8 +1,9 @@
 /**
- * A gateway without its HTTP: opens and closes calls as fast as it can until it is killed, and says on its standard
- * output what it knows, before and after each step. Started again on the same folder it recovers first. With `finish`
+ * A gateway without its HTTP: opens and closes calls as fast as it can until it is killed, and says in a file what it
+ * knows, before and after each step. Started again on the same folder it recovers first. With `finish`
  * it recovers, brings everything to its end and exits.
  */
+import { openSync, writeSync } from 'node:fs';
 import { newId } from '#core/id.ts';
 import { SILENT } from '#core/log.ts';
 import type { Counters } from '#proxy/limits/counters.ts';
@@ -23,6 +24,8 @@ export interface ChildOptions {
   /** A billing role to ship to, or a Redis to settle in. */
   store: { kind: 'billing'; url: string } | { kind: 'redis'; url: string; namespace: string };
   finish: boolean;
+  /** The file that it tells. */
+  witness: string;
 }
 
 interface Gateway {
@@ -32,6 +35,7 @@ interface Gateway {
 }
 
 const options: ChildOptions = JSON.parse(process.argv[2] ?? '');
+const witness = openSync(options.witness, 'a');
 const CALLERS = 16;
 const BACKOFF = { firstMs: 5, maxMs: 100 };
 
@@ -74,22 +78,22 @@ async function call(id: string, customer: string, outputTokens: bigint, abandone
   const opening = sampleOpening(id, customer);
   try {
     await gateway.counters.reserve(opening.reservation);
-    console.log(`opening ${id}`);
+    tell(`opening ${id}`);
     await gateway.sink.open(opening);
   } catch {
-    console.log(`refused ${id}`);
+    tell(`refused ${id}`);
     return;
   }
-  console.log(`opened ${id}`);
+  tell(`opened ${id}`);
   await upstreamAnswers();
   if (abandoned) {
-    console.log(`abandoning ${id}`);
+    tell(`abandoning ${id}`);
     await gateway.sink.abandon(opening);
-    console.log(`abandoned ${id}`);
+    tell(`abandoned ${id}`);
   } else {
-    console.log(`closing ${id} ${outputTokens}`);
+    tell(`closing ${id} ${outputTokens}`);
     await gateway.sink.close(sampleClosing(id, outputTokens, customer));
-    console.log(`closed ${id}`);
+    tell(`closed ${id}`);
   }
 }
 
@@ -100,4 +104,9 @@ function upstreamAnswers(): Promise<void> {
 
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Written when it returns: what was told stays told when the process is killed. */
+function tell(line: string): void {
+  writeSync(witness, `${line}\n`);
 }

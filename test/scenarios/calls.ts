@@ -1,5 +1,6 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -8,28 +9,46 @@ import type { ChildOptions } from './calls.child.ts';
 
 const CHILD = fileURLToPath(new URL('./calls.child.ts', import.meta.url));
 
-/** The last that a process said of each call, over all processes. */
+/**
+ * What processes said of each call, before and after each step, in a file that they append to: a pipe would lose what
+ * is still in the process when it is killed.
+ */
 export class Witness {
+  readonly path: string;
   readonly #said = new Map<string, { step: string; outputTokens: string }>();
+  #readTo = 0;
 
-  hear(line: string): void {
-    const [step = '', id, outputTokens] = line.split(' ');
-    if (id === undefined || !id.startsWith('req_')) return;
-    this.#said.set(id, { step, outputTokens: outputTokens ?? this.#said.get(id)?.outputTokens ?? '' });
+  constructor(path: string) {
+    this.path = path;
+    writeFileSync(path, '');
+  }
+
+  /** Hears what has been said since. Each line is written at once, so that none is ever half there. */
+  #hear(): void {
+    const text = readFileSync(this.path);
+    for (const line of text.subarray(this.#readTo).toString().split('\n')) {
+      const [step = '', id, outputTokens] = line.split(' ');
+      if (id === undefined) continue;
+      this.#said.set(id, { step, outputTokens: outputTokens ?? this.#said.get(id)?.outputTokens ?? '' });
+    }
+    this.#readTo = text.length;
   }
 
   countOf(step: string): number {
+    this.#hear();
     return [...this.#said.values()].filter((said) => said.step === step).length;
   }
 
   /** True when the process said that the call was opened. */
   opened(id: string): boolean {
+    this.#hear();
     const step = this.#said.get(id)?.step;
     return step !== undefined && step !== 'opening' && step !== 'refused';
   }
 
   /** What is wrong with these events: a sentence for each call that has not what was promised. */
   faultsOf(events: readonly UsageEvent[]): string[] {
+    this.#hear();
     const faults: string[] = [];
     const byId = new Map<string, UsageEvent>();
     for (const event of events) {
@@ -70,19 +89,19 @@ export interface RunningChild {
   readonly process: ChildProcessByStdio<null, Readable, null>;
   /** Resolves when it has recovered. */
   readonly ready: Promise<void>;
-  /** Resolves when it is gone and all that it said has been heard. */
+  /** Resolves when it is gone. */
   readonly gone: Promise<{ code: number | null; lastLine: string }>;
 }
 
-export function startChild(options: ChildOptions, witness: Witness): RunningChild {
-  const child = spawn(process.execPath, [CHILD, JSON.stringify(options)], { stdio: ['ignore', 'pipe', 'inherit'] });
+export function startChild(options: Omit<ChildOptions, 'witness'>, { path }: Witness): RunningChild {
+  const all: ChildOptions = { ...options, witness: path };
+  const child = spawn(process.execPath, [CHILD, JSON.stringify(all)], { stdio: ['ignore', 'pipe', 'inherit'] });
   const ready = Promise.withResolvers<void>();
   let lastLine = '';
   const lines = createInterface({ input: child.stdout });
   lines.on('line', (line) => {
     lastLine = line;
     if (line === 'ready') ready.resolve();
-    else witness.hear(line);
   });
   const gone = Promise.all([once(child, 'exit'), once(lines, 'close')]).then(([[code]]) => ({ code, lastLine }));
   return { process: child, ready: ready.promise, gone };

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, it, onTestFinished } from 'vitest';
 import { billingStub } from '#test/support/billing-stub.ts';
@@ -12,7 +13,7 @@ it.each(['never', 'interval', 'always'] as const)(
   async (fsync) => {
     const billing = await billingStub();
     onTestFinished(() => billing.down());
-    const witness = new Witness();
+    const witness = new Witness(join(temporaryFolder(), 'witness'));
     const options = {
       dir: temporaryFolder(),
       fsync,
