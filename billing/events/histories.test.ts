@@ -140,14 +140,14 @@ describe.each(DATABASE_KINDS)('histories of events on %s', (kind) => {
   });
   afterAll(() => test.drop());
 
-  it('count every id once, from one writer', { timeout: 60_000 }, async () => {
+  it('count every id once, from one writer', { timeout: 120_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(history(1), (written) => check(test.db, written)),
       { numRuns },
     );
   });
 
-  it('count every id once, from four writers at a time', { timeout: 60_000 }, async () => {
+  it('count every id once, from four writers at a time', { timeout: 120_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(history(4), (written) => check(test.db, written)),
       { numRuns },

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Database, getRow, sql } from '#billing/db/database.ts';
 import { migrate } from '#billing/db/migrate.ts';
 import { pgliteDatabase } from '#billing/db/pglite.ts';
@@ -36,6 +36,9 @@ async function runAndKill(place: string, first: number, linesMax: number): Promi
   const child: ChildProcess = spawn(process.execPath, [PROGRAM, place, `${first}`], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  onTestFinished(() => {
+    child.kill('SIGKILL');
+  });
   if (!child.stdout) throw new Error('no output');
   let next = first;
   let lines = 0;
@@ -50,7 +53,7 @@ async function runAndKill(place: string, first: number, linesMax: number): Promi
 }
 
 describe.each(DATABASE_KINDS)('an ingest into %s whose process is killed', (kind) => {
-  it('has kept what it said it kept, and counts exactly once what is sent again', { timeout: 120_000 }, async () => {
+  it('has kept what it said it kept, and counts exactly once what is sent again', { timeout: 180_000 }, async () => {
     const { place, open, remove } = await placeOf(kind);
     let said = 0;
     for (let kill = 0; kill < KILLS[kind]; kill++) {
