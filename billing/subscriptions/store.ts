@@ -36,7 +36,7 @@ export async function findSubscription(db: Database, id: string): Promise<Subscr
   return findRow<SubscriptionRow>(db, sql`${SUBSCRIPTION} where id = ${id}`);
 }
 
-/** Those that overlap the time from an instant on, or end after it. */
+/** Of those that have any part after an instant, the one that ends last. */
 export async function findSubscriptionAfter(
   db: Database,
   customer: string,
@@ -44,7 +44,9 @@ export async function findSubscriptionAfter(
 ): Promise<SubscriptionRow | undefined> {
   return findRow<SubscriptionRow>(
     db,
-    sql`${SUBSCRIPTION} where customer_id = ${customer} and (end_at is null or end_at > ${instant(atMs)}) limit 1`,
+    sql`${SUBSCRIPTION}
+      where customer_id = ${customer} and (end_at is null or end_at > ${instant(atMs)})
+      order by end_at desc nulls first limit 1`,
   );
 }
 

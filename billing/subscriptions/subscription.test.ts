@@ -167,7 +167,8 @@ describe.each(DATABASE_KINDS)('the subscriptions of the configuration on %s', (k
   it('begin when a customer gets a plan, change plans with the next period, end with the period, and begin anew', async () => {
     await apply('2026-01-10T00:00:00Z', customer('acme', null));
     expect(await subscriptionsOf()).toEqual([]);
-    await apply('2026-01-11T00:00:00Z', customer('acme', 'free'));
+    // From the beginning of the day, in which a gateway may have admitted calls already.
+    await apply('2026-01-11T15:30:00Z', customer('acme', 'free'));
     await apply('2026-01-12T00:00:00Z', customer('acme', 'free'));
     expect(await subscriptionsOf()).toEqual([['free', '2026-01-11T00:00:00.000Z', null]]);
     await apply('2026-01-13T00:00:00Z', customer('acme', 'growth'));

@@ -6,7 +6,7 @@ import { DEFAULT_POLICIES, type Policies } from '#billing/rating/policies.ts';
 import type { CustomerConfig } from '#config/config.ts';
 import { Fault } from '#core/fault.ts';
 import { newId } from '#core/id.ts';
-import { formatInstant } from '#core/time.ts';
+import { formatInstant, localDate, startOfDate } from '#core/time.ts';
 import { cutPeriod, openPeriod, openPeriodsUntil, scheduleOf } from './period.ts';
 import { anchorOf, type BillingDay, firstPeriod } from './periods.ts';
 import {
@@ -150,7 +150,7 @@ async function endAt(
 
 /**
  * Brings the plans that the configuration gives its customers into subscriptions, after its customers and plans, in the
- * same transaction. A customer that gets a plan is subscribed now; another plan counts from the next period; without
+ * same transaction. A customer that gets a plan is subscribed from today; another plan counts from the next period; without
  * a plan, or gone from the configuration, the subscription ends with its period. Idempotent.
  */
 export async function applySubscriptions(
@@ -176,10 +176,15 @@ export async function applySubscriptions(
   }
 }
 
-/** A subscription that has an end and has not reached it goes on until then; the new one follows it. */
+/**
+ * From the beginning of the customer's day: a gateway may have read the configuration before billing did, and what it
+ * admitted until now is to be billed. Where another subscription ends later than that, the new one follows it.
+ */
 async function subscribeFromConfig(tx: Database, customer: string, plan: string, nowMs: number): Promise<void> {
-  const ending = await findSubscriptionAfter(tx, customer, nowMs);
-  await subscribe(tx, { customer, plan, startMs: ending?.end_at ?? nowMs, managedBy: 'config' }, nowMs);
+  const { timezone } = await getCustomer(tx, customer);
+  const dayStartMs = startOfDate(localDate(nowMs, timezone), timezone);
+  const before = await findSubscriptionAfter(tx, customer, dayStartMs);
+  await subscribe(tx, { customer, plan, startMs: before?.end_at ?? dayStartMs, managedBy: 'config' }, nowMs);
 }
 
 export async function getSubscription(db: Database, id: string): Promise<Subscription> {
