@@ -203,7 +203,7 @@ export async function startContainer(server: ContainerServer): Promise<TestServe
       await run('docker', ['wait', id]);
     },
     async restart() {
-      await run('docker', ['restart', '--time', '0', id]);
+      await run('docker', ['restart', '-t', '0', id]);
       await ready();
     },
   };

@@ -1,8 +1,9 @@
 import { Redis } from 'ioredis';
 import { Client } from 'pg';
 import { afterAll, describe, expect, it } from 'vitest';
-import { createTestDatabase, startPostgres } from './postgres.ts';
-import { redisUrl, removeNamespace, startRedis, testNamespace } from './redis.ts';
+import { createTestDatabase, POSTGRES, startPostgres } from './postgres.ts';
+import { missing } from './products.ts';
+import { REDIS, redisUrl, removeNamespace, startRedis, testNamespace } from './redis.ts';
 import type { TestServer } from './server.ts';
 
 const started: TestServer[] = [];
@@ -56,6 +57,13 @@ describe('the servers of the tests', () => {
     await server.stop();
     expect(() => process.kill(server.pid, 0)).toThrow();
   });
+});
+
+it('says in one sentence what is missing and how to give it', () => {
+  const text = missing([REDIS, POSTGRES]);
+  expect(text).toMatch(
+    /^The tests need Redis \(set REDIS_URL, .*\) and PostgreSQL \(set DATABASE_URL, .*\), and .*\.$/,
+  );
 });
 
 async function rows(url: string, text: string): Promise<unknown[]> {
