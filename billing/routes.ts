@@ -8,7 +8,7 @@ import { meterRoutes } from '#billing/meters/http.ts';
 import { planRoutes } from '#billing/plans/http.ts';
 import type { PolicyFeed } from '#billing/policies/feed.ts';
 import { policyRoutes } from '#billing/policies/http.ts';
-import { subscriptionRoutes } from '#billing/subscriptions/http.ts';
+import { subscriptionRoutes, unsubscribedRoutes } from '#billing/subscriptions/http.ts';
 import { tokenRoutes } from '#billing/tokens/http.ts';
 import { usageRoutes } from '#billing/usage/http.ts';
 
@@ -29,6 +29,7 @@ export function billingRoutes(parts: RouteParts): (api: Api) => void {
     meterRoutes(api);
     planRoutes(api);
     subscriptionRoutes(api);
+    unsubscribedRoutes(api);
     invoiceRoutes(api);
   };
 }

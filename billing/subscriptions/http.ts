@@ -8,6 +8,7 @@ import { formatInstant } from '#core/time.ts';
 import type { Period } from './period.ts';
 import { listPeriods, listSubscriptions } from './store.ts';
 import { changeSubscription, endSubscription, getSubscription, type Subscription, subscribe } from './subscription.ts';
+import { listUnsubscribedUsage } from './unsubscribed.ts';
 
 const SubscriptionJson = z
   .object({
@@ -143,6 +144,38 @@ export function subscriptionRoutes(api: Api): void {
 }
 
 const INDEX_MAX = 2 ** 31 - 1;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
+const Unsubscribed = z
+  .object({ customer: z.string(), unit: z.string(), quantity: z.string() })
+  .openapi('UnsubscribedUsage');
+
+export function unsubscribedRoutes(api: Api): void {
+  api.route({
+    method: 'get',
+    path: '/v1/usage/unsubscribed',
+    noun: 'usage',
+    summary: 'Usage that no subscription covers, and so nobody is billed for',
+    description: 'Of the last 30 days unless told otherwise.',
+    roles: READERS,
+    query: z.strictObject({ ...pageQuery, from: InstantIn.optional(), to: InstantIn.optional() }),
+    answer: pageSchema('UnsubscribedUsage', Unsubscribed),
+    run: async ({ db, query, nowMs }) => {
+      const to = query.to ?? nowMs - (nowMs % HOUR_MS) + HOUR_MS;
+      const from = query.from ?? to - 30 * DAY_MS;
+      const cursor = decodeCursor(query.cursor, 2);
+      const after = cursor && { customer: cursor[0] ?? '', unit: cursor[1] ?? '' };
+      const rows = await listUnsubscribedUsage(db, from, to, { after, count: query.limit + 1 });
+      return pageOf(
+        rows,
+        query.limit,
+        (row) => [row.customer, row.unit],
+        (row) => row,
+      );
+    },
+  });
+}
 
 function toJson(row: Subscription): z.input<typeof SubscriptionJson> {
   return {

@@ -208,3 +208,44 @@ export async function updatePeriodClosed(
     update subscription_period set closed_at = ${instant(nowMs)}
     where subscription_id = ${row.subscription_id} and period_index = ${row.period_index} and closed_at is null`);
 }
+
+/**
+ * Usage in [from, to), whole hours, that falls into no subscription: the roll-ups of hours that none touches, and the
+ * events of hours in which one begins or ends. Quantities in plain decimal notation.
+ */
+export async function sumUnsubscribed(
+  db: Database,
+  fromMs: number,
+  toMs: number,
+  page: { after: { customer: string; unit: string } | undefined; count: number },
+): Promise<{ customer: string; unit: string; quantity: string }[]> {
+  const { customer = '', unit = '' } = page.after ?? {};
+  return db.query(sql`
+    with used as (
+      select customer, hour, unit, quantity,
+        exists (
+          select 1 from subscription
+          where customer_id = customer and start_at < hour + interval '1 hour' and (end_at is null or end_at > hour)
+        ) as touched
+      from usage_hour where hour >= ${instant(fromMs)} and hour < ${instant(toMs)}
+    ), part (customer, unit, quantity) as (
+      select customer, unit, quantity from used where not touched
+      union all
+      select event.customer, measured.unit, measured.quantity::numeric
+      from (
+        select distinct used.customer, used.hour from used join subscription on customer_id = used.customer
+        where touched and (start_at > used.hour and start_at < used.hour + interval '1 hour'
+          or end_at > used.hour and end_at < used.hour + interval '1 hour')
+      ) as edge
+      join event on event.customer = edge.customer
+        and event.time >= edge.hour and event.time < edge.hour + interval '1 hour',
+        jsonb_each_text(event.body #> '{data,quantities}') as measured (unit, quantity)
+      where not exists (
+        select 1 from subscription
+        where customer_id = event.customer and start_at <= event.time and (end_at is null or end_at > event.time)
+      )
+    )
+    select customer collate "C" as customer, unit collate "C" as unit, trim_scale(sum(quantity)) as quantity from part
+    where (customer collate "C", unit collate "C") > (${customer}::text, ${unit}::text)
+    group by 1, 2 having sum(quantity) > 0 order by 1, 2 limit ${page.count}`);
+}

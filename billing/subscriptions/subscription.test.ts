@@ -9,6 +9,7 @@ import { DATABASE_KINDS, type TestDatabase, testDatabase } from '#test/support/d
 import { findPeriodOfCustomer, openDuePeriods } from './period.ts';
 import { listPeriods, listSubscriptions } from './store.ts';
 import { changeSubscription, endSubscription, getSubscription, subscribe } from './subscription.ts';
+import { listUnsubscribedUsage } from './unsubscribed.ts';
 
 const at = (text: string) => Date.parse(text);
 
@@ -120,6 +121,31 @@ describe.each(DATABASE_KINDS)('a subscription on %s', (kind) => {
     await test.db.transaction((tx) => endSubscription(tx, subscription.id, 'period_end', world.clock.nowMs));
     await expect(again()).rejects.toMatchObject({ code: 'state_conflict' });
     await again(at('2026-02-01T00:00:00Z'));
+  });
+
+  it('leaves usage before, between and after in the list of what nobody is billed for', async () => {
+    world.clock.nowMs = at('2026-05-03T10:30:00Z');
+    const { id, subscription } = await world.customer({ startMs: at('2026-05-01T10:30:00Z') });
+    await test.db.transaction((tx) => endSubscription(tx, subscription.id, world.clock.nowMs, world.clock.nowMs));
+    for (const [time, tokens] of [
+      ['2026-05-01T09:59:00Z', '1'],
+      ['2026-05-01T10:29:59.999Z', '2'],
+      ['2026-05-01T10:30:00Z', '1000'],
+      ['2026-05-02T11:00:00Z', '2000'],
+      ['2026-05-03T10:29:59.999Z', '3000'],
+      ['2026-05-03T10:30:00Z', '4'],
+      ['2026-05-03T12:00:00Z', '8'],
+    ] as const) {
+      await world.use(id, at(time), { input_tokens: tokens });
+    }
+    const from = at('2026-05-01T00:00:00Z');
+    const page = { after: undefined, count: 10 };
+    expect(await listUnsubscribedUsage(test.db, from, at('2026-05-04T00:00:00Z'), page)).toEqual([
+      { customer: id, unit: 'input_tokens', quantity: '15' },
+    ]);
+    await expect(listUnsubscribedUsage(test.db, from, from + 1, page)).rejects.toMatchObject({
+      code: 'validation_failed',
+    });
   });
 
   it('is not made where the plan is in another currency', async () => {
