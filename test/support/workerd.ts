@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { convertV4MiniflareOptions, Miniflare, type V4WorkerOptions } from 'miniflare';
@@ -21,7 +22,10 @@ export async function bundleWorker(entry: URL): Promise<string> {
   return file.text;
 }
 
-export const COMPATIBILITY_DATE = '2026-11-01';
+/** As it is deployed. */
+const settings = readFileSync(new URL('../../wrangler.toml', import.meta.url), 'utf8');
+const compatibilityDate = /^compatibility_date = "(.*)"$/m.exec(settings)?.[1] ?? '';
+const compatibilityFlags: string[] = JSON.parse(/^compatibility_flags = (.*)$/m.exec(settings)?.[1] ?? '[]');
 
 /** A real workerd that runs the worker, on a free port. */
 export async function startWorkerd(
@@ -30,7 +34,7 @@ export async function startWorkerd(
 ): Promise<Miniflare> {
   const script = await bundleWorker(entry);
   const workerd = new Miniflare(
-    convertV4MiniflareOptions({ compatibilityDate: COMPATIBILITY_DATE, ...options, modules: true, script }),
+    convertV4MiniflareOptions({ compatibilityDate, compatibilityFlags, ...options, modules: true, script }),
   );
   await workerd.ready;
   return workerd;
