@@ -33,7 +33,7 @@ export async function closeDuePeriods(
 ): Promise<CloseReport> {
   const { nowMs, log, graceMs = CLOSE_GRACE_MS } = options;
   const report: CloseReport = { invoiced: 0, empty: 0, closedBefore: 0, failed: 0 };
-  await openDuePeriods(db, nowMs);
+  await openDuePeriods(db, nowMs, log);
   for await (const key of duePeriods(db, nowMs, graceMs)) {
     try {
       const { outcome } = await closePeriod(db, key, nowMs, graceMs);

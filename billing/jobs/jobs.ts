@@ -94,7 +94,7 @@ export async function startJobs(options: JobsOptions): Promise<Jobs> {
     return results;
   });
   await recurring(FIND_DUE, '* * * * *', async () => {
-    await openDuePeriods(db, clock());
+    await openDuePeriods(db, clock(), log);
     let due = 0;
     for await (const { subscription_id, period_index } of duePeriods(db, clock(), closeGraceMs)) {
       const key: PeriodKey = { subscription_id, period_index };

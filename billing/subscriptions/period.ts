@@ -3,6 +3,7 @@ import type { Database } from '#billing/db/database.ts';
 import { lockCustomer } from '#billing/db/lock.ts';
 import { getPlanAt } from '#billing/plans/plan.ts';
 import { Fault } from '#core/fault.ts';
+import type { Log } from '#core/log.ts';
 import { type BillingPeriod, cutAt, nextPeriod, type Schedule } from './periods.ts';
 import {
   type DuePeriod,
@@ -16,6 +17,7 @@ import {
   listSubscriptionsToOpen,
   type PeriodRow,
   type SubscriptionRow,
+  type SubscriptionToOpen,
   updateOpenedUntil,
   updatePeriodClosed,
   updatePeriodEnd,
@@ -26,9 +28,9 @@ import {
  * it closes some time after its own end, when the usage that was under way has arrived.
  */
 export type Period = PeriodRow;
-const DUE_PAGE = 200;
-
 export type PeriodKey = Pick<PeriodRow, 'subscription_id' | 'period_index'>;
+
+const PAGE = 200;
 
 export async function getPeriod(db: Database, key: PeriodKey): Promise<Period> {
   const period = await findPeriod(db, key.subscription_id, key.period_index);
@@ -62,15 +64,14 @@ export async function findPeriodOfCustomer(db: Database, customer: string, atMs:
   return toOpen(db, subscription, period);
 }
 
-/** Every period that is not closed and ended by an instant, the earliest first, a page at a time. */
+/** Every period that is not closed and ended by an instant, the earliest first, read a page at a time. */
 export async function* periodsEndedBy(db: Database, atMs: number): AsyncGenerator<PeriodKey> {
   let after: DuePeriod | undefined;
-  for (;;) {
-    const page = await listDuePeriods(db, atMs, { after, count: DUE_PAGE });
+  do {
+    const page = await listDuePeriods(db, atMs, { after, count: PAGE });
     yield* page;
-    after = page.at(-1);
-    if (page.length < DUE_PAGE) return;
-  }
+    after = page.length < PAGE ? undefined : page.at(-1);
+  } while (after);
 }
 
 export async function openPeriod(tx: Database, subscription: SubscriptionRow, period: BillingPeriod): Promise<Period> {
@@ -111,15 +112,24 @@ export async function openPeriodsUntil(tx: Database, subscription: SubscriptionR
   return latest;
 }
 
-/** The same for all subscriptions, each in its own transaction. */
-export async function openDuePeriods(db: Database, nowMs: number): Promise<void> {
-  for (const { id, customer_id } of await listSubscriptionsToOpen(db, nowMs)) {
-    await db.transaction(async (tx) => {
-      await lockCustomer(tx, customer_id);
-      const subscription = await findSubscription(tx, id);
-      if (subscription) await openPeriodsUntil(tx, subscription, nowMs);
-    });
-  }
+/** The same for all subscriptions, each in its own transaction. One that fails is logged and never holds up the others. */
+export async function openDuePeriods(db: Database, nowMs: number, log: Log): Promise<void> {
+  let after: SubscriptionToOpen | undefined;
+  do {
+    const page = await listSubscriptionsToOpen(db, nowMs, { after, count: PAGE });
+    for (const { id, customer_id } of page) {
+      try {
+        await db.transaction(async (tx) => {
+          await lockCustomer(tx, customer_id);
+          const subscription = await findSubscription(tx, id);
+          if (subscription) await openPeriodsUntil(tx, subscription, nowMs);
+        });
+      } catch (thrown) {
+        log.error({ subscription: id, err: thrown }, 'a period could not be opened');
+      }
+    }
+    after = page.length < PAGE ? undefined : page.at(-1);
+  } while (after);
 }
 
 export async function markPeriodClosed(tx: Database, period: Period, nowMs: number): Promise<void> {

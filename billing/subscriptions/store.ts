@@ -93,15 +93,21 @@ export async function updateSubscription(
     where id = ${row.id}`);
 }
 
-/** Those whose last period has ended by an instant, and that go on after it. */
+export type SubscriptionToOpen = Pick<SubscriptionRow, 'id' | 'customer_id' | 'opened_until'>;
+
+/** Those whose last period has ended by an instant, and that go on after it; the longest ago first. */
 export async function listSubscriptionsToOpen(
   db: Database,
   atMs: number,
-): Promise<{ id: string; customer_id: string }[]> {
-  return db.query(sql`
-    select id, customer_id from subscription
+  page: { after: SubscriptionToOpen | undefined; count: number },
+): Promise<SubscriptionToOpen[]> {
+  const { after } = page;
+  return db.query<SubscriptionToOpen>(sql`
+    select id, customer_id, opened_until from subscription
     where opened_until <= ${instant(atMs)} and (end_at is null or end_at > opened_until)
-    order by opened_until, id`);
+      and (opened_until, id) > (${after ? instant(after.opened_until) : '-infinity'}::timestamptz,
+                                ${after?.id ?? ''}::text)
+    order by opened_until, id limit ${page.count}`);
 }
 
 export async function updateOpenedUntil(db: Database, id: string, untilMs: number): Promise<void> {

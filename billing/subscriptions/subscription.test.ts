@@ -3,6 +3,7 @@ import { applyConfig } from '#billing/apply-config.ts';
 import { updateCustomer } from '#billing/customers/customer.ts';
 import { changePlan, createPlan, planTerms } from '#billing/plans/plan.ts';
 import type { PlanConfig } from '#config/config.ts';
+import { SILENT } from '#core/log.ts';
 import { formatInstant } from '#core/time.ts';
 import { type BillingWorld, billingWorld } from '#test/support/billing-world.ts';
 import { DATABASE_KINDS, type TestDatabase, testDatabase } from '#test/support/database.ts';
@@ -28,7 +29,7 @@ describe.each(DATABASE_KINDS)('a subscription on %s', (kind) => {
     (await periodsOf(subscription)).map((row) => `${formatInstant(row.start_at)} ${formatInstant(row.end_at)}`);
   const opened = (text: string) => {
     world.clock.nowMs = at(text);
-    return openDuePeriods(test.db, world.clock.nowMs);
+    return openDuePeriods(test.db, world.clock.nowMs, SILENT);
   };
 
   it('has a period from its first instant, and the next from the end of that', async () => {

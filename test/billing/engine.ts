@@ -4,6 +4,7 @@ import { CLOSE_GRACE_MS } from '#billing/jobs/close-periods.ts';
 import type { Policies } from '#billing/rating/policies.ts';
 import { getPeriod, openDuePeriods, type Period } from '#billing/subscriptions/period.ts';
 import { endSubscription } from '#billing/subscriptions/subscription.ts';
+import { SILENT } from '#core/log.ts';
 import { formatAmount } from '#core/money.ts';
 import type { BillingWorld, NewWorldCustomer } from '#test/support/billing-world.ts';
 import { usageEvent } from '#test/support/usage-events.ts';
@@ -69,7 +70,7 @@ export async function periodsFrom(
     const period = await getPeriod(world.db, { subscription_id: subscription.id, period_index: index });
     periods.push(period);
     world.clock.nowMs = period.end_at;
-    await openDuePeriods(world.db, world.clock.nowMs);
+    await openDuePeriods(world.db, world.clock.nowMs, SILENT);
   }
   return periods;
 }
