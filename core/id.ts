@@ -9,6 +9,10 @@ const TIME_CHARS = 10;
 const RANDOM_CHARS = 16;
 const POOL_IDS = 256;
 
+/** One string at once: built up character by character it would be a tree of 16 strings, and ids are kept for long. */
+const CODES = Array.from(ALPHABET, (char) => char.charCodeAt(0));
+const codes: number[] = new Array(RANDOM_CHARS).fill(0);
+
 const pool = new Uint8Array(RANDOM_CHARS * POOL_IDS);
 let poolUsed = pool.length;
 let lastMs = -1;
@@ -39,10 +43,9 @@ export function newId(prefix: IdPrefix, nowMs: number): string {
     lastMs = nowMs;
     lastTime = encodeTime(nowMs);
   }
-  let random = '';
-  for (let i = 0; i < RANDOM_CHARS; i++) random += ALPHABET[(pool[poolUsed + i] as number) & 31];
+  for (let i = 0; i < RANDOM_CHARS; i++) codes[i] = CODES[(pool[poolUsed + i] as number) & 31] as number;
   poolUsed += RANDOM_CHARS;
-  return `${prefix}_${lastTime}${random}`;
+  return `${prefix}_${lastTime}${String.fromCharCode(...codes)}`;
 }
 
 function encodeTime(ms: number): string {

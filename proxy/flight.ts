@@ -28,6 +28,8 @@ export class Flight {
   /** It has been told, settled and kept, or is about to be: nothing can change it any more. */
   over = false;
   drainTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Where `Flights` keeps it. */
+  place = -1;
   #wake: (() => void) | undefined;
 
   constructor(id: string, atMs: number, call: Call, reply: Reply, late: boolean) {
@@ -55,5 +57,36 @@ export class Flight {
     await promise;
     this.#wake = undefined;
     clearTimeout(timer);
+  }
+}
+
+/**
+ * The calls in flight. A list in which the last takes the place of the one that leaves, and not a Set: under load a Set
+ * copies its table again and again, and each dead copy keeps the calls that it names alive until the next full garbage
+ * collection. Measured on 2 cores at 5,000 calls/s (November 2026): 4 kB a call survived, and a young collection took
+ * 15-60 ms instead of 1.
+ */
+export class Flights {
+  readonly #list: Flight[] = [];
+
+  get count(): number {
+    return this.#list.length;
+  }
+
+  add(flight: Flight): void {
+    flight.place = this.#list.length;
+    this.#list.push(flight);
+  }
+
+  remove(flight: Flight): void {
+    const last = this.#list.pop();
+    if (!last || last === flight) return;
+    this.#list[flight.place] = last;
+    last.place = flight.place;
+  }
+
+  /** A copy: what is done to a call may end it. */
+  list(): Flight[] {
+    return [...this.#list];
   }
 }

@@ -10,7 +10,7 @@ import { checkKey, getSecret } from './caller.ts';
 import { costOfCall } from './cost.ts';
 import { type Ending, faultOfEnding, measure } from './ending.ts';
 import { unknownEvent, usageEvent } from './event.ts';
-import { Flight } from './flight.ts';
+import { Flight, Flights } from './flight.ts';
 import { headerOf } from './headers.ts';
 import type { Call, Reply } from './inbound/call.ts';
 import type { Counters, MaybePromise, Refused, Reservation, ReserveAnswer } from './limits/counters.ts';
@@ -62,7 +62,7 @@ export class Gateway {
   readonly #parts: GatewayParts;
   readonly #attempts: Attempts;
   #snapshot: Snapshot;
-  readonly #flights = new Set<Flight>();
+  readonly #flights = new Flights();
   #drains = 0;
   #draining = false;
   #onEmpty: (() => void) | undefined;
@@ -79,18 +79,18 @@ export class Gateway {
   }
 
   get callsInFlight(): number {
-    return this.#flights.size;
+    return this.#flights.count;
   }
 
   /** Takes no new calls, lets open ones finish within the bound, cuts the rest, and returns when all usage is durable. */
   async drain(timeoutMs: number): Promise<void> {
     this.#draining = true;
     this.#attempts.mayRepeat = false;
-    if (this.#flights.size > 0) {
+    if (this.#flights.count > 0) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#onEmpty = resolve;
       const timer = setTimeout(() => {
-        for (const flight of this.#flights) {
+        for (const flight of this.#flights.list()) {
           flight.stop('shutdown');
           if (!flight.exchange) flight.reply.cut();
         }
@@ -113,8 +113,8 @@ export class Gateway {
       if (flight.over) this.#parts.observer.faulted(faultOf(thrown), flight.id);
       else this.#fail(flight, faultOf(thrown));
     } finally {
-      this.#flights.delete(flight);
-      if (this.#flights.size === 0) this.#onEmpty?.();
+      this.#flights.remove(flight);
+      if (this.#flights.count === 0) this.#onEmpty?.();
     }
   }
 
@@ -125,7 +125,7 @@ export class Gateway {
     if (endpoint.kind === 'ready') return this.#answerReady(flight);
     if (endpoint.kind === 'metrics') return this.#answerMetrics(flight);
     if (this.#draining) throw new Fault('shutting_down');
-    if (this.#flights.size > snapshot.config.gateway.callsMax) throw new Fault('overloaded');
+    if (this.#flights.count > snapshot.config.gateway.callsMax) throw new Fault('overloaded');
     const policy = await this.#authenticate(flight);
     if (endpoint.kind === 'wire') return this.#proxy(flight, snapshot, policy, endpoint.wire);
     replyJson(flight, 200, modelsAnswer(endpoint, call.path, policy, snapshot.routes));

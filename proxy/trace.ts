@@ -12,34 +12,36 @@ export interface Trace {
 }
 
 const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/;
-const TRACE_ID_WORDS = 4;
-const SPAN_ID_WORDS = 2;
+const TRACE_ID_BYTES = 16;
+const SPAN_ID_BYTES = 8;
 const ZEROS = /^0+$/;
 
-/** 32 random bits each; refilled in one go, since each refill is a call into the runtime. */
-const pool = new Uint32Array(2048);
+const HEX_DIGITS = Array.from('0123456789abcdef', (char) => char.charCodeAt(0));
+/** Filled in one go: each time is a call into the runtime. */
+const pool = new Uint8Array(8192);
 let poolUsed = pool.length;
 
 export function traceOf(headers: HeaderMap): Trace {
-  const spanId = randomHex(SPAN_ID_WORDS);
+  const spanId = randomHex(SPAN_ID_BYTES);
   const given = headerOf(headers, 'traceparent');
   const [, version, traceId, parentSpanId, flags] = (given !== undefined && TRACEPARENT.exec(given)) || [];
   if (traceId && parentSpanId && flags && version !== 'ff' && !ZEROS.test(traceId) && !ZEROS.test(parentSpanId)) {
     const sampled = (Number.parseInt(flags, 16) & 1) === 1;
     return { traceId, spanId, parentSpanId, sampled, header: `00-${traceId}-${spanId}-${flags}` };
   }
-  const own = randomHex(TRACE_ID_WORDS);
+  const own = randomHex(TRACE_ID_BYTES);
   return { traceId: own, spanId, parentSpanId: null, sampled: true, header: `00-${own}-${spanId}-01` };
 }
 
-function randomHex(words: number): string {
-  if (poolUsed + words > pool.length) {
+function randomHex(bytes: number): string {
+  if (poolUsed + bytes > pool.length) {
     crypto.getRandomValues(pool);
     poolUsed = 0;
   }
-  let text = '';
-  for (const end = poolUsed + words; poolUsed < end; poolUsed++) {
-    text += (pool[poolUsed] as number).toString(16).padStart(8, '0');
+  const codes: number[] = [];
+  for (const end = poolUsed + bytes; poolUsed < end; poolUsed++) {
+    const byte = pool[poolUsed] as number;
+    codes.push(HEX_DIGITS[byte >> 4] as number, HEX_DIGITS[byte & 15] as number);
   }
-  return text;
+  return String.fromCharCode(...codes);
 }
