@@ -72,6 +72,7 @@ plans:
     currency: USD
     fee: 10
     prices:
+      - { unit: calls, amount: 0.01, per: 1 }
       - { unit: input_tokens, amount: 0.30, per: 1M }
       - { unit: cache_read_tokens, amount: 0.15, per: 1M }
       - { unit: output_tokens, amount: 1.20, per: 1M }

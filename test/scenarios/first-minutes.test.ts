@@ -14,6 +14,7 @@ describe('the first five minutes', { timeout: 60_000 }, () => {
   let folder: string;
   let weir: WeirProcess;
   let environment: Record<string, string>;
+  let answered = 0;
   const shell = promisify(execFile);
 
   beforeAll(async () => {
@@ -58,6 +59,7 @@ describe('the first five minutes', { timeout: 60_000 }, () => {
   it('answers the printed curl line, and the call is on the usage page within a second', async () => {
     const { stdout } = await shell('sh', ['-c', `curl -sS ${printed('curl')}`]);
     expect(JSON.parse(stdout).usage).toMatchObject({ prompt_tokens: 1, completion_tokens: 48 });
+    answered++;
     const answeredAt = Date.now();
     await until(async () => (await usage()).groups.length > 0, 'the call to be on the usage page');
     expect(Date.now() - answeredAt).toBeLessThan(1_000);
@@ -77,12 +79,21 @@ describe('the first five minutes', { timeout: 60_000 }, () => {
       expect(chunk.usage).toBeUndefined();
       text += chunk.choices[0]?.delta.content ?? '';
     }
+    answered++;
     expect(text).toContain('sample upstream');
     await until(async () => (await usage()).groups[0]?.quantities.calls === '2', 'the second call');
     const [group] = (await usage()).groups;
     expect(group?.quantities).toEqual({ calls: '2', input_tokens: '2', output_tokens: '96' });
     // 2 x 0.15 + 96 x 0.60 USD per million.
     expect(group?.costs).toMatchObject([{ amount: '0.0000579' }]);
+    // The fee of 10, two calls at 0.01, and tokens that come to less than half a cent a line.
+    interface Preview {
+      total: { amount: string };
+      lines: { exact_amount: string; amount: { amount: string } }[];
+    }
+    const preview = await ask<Preview>('/v1/customers/acme/usage/current');
+    expect(preview.total.amount).toBe('10.02');
+    expect(preview.lines.map((line) => line.amount.amount)).toEqual(['10.00', '0.02', '0.00', '0.00']);
   });
 
   it('takes over a limit that is written into the file, and refuses in words that say which', async () => {
@@ -97,6 +108,7 @@ describe('the first five minutes', { timeout: 60_000 }, () => {
           { model: 'gpt-4o-mini', messages: [{ role: 'user', content: 'Hello' }] },
           { maxRetries: 0 },
         );
+        answered++;
         return false;
       } catch (error) {
         refusal = error;
@@ -110,6 +122,7 @@ describe('the first five minutes', { timeout: 60_000 }, () => {
   });
 
   it('drains on SIGTERM, ends with 0, and knows the key and the usage again after a restart', async () => {
+    await until(async () => (await usage()).groups[0]?.quantities.calls === `${answered}`, 'all calls to be there');
     const before = await usage();
     expect(await weir.terminate()).toBe(0);
     weir = await startWeir('serve', environment);
