@@ -1,0 +1,4 @@
+import { upstreamConformance } from '#test/conformance/upstream.ts';
+import { fetchUpstream } from './fetch.ts';
+
+upstreamConformance('fetch', fetchUpstream);
