@@ -9,6 +9,7 @@ import { makePartitions } from '#billing/events/ingest.ts';
 import { startRedisConsumer } from '#billing/events/redis-consumer.ts';
 import { createApp } from '#billing/http/app.ts';
 import { serveBilling } from '#billing/http/server.ts';
+import { CLOSE_GRACE_MS } from '#billing/jobs/close-periods.ts';
 import { type JobStore, startJobs } from '#billing/jobs/jobs.ts';
 import { policyFeed } from '#billing/policies/feed.ts';
 import { publishPolicies } from '#billing/policies/publish-redis.ts';
@@ -43,6 +44,14 @@ export interface BillingRole {
   close(): Promise<void>;
 }
 
+/** Until the event of a call that was bounded by `call_timeout` has also been shipped. */
+const SHIPPING_MS = 15 * 60_000;
+
+/** A call counts when it is admitted and its event comes when it ends: no period is closed while one of its calls may still run. */
+function closeGraceOf({ config }: BillingRoleOptions): number {
+  return Math.max(CLOSE_GRACE_MS, config.current.gateway.callTimeoutMs + SHIPPING_MS);
+}
+
 const SHUTDOWN_MS = 10_000;
 const DAY_MS = 86_400_000;
 
@@ -58,7 +67,9 @@ export async function startBillingRole(options: BillingRoleOptions): Promise<Bil
   const store = await openStore(options);
   await migrate(store.db);
   const api = parts.api ? await startApi(options, store.db) : undefined;
-  const jobs = parts.jobs ? await startJobs({ db: store.db, store: store.jobs, clock, log }) : undefined;
+  const jobs = parts.jobs
+    ? await startJobs({ db: store.db, store: store.jobs, clock, log, closeGraceMs: closeGraceOf(options) })
+    : undefined;
   return {
     url: api?.url ?? null,
     async close() {
