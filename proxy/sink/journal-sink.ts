@@ -1,7 +1,9 @@
 import type { Counters } from '../limits/counters.ts';
-import { encodeReservation, encodeUsed } from '../limits/reservation-text.ts';
 import type { Journal } from './journal/journal.ts';
-import type { Closing, Opening, Sink } from './sink.ts';
+import type { Sink } from './sink.ts';
+
+/** Counters that die with the process need no reservation when it starts again: they begin from billing's sums. */
+const NONE = '';
 
 /**
  * The sink of a gateway that keeps its counters itself: openings and closings both stand in the journal, and whoever
@@ -9,10 +11,10 @@ import type { Closing, Opening, Sink } from './sink.ts';
  */
 export function journalSink({ counters, journal }: { counters: Counters; journal: Journal }): Sink {
   return {
-    open: (opening) => journalOpening(journal, opening),
-    async close(closing) {
-      const written = journalClosing(journal, closing, JSON.stringify(closing.event));
-      await counters.settle(closing.reservation, closing.used);
+    open: ({ reservation, estimate }) => journal.opened(reservation.id, JSON.stringify(estimate), NONE, NONE),
+    async close({ reservation, used, event }) {
+      const written = journal.closed(reservation.id, JSON.stringify(event), NONE, NONE);
+      await counters.settle(reservation, used);
       await written;
     },
     async abandon({ reservation }) {
@@ -22,13 +24,4 @@ export function journalSink({ counters, journal }: { counters: Counters; journal
     },
     drain: () => journal.flush(),
   };
-}
-
-export function journalOpening(journal: Journal, { reservation, estimate, estimatedUse }: Opening): Promise<void> {
-  const event = JSON.stringify(estimate);
-  return journal.opened(reservation.id, event, encodeReservation(reservation), encodeUsed(estimatedUse));
-}
-
-export function journalClosing(journal: Journal, { reservation, used }: Closing, event: string): Promise<void> {
-  return journal.closed(reservation.id, event, encodeReservation(reservation), encodeUsed(used));
 }

@@ -5,6 +5,7 @@ import { openTestJournal, temporaryFolder } from '#test/support/journal.ts';
 import { sampleClosing, sampleOpening } from '#test/support/usage.ts';
 import type { Journal } from './journal/journal.ts';
 import { recoverJournal } from './journal/recovery.ts';
+import { journalSink } from './journal-sink.ts';
 import { type RedisSink, redisSink } from './redis-sink.ts';
 
 const AWAY = new Error('connection refused');
@@ -132,6 +133,24 @@ describe('the Redis sink', () => {
     expect(counters.settled.get('req_1')?.event).toBe(JSON.stringify(sampleClosing('req_1', 1n).event));
     expect(counters.settled.get('req_2')?.event).toBe(JSON.stringify(sampleClosing('req_2', 2n).event));
     expect(counters.settled.get('req_3')?.event).toBe(JSON.stringify(sampleOpening('req_3').estimate));
+    await after.stop();
+  });
+
+  it('takes over the journal of a gateway that kept its counters itself: every event, and nothing to give back', async () => {
+    const dir = temporaryFolder();
+    const journal = await openTestJournal(dir);
+    const before = journalSink({ counters: recordingCounters(), journal });
+    await Promise.all(['req_1', 'req_2'].map((id) => before.open(sampleOpening(id))));
+    await before.close(sampleClosing('req_1', 1n));
+    await journal.close();
+
+    const counters = recordingCounters();
+    const after = await sinkOn(dir, counters);
+    expect(await recoverJournal({ journal: after.journal, sink: after.sink })).toBe(1);
+    await after.sink.replay.idle();
+    const event = JSON.stringify(sampleClosing('req_1', 1n).event);
+    expect(counters.settled.get('req_1')).toEqual({ used: [], event });
+    expect(counters.settled.get('req_2')?.event).toBe(JSON.stringify(sampleOpening('req_2').estimate));
     await after.stop();
   });
 });

@@ -2,10 +2,10 @@ import { Fault } from '#core/fault.ts';
 import type { Log } from '#core/log.ts';
 import type { Clock } from '#core/time.ts';
 import type { Counters } from '../limits/counters.ts';
-import { encodeReservation, parseReservation, parseUsed } from '../limits/reservation-text.ts';
+import { encodeReservation, encodeUsed, parseUsed } from '../limits/reservation-text.ts';
 import type { Journal, JournalEntry } from './journal/journal.ts';
+import { reservationOf } from './journal/recovery.ts';
 import { type Shipper, shipJournal } from './journal/shipper.ts';
-import { journalClosing, journalOpening } from './journal-sink.ts';
 import type { Closing, Sink } from './sink.ts';
 
 export interface RedisSinkOptions {
@@ -52,11 +52,12 @@ export function redisSink(options: RedisSinkOptions): RedisSink {
         log.warn({ err: error, id: reservation.id }, 'A settlement goes to the journal, to be replayed.');
       }
     }
-    await journalClosing(journal, closing, event);
+    await journal.closed(reservation.id, event, encodeReservation(reservation), encodeUsed(used));
   }
 
-  async function replayOne({ id, event, reservation, used }: JournalEntry): Promise<void> {
-    const held = parseReservation(reservation);
+  async function replayOne(entry: JournalEntry): Promise<void> {
+    const { id, event, used } = entry;
+    const held = reservationOf(entry);
     try {
       await within(timeoutMs, event === '' ? counters.release(held) : counters.settle(held, parseUsed(used), event));
     } catch (error) {
@@ -79,7 +80,13 @@ export function redisSink(options: RedisSinkOptions): RedisSink {
 
   return {
     replay,
-    open: (opening) => journalOpening(journal, opening),
+    open: ({ reservation, estimate, estimatedUse }) =>
+      journal.opened(
+        reservation.id,
+        JSON.stringify(estimate),
+        encodeReservation(reservation),
+        encodeUsed(estimatedUse),
+      ),
     close(closing) {
       const closed = settle(closing).finally(() => closings.delete(closed));
       closings.add(closed);

@@ -16,11 +16,11 @@ import { memoryCounters } from '#proxy/limits/memory.ts';
 import { openRedis, redisCounters } from '#proxy/limits/redis.ts';
 import { policyTable } from '#proxy/policies/policy-table.ts';
 import { openJournal } from '#proxy/sink/journal/journal.ts';
-import { unshippedClosings } from '#proxy/sink/journal/recovery.ts';
 import { journalSink } from '#proxy/sink/journal-sink.ts';
 import { redisSink } from '#proxy/sink/redis-sink.ts';
 import type { Sink } from '#proxy/sink/sink.ts';
 import { undiciUpstream } from '#proxy/upstream/undici.ts';
+import { eventOf, unshipped } from './journal-calls.ts';
 
 /** A gateway of the real parts, in this process, in front of one upstream. */
 export interface RunningGateway {
@@ -137,11 +137,7 @@ async function journalParts({ gateway }: Config, dir: string): Promise<GatewayPa
   return {
     counters,
     sink: journalSink({ counters, journal }),
-    async emitted() {
-      const events: UsageEvent[] = [];
-      for await (const { event } of unshippedClosings(journal)) events.push(event);
-      return events;
-    },
+    emitted: async () => (await unshipped(journal)).map(eventOf),
     close: () => journal.close(),
   };
 }

@@ -9,6 +9,7 @@ export interface JournalEntry {
   atMs: number;
   /** Empty where holds are given back and no event comes of the call. */
   event: string;
+  /** Both empty where the gateway keeps its counters itself. */
   reservation: string;
   used: string;
 }

@@ -1,9 +1,10 @@
+import type { UsageEvent } from '#core/usage-event.ts';
+import type { Reservation } from '#proxy/limits/counters.ts';
 import { parseReservation, parseUsed } from '#proxy/limits/reservation-text.ts';
 import type { Closing, Sink } from '#proxy/sink/sink.ts';
 import type { Journal, JournalEntry } from './journal.ts';
 
 const AT_ONCE = 256;
-const PAGE = { count: 1000, bytes: 4 * 1024 * 1024 };
 
 /**
  * Closes what the process before opened and could not close, each with the estimate that its opening left. To be
@@ -18,19 +19,13 @@ export async function recoverJournal({ journal, sink }: { journal: Journal; sink
   return entries.length;
 }
 
-/** What was closed and not shipped, oldest first: what counters in memory have to know before billing does. */
-export async function* unshippedClosings(journal: Journal): AsyncGenerator<Closing> {
-  let page = await journal.read(journal.cursor, PAGE);
-  while (page.entries.length > 0) {
-    for (const entry of page.entries) if (entry.event !== '') yield closingOf(entry);
-    page = await journal.read(page.next, PAGE);
-  }
+function closingOf(entry: JournalEntry): Closing {
+  return { reservation: reservationOf(entry), used: parseUsed(entry.used), event: JSON.parse(entry.event) };
 }
 
-function closingOf(entry: JournalEntry): Closing {
-  return {
-    reservation: parseReservation(entry.reservation),
-    used: parseUsed(entry.used),
-    event: JSON.parse(entry.event),
-  };
+/** Without holds where the gateway kept its counters itself: there is nothing left to settle then. */
+export function reservationOf({ reservation, event }: JournalEntry): Reservation {
+  if (reservation !== '') return parseReservation(reservation);
+  const { id, time, data }: UsageEvent = JSON.parse(event);
+  return { id, customer: data.customer, atMs: Date.parse(time), leaseMs: 1, holds: [] };
 }
