@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { Redis } from 'ioredis';
+import { Cluster, Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { customerPrefix, EVENT_FIELD, eventStream, SHARDS, shardOf } from '#core/redis-keys.ts';
 import { countersConformance } from '#test/conformance/counters.ts';
@@ -11,6 +11,7 @@ import { openRedis, redisCounters } from './redis.ts';
 
 const namespace = testNamespace();
 const opened: Redis[] = [];
+const clusters: Cluster[] = [];
 
 async function connect(url = redisUrl(), commandTimeoutMs = 1_000): Promise<Redis> {
   const redis = openRedis(url, { commandTimeoutMs, onError: () => undefined });
@@ -227,14 +228,23 @@ test('gives back what a reserve held whose answer never came', { timeout: 60_000
   }
 });
 
-test('touches one slot of a cluster only, also when leases end', { timeout: 60_000 }, async () => {
-  const server = await startRedis({ args: ['--cluster-enabled', 'yes'] });
+test('touches one slot of a cluster only, through a client for clusters, also when leases end', {
+  timeout: 60_000,
+}, async () => {
+  const server = await startRedis({ args: ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'] });
   const admin = new Redis(server.url);
   try {
     await admin.cluster('ADDSLOTSRANGE', 0, 16_383);
     await expect.poll(() => admin.cluster('INFO'), { timeout: 20_000 }).toContain('cluster_state:ok');
     const node = await connect(server.url);
-    const there = redisCounters({ redis: node, namespace });
+    const cluster = new Cluster([server.url], {
+      enableAutoPipelining: true,
+      // In a container it thinks that it listens elsewhere.
+      natMap: { '127.0.0.1:6379': { host: '127.0.0.1', port: server.port } },
+    });
+    clusters.push(cluster);
+    await once(cluster, 'ready');
+    const there = redisCounters({ redis: cluster, namespace });
     for (let shard = 0, i = 0; shard < SHARDS; i++) {
       const customer = `customer-${i}`;
       if (shardOf(customer) !== shard) continue;
@@ -256,6 +266,7 @@ test('touches one slot of a cluster only, also when leases end', { timeout: 60_0
     }
   } finally {
     admin.disconnect();
+    for (const each of clusters) each.disconnect();
     await server.stop();
   }
 });
