@@ -65,7 +65,7 @@ beforeAll(async () => {
   });
   billing = await startStub((response, { url: path, headers, body }) => {
     if (headers.authorization !== 'Bearer wr_api_ingest') return response.writeHead(401).end();
-    if (path === '/v1/policies') {
+    if (path.startsWith('/v1/policies')) {
       const policy: KeyPolicy = keyPolicy({ key: 'made-in-billing', secretHashes: [sha256(BILLING_SECRET)] });
       return response.end(JSON.stringify({ version: 'v.1', reset: true, policies: [policy], removed: [] }));
     }
@@ -266,4 +266,26 @@ describe('the gateway on Workers', () => {
     const ids = taken.flat().map(({ id }) => id);
     expect(new Set(ids).size).toBe(ids.length);
   });
+});
+
+test('answers every call with a fault while it has no configuration, and begins when it has one', async () => {
+  const empty = await startWorkerd(new URL('./worker.ts', import.meta.url), {
+    name: 'empty',
+    durableObjects: { CUSTOMERS: { className: 'CustomerCounters', useSQLite: true } },
+    queueProducers: { EVENTS: { queueName: 'other-events' } },
+    kvNamespaces: { CONFIG: 'other' },
+  });
+  try {
+    const address = (await empty.ready).href;
+    const config = await empty.getKVNamespace('CONFIG');
+    const answer = await fetch(`${address}v1/models`);
+    expect(answer.status).toBe(500);
+    expect(await answer.json()).toMatchObject({ error: { code: 'internal' } });
+    await config.put('weir.yaml', 'customers: { acme: { nonsense: true } }');
+    expect((await fetch(`${address}v1/models`)).status).toBe(500);
+    await config.put('weir.yaml', 'upstreams: { openai: { wire: openai, base_url: "http://127.0.0.1:1/v1" } }');
+    expect((await fetch(`${address}v1/models`)).status).toBe(401);
+  } finally {
+    await empty.dispose();
+  }
 });

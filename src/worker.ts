@@ -51,6 +51,8 @@ interface Running {
   table: PolicyTable;
   config: Config;
   text: string;
+  /** Of billing's policies. */
+  version: string | undefined;
   refreshedMs: number;
 }
 
@@ -62,7 +64,7 @@ async function start(env: Env): Promise<Running> {
   const config = await getConfig(text, { env: variablesOf(env), file: CONFIG_KEY });
   const table = policyTable();
   table.replace('config', policiesOf(config));
-  await pull(env, config, table);
+  const version = await pull(env, config, table, undefined);
   const gateway = new Gateway({
     config,
     policies: table,
@@ -76,7 +78,7 @@ async function start(env: Env): Promise<Running> {
     random: Math.random,
   });
   // Two calls may come at once to a new isolate: each starts one, and the later one stays.
-  running = { gateway, table, config, text, refreshedMs: Date.now() };
+  running = { gateway, table, config, text, version, refreshedMs: Date.now() };
   return running;
 }
 
@@ -96,12 +98,17 @@ async function refresh(env: Env, current: Running): Promise<void> {
   } catch (error) {
     log.error({ err: error }, 'The configuration cannot be taken; keeping the last.');
   }
-  await pull(env, current.config, current.table);
+  current.version = await pull(env, current.config, current.table, current.version);
 }
 
-async function pull(env: Env, config: Config, table: PolicyTable): Promise<void> {
+async function pull(
+  env: Env,
+  config: Config,
+  table: PolicyTable,
+  version: string | undefined,
+): Promise<string | undefined> {
   const billing = billingOf(env, config);
-  if (billing) await pullPolicies({ ...billing, table, fetch, log });
+  return billing && pullPolicies({ ...billing, table, fetch, log }, version);
 }
 
 function billingOf(env: Env, { billing }: Config): { url: string; token: string } | undefined {

@@ -3,7 +3,7 @@ import type { Log } from '#core/log.ts';
 import { pause } from '#core/pause.ts';
 import type { PolicyFeed } from './feed.ts';
 import { type PolicyChanges, parsePolicyChanges } from './parse.ts';
-import type { PolicyTable } from './policy-table.ts';
+import { applyPolicyChanges, type PolicyTable } from './policy-table.ts';
 import { loadSnapshot, type Snapshot, saveSnapshot } from './snapshot.ts';
 
 export interface HttpFeedOptions {
@@ -52,10 +52,7 @@ export function followHttp(options: HttpFeedOptions): PolicyFeed {
     if (changes.ignored > 0) {
       log.warn({ ignored: changes.ignored }, 'key policies of a version that this gateway does not know are ignored');
     }
-    if (!changes.reset) table.change('billing', changes.policies, changes.removed);
-    // What was ignored may be a newer form of a policy that we have, so the old one stays where nothing replaces it.
-    else if (changes.ignored > 0) table.change('billing', changes.policies, []);
-    else table.replace('billing', changes.policies);
+    applyPolicyChanges(table, changes);
     if (changes.version !== version) await saveSnapshot(snapshot, table, changes.version, log);
   }
 

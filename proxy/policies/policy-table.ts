@@ -1,4 +1,5 @@
 import type { KeyPolicy } from '#core/key-policy.ts';
+import type { PolicyChanges } from './parse.ts';
 import type { Policies } from './policies.ts';
 
 /** Where policies come from, the stronger first: a key of the configuration hides one of billing with the same id. */
@@ -75,4 +76,12 @@ export function policyTable(): PolicyTable {
     change,
     list: (source) => [...keys[source].values()],
   };
+}
+
+/** What billing answered, into the table. */
+export function applyPolicyChanges(table: PolicyTable, { reset, policies, removed, ignored }: PolicyChanges): void {
+  if (!reset) table.change('billing', policies, removed);
+  // What was ignored may be a newer form of a policy that we have, so the old one stays where nothing replaces it.
+  else if (ignored > 0) table.change('billing', policies, []);
+  else table.replace('billing', policies);
 }
