@@ -8,6 +8,15 @@ import { Fault } from '#core/fault.ts';
 const LOCK_FILE = 'lock';
 const OWNER_FILE = 'lock.owner';
 
+/**
+ * What the file system refused at a start is for the operator to mend: `data_dir_unusable`, with its own words, which
+ * name the file. Anything else stays what it is.
+ */
+export function asDataDirFault(thrown: unknown): unknown {
+  if (!(thrown instanceof Error) || !('syscall' in thrown) || !('path' in thrown)) return thrown;
+  return new Fault('data_dir_unusable', { detail: `${thrown.message}.`, cause: thrown });
+}
+
 export interface DataDirLock {
   /** Gives the directory to the next process. Idempotent. */
   release(): void;

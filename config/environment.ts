@@ -1,3 +1,5 @@
+import { Fault } from '#core/fault.ts';
+
 /**
  * Every name of the environment that Weir itself reads, once, by the mains. Names inside a configuration file are the
  * operator's own. An empty value is as good as none.
@@ -22,11 +24,23 @@ export type Environment = Readonly<Record<keyof typeof ENVIRONMENT_NAMES, string
 /** What a process was started with (`process.env`), or a Worker was bound to. */
 export type EnvironmentVariables = Readonly<Record<string, string | undefined>>;
 
+/** Addresses that can be told to be wrong without asking: what else is wrong with them, the server says. */
+const ADDRESSES = [
+  ['databaseUrl', /^(postgres|postgresql):$/, 'postgres://user:password@host:5432/name'],
+  ['redisUrl', /^rediss?:$/, 'redis://host:6379'],
+] as const;
+
+/** Throws `environment_invalid` with everything that is wrong. Addresses are not repeated: they hold passwords. */
 export function readEnvironment(variables: EnvironmentVariables): Environment {
   const environment: Partial<Record<keyof Environment, string | null>> = {};
   for (const field in ENVIRONMENT_NAMES) {
     const name = field as keyof Environment;
     environment[name] = variables[ENVIRONMENT_NAMES[name]] || null;
   }
+  const wrong = ADDRESSES.filter(([field, protocol]) => {
+    const url = environment[field];
+    return typeof url === 'string' && !(URL.canParse(url) && protocol.test(new URL(url).protocol));
+  }).map(([field, , form]) => `${ENVIRONMENT_NAMES[field]} must have the form ${form}.`);
+  if (wrong.length > 0) throw new Fault('environment_invalid', { detail: wrong.join(' ') });
   return environment as Environment;
 }

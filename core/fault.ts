@@ -48,6 +48,10 @@ export const FAULTS = {
   database_unavailable: { status: 503, text: 'The database cannot be reached at the moment.' },
   // Start
   config_invalid: { status: 500, text: 'The configuration has mistakes.' },
+  environment_invalid: { status: 500, text: 'A variable of the environment is wrong.' },
+  address_unavailable: { status: 500, text: 'Weir cannot listen at its address.' },
+  data_dir_unusable: { status: 500, text: 'The data directory cannot be used.' },
+  database_refused: { status: 500, text: 'The database is there and refuses Weir.' },
   data_dir_locked: { status: 500, text: 'Another process uses this data directory.' },
   journal_corrupt: { status: 500, text: 'The journal cannot be read.' },
   schema_mismatch: { status: 500, text: 'The database schema is not one that this version can use.' },
@@ -74,7 +78,12 @@ export class Fault extends Error {
 
   constructor(
     code: FaultCode,
-    options: { detail?: string; story?: string; issues?: readonly FaultIssue[]; cause?: unknown } = {},
+    options: {
+      detail?: string | undefined;
+      story?: string | undefined;
+      issues?: readonly FaultIssue[];
+      cause?: unknown;
+    } = {},
   ) {
     super(options.detail ? `${FAULTS[code].text} ${options.detail}` : FAULTS[code].text, { cause: options.cause });
     this.name = 'Fault';
@@ -87,6 +96,14 @@ export class Fault extends Error {
   get status(): number {
     return FAULTS[this.code].status;
   }
+}
+
+/** Why something failed, as one line: what was said, and what that came from. A `fetch failed` alone helps nobody. */
+export function reasonOf(thrown: unknown): string {
+  if (!(thrown instanceof Error)) return String(thrown);
+  // Of several addresses that were tried, one stands for all; the sum of them has no words of its own.
+  const cause: unknown = thrown.cause ?? (thrown instanceof AggregateError ? thrown.errors[0] : undefined);
+  return [thrown.message, cause === undefined ? '' : reasonOf(cause)].filter((part) => part !== '').join(': ');
 }
 
 /** Any thrown thing as a Fault; what is no Fault already becomes `internal` with the original as cause. */

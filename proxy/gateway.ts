@@ -3,6 +3,7 @@ import { Fault, faultOf } from '#core/fault.ts';
 import { newId } from '#core/id.ts';
 import { type KeyPolicy, modelAllowed } from '#core/key-policy.ts';
 import type { Clock } from '#core/time.ts';
+import { within } from '#core/within.ts';
 import { type Admitted, admit } from './admission.ts';
 import { reply, replyJson } from './answers.ts';
 import { Attempts } from './attempts.ts';
@@ -58,6 +59,9 @@ interface Snapshot {
   readonly routes: RouteTable;
 }
 
+/** How long usage may take to become durable once its call has ended: a disk that works needs milliseconds. */
+const DURABLE_MS = 3_000;
+
 export class Gateway {
   readonly #parts: GatewayParts;
   readonly #attempts: Attempts;
@@ -82,10 +86,14 @@ export class Gateway {
     return this.#flights.count;
   }
 
-  /** Takes no new calls, lets open ones finish within the bound, cuts the rest, and returns when all usage is durable. */
-  async drain(timeoutMs: number): Promise<void> {
+  /**
+   * Takes no new calls, lets open ones finish within the bound, cuts the rest, and returns when all usage is durable.
+   * Rejects when a disk does not take it within a bound of its own: the next start estimates what was opened.
+   */
+  async drain(timeoutMs: number, durableMs = DURABLE_MS): Promise<void> {
     this.#draining = true;
     this.#attempts.mayRepeat = false;
+    const late = (): Fault => new Fault('journal_unavailable', { story: `It did not end within ${durableMs} ms.` });
     if (this.#flights.count > 0) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#onEmpty = resolve;
@@ -95,10 +103,9 @@ export class Gateway {
           if (!flight.exchange) flight.reply.cut();
         }
       }, timeoutMs);
-      await promise;
-      clearTimeout(timer);
+      await within(timeoutMs + durableMs, promise, late).finally(() => clearTimeout(timer));
     }
-    await this.#parts.sink.drain();
+    await within(durableMs, this.#parts.sink.drain(), late);
   }
 
   /** Answers one call. Never throws and never rejects: whatever goes wrong is an answer, or a cut connection. */

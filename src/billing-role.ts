@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { applyConfig } from '#billing/apply-config.ts';
-import type { Database } from '#billing/db/database.ts';
+import { type Database, sqlStateOf } from '#billing/db/database.ts';
 import { migrate } from '#billing/db/migrate.ts';
 import { pgliteDatabase } from '#billing/db/pglite.ts';
 import { postgresDatabase } from '#billing/db/postgres.ts';
@@ -16,11 +16,13 @@ import { publishPolicies } from '#billing/policies/publish-redis.ts';
 import { billingRoutes } from '#billing/routes.ts';
 import { newTokenSecret, tokenAuthenticator } from '#billing/tokens/token.ts';
 import { lockDataDir } from '#config/data-dir.ts';
-import { Fault } from '#core/fault.ts';
+import { Fault, reasonOf } from '#core/fault.ts';
 import type { Log } from '#core/log.ts';
 import { pause } from '#core/pause.ts';
 import type { Clock } from '#core/time.ts';
+import { within } from '#core/within.ts';
 import { openRedis } from '#proxy/limits/redis.ts';
+import { closeInOrder } from './close.ts';
 import type { ConfigSource } from './config-source.ts';
 import { type RunningRole, reachable } from './gateway-role.ts';
 
@@ -65,7 +67,7 @@ interface Store {
 export async function startBillingRole(options: BillingRoleOptions): Promise<BillingRole> {
   const { clock, log, parts } = options;
   const store = await openStore(options);
-  await migrate(store.db);
+  await migrate(store.db).catch(refused);
   const api = parts.api ? await startApi(options, store.db) : undefined;
   const jobs = parts.jobs
     ? await startJobs({ db: store.db, store: store.jobs, clock, log, closeGraceMs: closeGraceOf(options) })
@@ -73,9 +75,11 @@ export async function startBillingRole(options: BillingRoleOptions): Promise<Bil
   return {
     url: api?.url ?? null,
     async close() {
-      await api?.close();
-      await jobs?.stop();
-      await store.close();
+      await closeInOrder([
+        async () => api?.close(),
+        async () => jobs?.stop(),
+        () => within(SHUTDOWN_MS, store.close(), () => new Fault('database_unavailable')),
+      ]);
     },
   };
 }
@@ -118,7 +122,7 @@ async function startApi(options: BillingRoleOptions, db: Database): Promise<Runn
 export async function migrateDatabase(options: StoreOptions): Promise<string[]> {
   const store = await openStore(options);
   try {
-    return await migrate(store.db);
+    return await migrate(store.db).catch(refused);
   } finally {
     await store.close();
   }
@@ -163,18 +167,32 @@ async function openStore({ databaseUrl, dataDir, log }: StoreOptions): Promise<S
   return { db, jobs: { url: databaseUrl }, close: () => db.close() };
 }
 
+/** What cannot be reached may be coming up, or have a name that does not exist yet; what refuses us has to be mended. */
 async function untilThere(db: Database, log: Log): Promise<void> {
   const giveUp = AbortSignal.timeout(DATABASE_WAIT_MS);
+  let told: string | undefined;
   for (;;) {
     try {
       await db.transaction(async () => undefined);
       return;
     } catch (error) {
-      if (!(error instanceof Fault) || error.code !== 'database_unavailable' || giveUp.aborted) throw error;
-      log.warn({ cause: String(error.cause) }, 'waiting for the database');
+      if (!(error instanceof Fault) || error.code !== 'database_unavailable') return refused(error);
+      const reason = reasonOf(error.cause);
+      if (giveUp.aborted) throw new Fault('database_unavailable', { detail: `${reason}.`, cause: error.cause });
+      if (reason !== told) log.warn({ reason }, `waiting for the database, ${DATABASE_WAIT_MS / 1000} seconds at most`);
+      told = reason;
       await pause(DATABASE_RETRY_MS, giveUp);
     }
   }
+}
+
+/** A user, a password or a database that is not there, or rights that are missing: in the words of the server. */
+function refused(error: unknown): never {
+  const state = sqlStateOf(error);
+  if (state?.startsWith('28') || state === '3D000' || state === '42501') {
+    throw new Fault('database_refused', { detail: `${reasonOf(error)}.`, cause: error });
+  }
+  throw error;
 }
 
 /** The token of the environment, else the one that the first start made; `made` when that is this start. */

@@ -1,7 +1,9 @@
 import { parentPort, Worker, workerData } from 'node:worker_threads';
-import { faultOf } from '#core/fault.ts';
+import { asDataDirFault } from '#config/data-dir.ts';
+import { Fault, type FaultCode, faultOf, reasonOf } from '#core/fault.ts';
 import type { Log } from '#core/log.ts';
 import { pause } from '#core/pause.ts';
+import { within } from '#core/within.ts';
 import { type BillingRole, type BillingRoleOptions, startBillingRole } from './billing-role.ts';
 import { type ConfigOrigin, openConfig } from './config-source.ts';
 import { createLog } from './log.ts';
@@ -16,29 +18,42 @@ export interface BillingThreadData extends Omit<BillingRoleOptions, 'config' | '
   logLevel: string;
 }
 
-type FromThread = { kind: 'running'; url: string | null } | { kind: 'failed'; message: string };
+type FromThread =
+  | { kind: 'running'; url: string | null }
+  | { kind: 'failed'; code: FaultCode; detail: string | undefined; story: string | undefined };
+
+interface Thread {
+  worker: Worker;
+  /** Resolves when it is gone, however it went; with its exit code. */
+  ended: Promise<number>;
+}
 
 const RESTART_MS = { min: 500, max: 30_000 };
+/** Longer than all that the billing role waits for when it closes. */
+const CLOSE_MS = 45_000;
 
 /** Starts the thread and rejects when its first start fails; when it dies later it is started again, and the gateway's journal waits. */
 export async function startBillingThread(data: BillingThreadData, log: Log): Promise<BillingRole> {
   const closing = new AbortController();
-  let worker = spawn(data);
-  const url = await running(worker);
+  let thread = spawn(data);
+  const url = await running(thread);
+  const tellDeath = (error: unknown): void => log.error({ err: error }, 'the billing thread failed');
+  thread.worker.on('error', tellDeath);
 
   void (async () => {
     let waitMs = RESTART_MS.min;
     for (;;) {
       const startedAt = Date.now();
-      await ended(worker);
+      await thread.ended;
       if (closing.signal.aborted) return;
       if (Date.now() - startedAt > RESTART_MS.max) waitMs = RESTART_MS.min;
       log.error({ restart_ms: waitMs }, 'the billing thread died; starting it again');
       await pause(waitMs, closing.signal);
       if (closing.signal.aborted) return;
       waitMs = Math.min(waitMs * 2, RESTART_MS.max);
-      worker = spawn(data);
-      await running(worker).catch((error: unknown) => log.error({ error: String(error) }, 'billing did not start'));
+      thread = spawn(data);
+      thread.worker.on('error', tellDeath);
+      await running(thread).catch((error: unknown) => log.error({ error: reasonOf(error) }, 'billing did not start'));
     }
   })();
 
@@ -46,32 +61,30 @@ export async function startBillingThread(data: BillingThreadData, log: Log): Pro
     url,
     async close() {
       closing.abort();
-      const end = ended(worker);
-      worker.postMessage('close');
-      await end;
+      thread.worker.postMessage('close');
+      const late = (): Error => new Error(`billing did not close within ${CLOSE_MS} ms`);
+      const code = await within(CLOSE_MS, thread.ended, late);
+      if (code !== 0)
+        throw new Fault('database_unavailable', { detail: 'Billing did not close in order: see its log.' });
     },
   };
 }
 
-function spawn(data: BillingThreadData): Worker {
-  return new Worker(new URL(import.meta.url), { workerData: data, env: data.env, name: 'billing' });
+function spawn(data: BillingThreadData): Thread {
+  const worker = new Worker(new URL(import.meta.url), { workerData: data, env: data.env, name: 'billing' });
+  const { promise: ended, resolve } = Promise.withResolvers<number>();
+  worker.once('exit', resolve);
+  return { worker, ended };
 }
 
-function running(worker: Worker): Promise<string | null> {
+function running({ worker, ended }: Thread): Promise<string | null> {
   return new Promise((resolve, reject) => {
     worker.on('message', (message: FromThread) => {
       if (message.kind === 'running') resolve(message.url);
-      else reject(new Error(message.message));
+      else reject(new Fault(message.code, { detail: message.detail, story: message.story }));
     });
     worker.on('error', reject);
-    worker.on('exit', () => reject(new Error('the billing thread ended')));
-  });
-}
-
-/** When it is gone, however it went. */
-function ended(worker: Worker): Promise<void> {
-  return new Promise((resolve) => {
-    worker.once('exit', () => resolve());
+    void ended.then(() => reject(new Error('the billing thread ended')));
   });
 }
 
@@ -94,11 +107,15 @@ async function main(data: BillingThreadData): Promise<void> {
     });
     tell({ kind: 'running', url: role.url });
   } catch (error) {
-    const fault = faultOf(error);
-    tell({ kind: 'failed', message: fault.code === 'internal' ? String(fault.cause) : fault.message });
-    process.exitCode = 1;
-    parentPort?.close();
+    const { code, detail, story, cause } = faultOf(asDataDirFault(error));
+    tell({ kind: 'failed', code, detail, story: story ?? (code === 'internal' ? stackOf(cause) : undefined) });
+    // At once: what has been opened by then would keep the thread, and a thread that stays is not started again.
+    process.exit(1);
   }
+}
+
+function stackOf(thrown: unknown): string {
+  return (thrown instanceof Error && thrown.stack) || String(thrown);
 }
 
 if (parentPort && workerData) await main(workerData as BillingThreadData);

@@ -1,4 +1,4 @@
-import { Fault } from '#core/fault.ts';
+import { Fault, reasonOf } from '#core/fault.ts';
 import type { KeyPolicy, LimitPolicy } from '#core/key-policy.ts';
 import type { Log } from '#core/log.ts';
 import { pause } from '#core/pause.ts';
@@ -60,7 +60,7 @@ export function seededPolicies(options: {
         await counters.seed(policy.customer, counter, used, expiresAtMs);
         return;
       } catch (error) {
-        log.warn({ error: String(error), limit: limit.id }, 'waiting for billing to say what a budget has used');
+        log.warn({ error: reasonOf(error), limit: limit.id }, 'waiting for billing to say what a budget has used');
         await pause(waitMs, signal);
       }
     }

@@ -36,7 +36,8 @@ async function main(argv: string[]): Promise<number> {
     case 'billing':
     case 'jobs': {
       const { run } = await import('./node.ts');
-      return await run(command);
+      // At once: what could still keep the process is nothing that anybody waits for.
+      return process.exit(await run(command));
     }
     case 'migrate': {
       const { migrateCommand } = await import('./node.ts');
@@ -88,8 +89,22 @@ function wrong(sentence: string): number {
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  // A fault is the operator's to mend, so it is told in a sentence; anything else is ours and keeps its stack.
-  const told = error instanceof Fault ? error.message : error instanceof Error ? error.stack : String(error);
-  process.stderr.write(`weir: ${told}\n`);
-  process.exitCode = error instanceof TypeError && 'code' in error ? 2 : 1;
+  if (isUsageError(error)) {
+    process.exitCode = wrong(error.message);
+  } else {
+    for (const each of error instanceof AggregateError ? error.errors : [error]) {
+      process.stderr.write(`weir: ${told(each)}\n`);
+    }
+    process.exit(1);
+  }
+}
+
+/** A fault is the operator's to mend, so it is told in a sentence; anything else is ours and keeps its stack. */
+function told(error: unknown): string {
+  if (error instanceof Fault) return error.story === undefined ? error.message : `${error.message} ${error.story}`;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+function isUsageError(error: unknown): error is Error {
+  return error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS_');
 }

@@ -2,9 +2,11 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import type { Config } from '#config/config.ts';
+import { Fault } from '#core/fault.ts';
 import type { KeyPolicy } from '#core/key-policy.ts';
 import type { Log } from '#core/log.ts';
 import type { Clock } from '#core/time.ts';
+import { within } from '#core/within.ts';
 import { Gateway } from '#proxy/gateway.ts';
 import { listen } from '#proxy/inbound/node.ts';
 import { memoryCounters } from '#proxy/limits/memory.ts';
@@ -27,6 +29,7 @@ import { gatewayGauges } from '#proxy/telemetry/node-gauges.ts';
 import type { Telemetry } from '#proxy/telemetry/node-telemetry.ts';
 import { undiciUpstream } from '#proxy/upstream/undici.ts';
 import { seededPolicies } from './budget-seeds.ts';
+import { closeInOrder } from './close.ts';
 import type { ConfigSource } from './config-source.ts';
 
 export interface GatewayRoleOptions {
@@ -92,7 +95,8 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
     observer: telemetry.observer,
     metrics: telemetry.scrape,
     hash: sha256,
-    ready: backing.ready,
+    // With a journal that takes no openings, no metered call is taken.
+    ready: async () => journal.fault === undefined && (await backing.ready()),
     clock,
     random: Math.random,
   });
@@ -111,11 +115,17 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
     async close() {
       // Both at once: no new connections, and on those that are open no new calls.
       const closed = listener.close();
-      await gateway.drain(config.current.gateway.shutdownTimeoutMs);
-      await closed;
-      await upstream.close();
-      await backing.close();
-      await journal.close();
+      await closeInOrder([
+        () => gateway.drain(config.current.gateway.shutdownTimeoutMs),
+        async () => {
+          const cut = setTimeout(() => listener.cut(), LAST_BYTES_MS);
+          await closed;
+          clearTimeout(cut);
+        },
+        () => upstream.close(),
+        () => backing.close(),
+        () => within(JOURNAL_CLOSE_MS, journal.close(), () => new Fault('journal_unavailable')),
+      ]);
     },
   };
 }
@@ -132,7 +142,7 @@ function localBacking(options: GatewayRoleOptions, journal: Journal, table: Poli
     ...billing,
     policies: table,
     counters,
-    shipped: () => shipper.idle(),
+    shipped: () => shipper.shipped(),
     clock,
     log,
     signal: closing.signal,
@@ -149,7 +159,7 @@ function localBacking(options: GatewayRoleOptions, journal: Journal, table: Poli
     async close() {
       closing.abort();
       await feed.close();
-      await Promise.race([shipper.idle(), elapsed(SHIP_ON_CLOSE_MS)]);
+      await Promise.race([shipper.shipped(), elapsed(SHIP_ON_CLOSE_MS)]);
       await shipper.stop();
       await poster.close();
     },
@@ -182,7 +192,7 @@ function redisBacking(options: GatewayRoleOptions, redisUrl: string, journal: Jo
     ready: async () => (await redis.ping().catch(() => '')) === 'PONG',
     async close() {
       await feed.close();
-      await Promise.race([sink.replay.idle(), elapsed(SHIP_ON_CLOSE_MS)]);
+      await Promise.race([sink.replay.shipped(), elapsed(SHIP_ON_CLOSE_MS)]);
       await sink.replay.stop();
       redis.disconnect();
       policyRedis.disconnect();
@@ -191,6 +201,10 @@ function redisBacking(options: GatewayRoleOptions, redisUrl: string, journal: Jo
 }
 
 const PREPARE_MS = 3_000;
+/** What clients have to take the last bytes of answers that are over. */
+const LAST_BYTES_MS = 1_000;
+/** A disk that hangs does not keep the process: what it did not take is estimated at the next start. */
+const JOURNAL_CLOSE_MS = 3_000;
 /** What is not shipped by then stays in the journal for the next start. */
 const SHIP_ON_CLOSE_MS = 5_000;
 

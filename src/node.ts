@@ -1,6 +1,8 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { constants } from 'node:os';
 import { relative, resolve } from 'node:path';
+import { asDataDirFault } from '#config/data-dir.ts';
 import { type Environment, readEnvironment } from '#config/environment.ts';
 import { Fault } from '#core/fault.ts';
 import { DEFAULT_NAMESPACE } from '#core/redis-keys.ts';
@@ -8,6 +10,7 @@ import { startTelemetry } from '#proxy/telemetry/node-telemetry.ts';
 import { startSampleUpstream } from '#proxy/upstream/sample-node.ts';
 import { adminTokenOf, migrateDatabase, startBillingRole } from './billing-role.ts';
 import { startBillingThread } from './billing-thread.ts';
+import { closeInOrder } from './close.ts';
 import { type ConfigOrigin, type ConfigSource, openConfig } from './config-source.ts';
 import { type Demo, prepareDemo } from './demo.ts';
 import { reachable, startGatewayRole } from './gateway-role.ts';
@@ -30,25 +33,28 @@ interface Closable {
 
 /** Runs the roles of a command until SIGTERM or SIGINT, drains, and gives the exit code. */
 export async function run(command: Command): Promise<number> {
-  const setting = await readSetting();
+  const signal = signalled();
   const running: Closable[] = [];
-  const closeAll = async (): Promise<void> => {
-    // The gateway first: what it still closes must find billing there.
-    for (const role of running.reverse()) await role.close();
-  };
+  // The gateway first: what it still closes must find billing there.
+  const closeAll = (): Promise<void> => closeInOrder(running.toReversed().map((role) => () => role.close()));
   try {
-    const { origin, demo } = await originOf(command, setting, running);
-    // What the configuration says of logging is known only once it is read.
-    const config = await openConfig(origin, process.env, createLog('info', command));
-    running.push({ close: async () => config.close() });
-    await startRoles(command, setting, origin, config, demo, running);
+    // A start can wait for a database: a signal ends it there and then. What it had begun is made to be killed.
+    await Promise.race([start(command, running), signal]);
   } catch (error) {
-    await closeAll();
-    throw error;
+    await closeInOrder([() => Promise.reject(asDataDirFault(error)), closeAll]);
   }
-  await signalled();
+  await signal;
   await closeAll();
   return 0;
+}
+
+async function start(command: Command, running: Closable[]): Promise<void> {
+  const setting = await readSetting();
+  const { origin, demo } = await originOf(command, setting, running);
+  // What the configuration says of logging is known only once it is read.
+  const config = await openConfig(origin, process.env, createLog('info', command));
+  running.push({ close: async () => config.close() });
+  await startRoles(command, setting, origin, config, demo, running);
 }
 
 async function startRoles(
@@ -116,9 +122,11 @@ async function startRoles(
 
 /** `weir migrate`: prints what was applied. */
 export async function migrateCommand(): Promise<number> {
-  const { environment, dataDir } = await readSetting();
   const log = createLog('info', 'migrate');
-  const applied = await migrateDatabase({ databaseUrl: environment.databaseUrl, dataDir, log });
+  const migrated = readSetting().then(({ environment, dataDir }) =>
+    migrateDatabase({ databaseUrl: environment.databaseUrl, dataDir, log }),
+  );
+  const applied = await migrated.catch((error: unknown) => Promise.reject(asDataDirFault(error)));
   print(applied.length === 0 ? 'The schema is up to date.' : `Applied ${applied.join(', ')}.`);
   return 0;
 }
@@ -171,11 +179,17 @@ Try it:
 `;
 }
 
-/** The first signal drains; a second one of the same kind ends the process as it always would. */
+/** The first signal drains, the next ends the process: the first one of a container has no system that would do it. */
 function signalled(): Promise<void> {
   return new Promise((done) => {
-    process.once('SIGTERM', () => done());
-    process.once('SIGINT', () => done());
+    let isFirst = true;
+    for (const name of ['SIGTERM', 'SIGINT'] as const) {
+      process.on(name, () => {
+        if (!isFirst) process.exit(128 + constants.signals[name]);
+        isFirst = false;
+        done();
+      });
+    }
   });
 }
 

@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
+import { listenAt } from '#config/listen.ts';
 import type { App } from './app.ts';
 
 export interface BillingServer {
@@ -21,14 +21,7 @@ export async function serveBilling(app: App, address: { host: string; port: numb
     { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
     getRequestListener((request) => app.fetch(request), { overrideGlobalObjects: false }),
   );
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(address.port, address.host, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
-  const { port } = server.address() as AddressInfo;
+  const port = await listenAt(server, address);
   const host = address.host.includes(':') ? `[${address.host}]` : address.host;
   return { host: address.host, port, url: `http://${host}:${port}`, close: (timeoutMs) => close(server, timeoutMs) };
 }

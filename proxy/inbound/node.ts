@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
+import { listenAt } from '#config/listen.ts';
 import { Fault } from '#core/fault.ts';
 import { concat, EMPTY } from '../wire/bytes.ts';
 import { faultAnswer } from '../wire/openai-error.ts';
@@ -19,6 +20,8 @@ export interface Listener {
   readonly port: number;
   /** Takes no new connections and closes idle ones; resolves when the last is gone. */
   close(): Promise<void>;
+  /** Ends the connections that are still open: of clients that do not take their answer, however long one waits. */
+  cut(): void;
 }
 
 /** Longer than the idle timeouts of common load balancers (60 s), so that it is they who close. */
@@ -54,15 +57,13 @@ export async function listen(
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(settings.port, settings.host, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
-  const { port } = server.address() as AddressInfo;
-  return { host: settings.host, port, close: () => close(server, sockets) };
+  const port = await listenAt(server, settings);
+  return {
+    host: settings.host,
+    port,
+    close: () => close(server, sockets),
+    cut: () => server.closeAllConnections(),
+  };
 }
 
 /**

@@ -1,4 +1,4 @@
-import { faultOf } from '#core/fault.ts';
+import { reasonOf } from '#core/fault.ts';
 import type { Log } from '#core/log.ts';
 import { pause } from '#core/pause.ts';
 import type { PolicyFeed } from './feed.ts';
@@ -70,7 +70,7 @@ export function followHttp(options: HttpFeedOptions): PolicyFeed {
       } catch (thrown) {
         if (ended.signal.aborted) return;
         log.warn(
-          { err: faultOf(thrown), retry_ms: retryMs },
+          { error: reasonOf(thrown), retry_ms: retryMs },
           'key policies cannot be read from billing; keeping the last',
         );
         await pause(retryMs, ended.signal);

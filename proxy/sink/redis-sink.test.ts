@@ -50,7 +50,7 @@ describe('the Redis sink', () => {
     expect(counters.settled.size).toBe(0);
 
     counters.away = undefined;
-    await sink.replay.idle();
+    await sink.replay.shipped();
     expect([...counters.settled.keys()]).toEqual(ids);
     const { used, event } = sampleClosing('req_7', 5n);
     expect(counters.settled.get('req_7')).toEqual({ used, event: JSON.stringify(event) });
@@ -66,7 +66,7 @@ describe('the Redis sink', () => {
     counters.answersLost = true;
     await sink.close(sampleClosing('req_1', 5n));
     counters.away = undefined;
-    await sink.replay.idle();
+    await sink.replay.shipped();
     expect(settle.mock.calls.length).toBeGreaterThan(1);
     expect(await settle.mock.results.at(-1)?.value).toBe(false);
     expect(counters.settled.size).toBe(1);
@@ -94,7 +94,7 @@ describe('the Redis sink', () => {
     });
     await sink.close(sampleClosing('req_1', 1n));
     await sink.close(sampleClosing('req_2', 2n));
-    await sink.replay.idle();
+    await sink.replay.shipped();
     const events = [...counters.settled.values()].map(({ event }) => event);
     const wanted = [sampleClosing('req_1', 1n), sampleClosing('req_2', 2n)];
     expect(new Set(events)).toEqual(new Set(wanted.map(({ event }) => JSON.stringify(event))));
@@ -109,7 +109,7 @@ describe('the Redis sink', () => {
     counters.away = AWAY;
     await sink.abandon(sampleOpening('req_2'));
     counters.away = undefined;
-    await sink.replay.idle();
+    await sink.replay.shipped();
     expect(counters.released).toEqual(new Set(['req_1', 'req_2']));
     expect(counters.settled.size).toBe(0);
     await stop();
@@ -129,7 +129,7 @@ describe('the Redis sink', () => {
     const after = await sinkOn(dir, counters);
     expect(await recoverJournal({ journal: after.journal, sink: after.sink })).toBe(1);
     counters.away = undefined;
-    await after.sink.replay.idle();
+    await after.sink.replay.shipped();
     expect(counters.settled.get('req_1')?.event).toBe(JSON.stringify(sampleClosing('req_1', 1n).event));
     expect(counters.settled.get('req_2')?.event).toBe(JSON.stringify(sampleClosing('req_2', 2n).event));
     expect(counters.settled.get('req_3')?.event).toBe(JSON.stringify(sampleOpening('req_3').estimate));

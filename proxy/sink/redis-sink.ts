@@ -1,6 +1,7 @@
 import { Fault } from '#core/fault.ts';
 import type { Log } from '#core/log.ts';
 import type { Clock } from '#core/time.ts';
+import { within } from '#core/within.ts';
 import type { Counters } from '../limits/counters.ts';
 import { encodeReservation, encodeUsed, parseUsed } from '../limits/reservation-text.ts';
 import type { Journal, JournalEntry } from './journal/journal.ts';
@@ -37,6 +38,8 @@ export function redisSink(options: RedisSinkOptions): RedisSink {
   const { counters, journal, now, log } = options;
   const timeoutMs = options.settleTimeoutMs ?? SETTLE_TIMEOUT_MS;
   const closings = new Set<Promise<void>>();
+  const late = (): Error => new Error(`no answer within ${timeoutMs} ms`);
+  const inTime = <T>(answer: T | Promise<T>): Promise<T> => within(timeoutMs, answer, late);
 
   async function settle(closing: Closing): Promise<void> {
     const { reservation, used } = closing;
@@ -44,7 +47,7 @@ export function redisSink(options: RedisSinkOptions): RedisSink {
     const event = JSON.stringify(closing.event);
     if (!replay.failing) {
       try {
-        await within(timeoutMs, counters.settle(reservation, used, event));
+        await inTime(counters.settle(reservation, used, event));
         // Not awaited: if the mark is lost in a crash, recovery settles again, which does nothing.
         void journal.settled(reservation.id);
         return;
@@ -59,12 +62,12 @@ export function redisSink(options: RedisSinkOptions): RedisSink {
     const { id, event, used } = entry;
     const held = reservationOf(entry);
     try {
-      await within(timeoutMs, event === '' ? counters.release(held) : counters.settle(held, parseUsed(used), event));
+      await inTime(event === '' ? counters.release(held) : counters.settle(held, parseUsed(used), event));
     } catch (error) {
       if (!isFinal(error)) throw error;
       log.error({ err: error, id }, 'The limits do not take a settlement: its holds end with their lease.');
       // Under an id of its own, since closing this one would leave what it holds behind for ever.
-      if (event !== '') await within(timeoutMs, counters.settle({ ...held, id: `${id}:event`, holds: [] }, [], event));
+      if (event !== '') await inTime(counters.settle({ ...held, id: `${id}:event`, holds: [] }, [], event));
     }
   }
 
@@ -94,7 +97,7 @@ export function redisSink(options: RedisSinkOptions): RedisSink {
     },
     async abandon({ reservation }) {
       try {
-        await within(timeoutMs, counters.release(reservation));
+        await inTime(counters.release(reservation));
         await journal.abandoned(reservation.id);
       } catch (error) {
         log.warn({ err: error, id: reservation.id }, 'A release goes to the journal, to be replayed.');
@@ -117,17 +120,4 @@ function isFinal(error: unknown): boolean {
   if (error instanceof RangeError || error instanceof TypeError) return true;
   const cause = error instanceof Fault ? error.cause : error;
   return cause instanceof Error && cause.name === 'ReplyError' && cause.message.startsWith('ERR ');
-}
-
-/** The answer, or a rejection when it takes too long. What comes later is ignored. */
-async function within<T>(timeoutMs: number, answer: T | Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
-  });
-  try {
-    return await Promise.race([answer, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -46,7 +46,7 @@ await recoverJournal({ journal, sink: gateway.sink });
 console.log('ready');
 
 if (options.finish) {
-  await gateway.shipper.idle();
+  await gateway.shipper.shipped();
   await gateway.sink.drain();
   console.log(`finished ${journal.liveCount}`);
   process.exit();

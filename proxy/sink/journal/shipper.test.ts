@@ -43,7 +43,7 @@ describe('the shipper', () => {
   it('posts batches of CloudEvents with the token to /v1/events', async () => {
     const { billing, journal, shipper, stop } = await shipping();
     await call(journal, 'req_1', 5n);
-    await shipper.idle();
+    await shipper.shipped();
     expect(billing.headers).toEqual([
       ['POST', '/v1/events', 'application/cloudevents-batch+json', 'Bearer wr_api_secret'],
     ]);
@@ -57,14 +57,14 @@ describe('the shipper', () => {
     for (let i = 0; i < 20; i++) {
       await call(journal, `req_idle_${i}`, 1n);
       const from = performance.now();
-      await shipper.idle();
+      await shipper.shipped();
       waits.push(performance.now() - from);
     }
     waits.sort((a, b) => a - b);
     expect(waits[10]).toBeLessThan(100);
 
     await calls(journal, 0, 3000);
-    await shipper.idle();
+    await shipper.shipped();
     expect(billing.events.size).toBe(3020);
     expect(billing.batches.length).toBeLessThan(150);
     expect(Math.max(...billing.batches)).toBeLessThanOrEqual(1000);
@@ -74,7 +74,7 @@ describe('the shipper', () => {
   it('keeps what billing does not take, tries again until it does, and loses and doubles nothing', async () => {
     const { billing, journal, shipper, stop } = await shipping();
     await calls(journal, 0, 50);
-    await shipper.idle();
+    await shipper.shipped();
     await billing.down();
     await calls(journal, 50, 400);
     await vi.waitFor(() => expect(shipper.failing).toBe(true));
@@ -89,7 +89,7 @@ describe('the shipper', () => {
     billing.answer = { status: 500, afterCommit: true };
     await vi.waitFor(() => expect(billing.events.size).toBeGreaterThan(50));
     billing.answer = { status: 200, afterCommit: false };
-    await shipper.idle();
+    await shipper.shipped();
     expect(billing.events.size).toBe(400);
     expect(billing.conflicts).toEqual([]);
     for (let i = 0; i < 400; i++) {
@@ -110,7 +110,7 @@ describe('the shipper', () => {
     await billing.up();
 
     const again = await ship(dir, billing);
-    await again.shipper.idle();
+    await again.shipper.shipped();
     expect(billing.events.size).toBe(300);
     expect(billing.conflicts).toEqual([]);
     await again.stop();

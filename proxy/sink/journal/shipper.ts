@@ -18,8 +18,8 @@ export interface Shipper {
   backlog(): Backlog & { oldestAgeMs: number };
   /** True from a failed batch to the next one that went through. */
   readonly failing: boolean;
-  /** Resolves when nothing is left to ship. */
-  idle(): Promise<void>;
+  /** Resolves when everything that is closed by now has been shipped, however much is closed meanwhile. */
+  shipped(): Promise<void>;
   /** Breaks off: what was under way is shipped again at the next start. */
   stop(): Promise<void>;
 }
@@ -42,7 +42,7 @@ export function shipJournal(options: ShipperOptions): Shipper {
   let failures = 0;
   let oldestAtMs: number | undefined;
   let wake = Promise.withResolvers<void>();
-  const idlers: (() => void)[] = [];
+  const waiters = new Set<{ ordinal: number; resolve(): void }>();
   const unwatch = journal.watch(() => wake.resolve());
   stopped.signal.addEventListener('abort', () => wake.resolve());
 
@@ -52,17 +52,25 @@ export function shipJournal(options: ShipperOptions): Shipper {
     await options.post(page.entries, stopped.signal);
     oldestAtMs = undefined;
     await journal.shipped(page.next);
+    tellWaiters();
     const full = page.entries.length === count;
     failures = 0;
     count = Math.min(max.count, count * 2);
     if (!full) await pause(GROUP_MS);
   }
 
+  function tellWaiters(): void {
+    for (const waiter of waiters) {
+      if (waiter.ordinal > journal.cursor.ordinal) continue;
+      waiters.delete(waiter);
+      waiter.resolve();
+    }
+  }
+
   async function run(): Promise<void> {
     while (!stopped.signal.aborted) {
       wake = Promise.withResolvers();
       if (journal.unshipped === 0) {
-        for (const resolve of idlers.splice(0)) resolve();
         await wake.promise;
         continue;
       }
@@ -90,7 +98,11 @@ export function shipJournal(options: ShipperOptions): Shipper {
     get failing() {
       return failures > 0;
     },
-    idle: () => (journal.unshipped === 0 ? Promise.resolve() : new Promise((resolve) => idlers.push(resolve))),
+    shipped() {
+      const ordinal = journal.cursor.ordinal + journal.unshipped;
+      if (journal.unshipped === 0) return Promise.resolve();
+      return new Promise((resolve) => waiters.add({ ordinal, resolve }));
+    },
     async stop() {
       stopped.abort();
       unwatch();
