@@ -147,7 +147,7 @@ describe('the Redis sink', () => {
     const counters = recordingCounters();
     const after = await sinkOn(dir, counters);
     expect(await recoverJournal({ journal: after.journal, sink: after.sink })).toBe(1);
-    await after.sink.replay.idle();
+    await after.sink.replay.shipped();
     const event = JSON.stringify(sampleClosing('req_1', 1n).event);
     expect(counters.settled.get('req_1')).toEqual({ used: [], event });
     expect(counters.settled.get('req_2')?.event).toBe(JSON.stringify(sampleOpening('req_2').estimate));
