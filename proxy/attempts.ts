@@ -5,11 +5,12 @@ import { queryWithoutSecret } from './caller.ts';
 import { type Ending, faultOfFailure } from './ending.ts';
 import { Exchange, type ExchangeEnd } from './exchange.ts';
 import type { Flight } from './flight.ts';
-import { headerOf, requestHeaders, responseHeaders } from './headers.ts';
+import { headerOf, isPlain, requestHeaders, responseHeaders } from './headers.ts';
 import type { Call, HeaderMap } from './inbound/call.ts';
 import { backoffMs, isRetriable, retryAfterMs } from './retry.ts';
 import type { Target } from './upstream/route-table.ts';
 import type { Upstream } from './upstream/upstream.ts';
+import { blindMeter } from './wire/blind-meter.ts';
 import type { Meter, Wire } from './wire/wire.ts';
 
 /** An upstream's answer to a credential that it does not take. */
@@ -122,7 +123,7 @@ interface AttemptEnd {
 /** The answer that the client gets: its head goes out, and its meter says what becomes of the rest. */
 function passOn(flight: Flight, admitted: Admitted, status: number, headers: HeaderMap, hideUsage: boolean): Meter {
   const eventStream = (headerOf(headers, 'content-type') ?? '').startsWith('text/event-stream');
-  const meter = admitted.wire.meter(admitted.asked, { eventStream, hideUsage });
+  const meter = isPlain(headers) ? admitted.wire.meter(admitted.asked, { eventStream, hideUsage }) : blindMeter();
   flight.status = status;
   flight.reply.head(status, responseHeaders(headers, flight.id, meter.edits));
   return meter;

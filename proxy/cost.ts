@@ -34,7 +34,7 @@ export function worstCaseOf(asked: Asked, targets: readonly Target[], config: Co
     const input = inputMax(asked, entry);
     const output = outputMax(asked, entry, BigInt(config.gateway.outputTokensMax));
     const prices = isPricedApart(asked.serviceTier) ? undefined : entry?.findPrices(atMs);
-    const cost = prices && worstCostNanos(input, output, prices);
+    const cost = prices && worstCost(asked, input, output, prices);
     if (cost === undefined) costNanos = null;
     else if (costNanos !== null && cost > costNanos) costNanos = cost;
     if (prices) currency = prices.currency;
@@ -42,6 +42,13 @@ export function worstCaseOf(asked: Asked, targets: readonly Target[], config: Co
     if (output > outputTokens) outputTokens = output;
   }
   return { inputTokens, outputTokens, costNanos, currency };
+}
+
+function worstCost(asked: Asked, input: bigint, output: bigint, prices: ModelPrices): bigint | undefined {
+  const tokens = worstCostNanos(input, output, prices);
+  if (tokens === undefined || asked.webSearches === 0n) return tokens;
+  const searches = costOf({ web_searches: asked.webSearches }, prices);
+  return 'unpriced' in searches ? undefined : tokens + ceil(searches.nanos);
 }
 
 /** A provider refuses what does not fit into the context, so the context bounds the input too. */

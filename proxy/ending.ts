@@ -29,6 +29,12 @@ const NOTHING_SERVED: Measured = { outcome: 'failed', status: 'none', counts: {}
 
 /** What is billable, and how sure we are of it. The one place that decides. */
 export function measure(ending: Ending, asked: Asked, outputTokensMax: bigint): Measured {
+  const measured = measureAnswer(ending, asked, outputTokensMax);
+  if (asked.webSearches === 0n || measured.status === 'none') return measured;
+  return { ...measured, counts: { ...measured.counts, web_searches: asked.webSearches } };
+}
+
+function measureAnswer(ending: Ending, asked: Asked, outputTokensMax: bigint): Measured {
   switch (ending.kind) {
     case 'unanswered':
       return NOTHING_SERVED;
@@ -63,7 +69,12 @@ export function measure(ending: Ending, asked: Asked, outputTokensMax: bigint): 
 }
 
 export function guessOf(asked: Asked, outputTokens: bigint): Counts {
-  return { calls: 1n, input_tokens: asked.inputTokensGuess, output_tokens: outputTokens };
+  return {
+    calls: 1n,
+    input_tokens: asked.inputTokensGuess,
+    output_tokens: outputTokens,
+    web_searches: asked.webSearches,
+  };
 }
 
 const FAILURES = {

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { connect } from 'node:net';
+import { gzipSync } from 'node:zlib';
 import { describe, expect, it, vi } from 'vitest';
 import type { GatewaySettings } from '#config/config.ts';
 import type { UsageEventData } from '#core/usage-event.ts';
@@ -392,6 +393,30 @@ describe('an upstream', () => {
       usage_status: 'estimated',
       quantities: { calls: '1' },
     });
+  });
+
+  it('that compresses its answer although it was asked not to is metered by a guess and marked', async () => {
+    const body = gzipSync(JSON.stringify({ choices: [], usage: USAGE }));
+    await using at = await start((response) =>
+      response.writeHead(200, { 'content-type': 'application/json', 'content-encoding': 'gzip' }).end(body),
+    );
+    expect(await (await post(at.chat, ASK)).json()).toMatchObject({ usage: USAGE });
+    const data = await onlyEvent(at.weir);
+    expect(data).toMatchObject({ outcome: 'ok', usage_status: 'estimated', raw_usage: null });
+    expect(data.quantities.output_tokens).toBe(String(Math.ceil(body.length / 4)));
+  });
+
+  it('that takes no stream_options is asked for none, and metered by a guess where it sends no usage', async () => {
+    await using stub = await startStub((response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).end(WORD_PLAIN + DONE);
+    });
+    const plain = upstreamConfig('plain', stub.url, { includeUsage: false });
+    await using weir = await startGateway(configOf([plain]));
+    expect(await (await post(`${weir.url}/v1/chat/completions`, STREAM)).text()).toBe(WORD_PLAIN + DONE);
+    expect(stub.requests[0]?.body).toBe(JSON.stringify(STREAM));
+    const [event] = await eventsOf(weir, 1);
+    expect(event?.data).toMatchObject({ outcome: 'ok', usage_status: 'estimated' });
+    expect(event?.data.quantities.output_tokens).toBe('2');
   });
 
   it('that sends no usage is metered by a guess and marked', async () => {

@@ -244,6 +244,28 @@ describe('back-pressure', () => {
   });
 });
 
+describe('a client that stops reading', () => {
+  it('has its call ended at the timeout, and is let go a moment after', async () => {
+    const event = `data: {"choices":[{"delta":{"content":"${'x'.repeat(10_000)}"}}]}\n\n`;
+    await using stub = await startStub(async (response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      while (!response.destroyed) if (!response.write(event)) await once(response, 'drain').catch(() => {});
+    });
+    const gateway = { callTimeoutMs: 400, bodyTimeoutMs: 100 };
+    await using weir = await startGateway(configOf([upstreamConfig('openai', stub.url)], { gateway }));
+    const call = request(`${weir.url}/v1/chat/completions`, { method: 'POST', headers: { 'x-api-key': SECRET } });
+    call.on('error', () => {});
+    call.end(JSON.stringify({ ...ASK, stream: true }));
+    const [answer] = await once(call, 'response');
+    answer.on('error', () => {});
+    const [ended] = await eventsOf(weir, 1);
+    expect(ended?.data).toMatchObject({ outcome: 'cut', usage_status: 'estimated' });
+    // It holds its connection and reads nothing: this returns only when the gateway has let go of it.
+    await weir.listener.close();
+    call.destroy();
+  });
+});
+
 describe('a gateway', () => {
   it('takes a new configuration for new calls and leaves the old one to those in flight', async () => {
     const held: ServerResponse[] = [];

@@ -12,7 +12,7 @@ import { costOfCall } from './cost.ts';
 import { type Ending, faultOfEnding, measure } from './ending.ts';
 import { unknownEvent, usageEvent } from './event.ts';
 import { Flight, Flights } from './flight.ts';
-import { headerOf } from './headers.ts';
+import { isPlain } from './headers.ts';
 import type { Call, Reply } from './inbound/call.ts';
 import type { Counters, MaybePromise, Refused, Reservation, ReserveAnswer } from './limits/counters.ts';
 import { refusalOf, usedOf } from './limits/policy.ts';
@@ -151,10 +151,7 @@ export class Gateway {
     flight.reply.onGone(() => this.#clientGone(flight, gateway));
     flight.reply.onDrain(() => flight.exchange?.resume());
 
-    const encoding = headerOf(call.headers, 'content-encoding');
-    if (encoding !== undefined && encoding !== 'identity') {
-      throw new Fault('invalid_request', { detail: 'A compressed body is not taken.' });
-    }
+    if (!isPlain(call.headers)) throw new Fault('invalid_request', { detail: 'A compressed body is not taken.' });
     const body = await call.body(gateway.bodyBytesMax, gateway.bodyTimeoutMs);
     if (body === undefined) return;
     const asked = wire.parse(body);
@@ -241,6 +238,12 @@ export class Gateway {
     }
     this.#tellEnding(flight, ending);
     const measured = measure(ending, asked, admitted.worst.outputTokens);
+    if (ending.kind === 'answered' && ending.status < 400 && measured.status === 'none') {
+      observer.faulted(
+        new Fault('upstream_invalid', { story: 'an answer that holds nothing that could be metered' }),
+        flight.id,
+      );
+    }
     const reading = 'reading' in ending ? ending.reading : null;
     const served = { model: reading?.model ?? null, tier: reading?.serviceTier ?? null };
     const cost = costOfCall(measured.counts, flight.target, asked, served, config, flight.atMs);

@@ -111,6 +111,12 @@ export function headerOf(headers: HeaderMap, name: string): string | undefined {
   return typeof value === 'string' ? value : value?.[0];
 }
 
+/** Not compressed. */
+export function isPlain(headers: HeaderMap): boolean {
+  const encoding = headerOf(headers, 'content-encoding');
+  return encoding === undefined || encoding === 'identity';
+}
+
 function addHeader(to: string[], name: string, value: HeaderMap[string]): void {
   if (typeof value === 'string') to.push(name, value);
   else if (value) for (const one of value) to.push(name, one);

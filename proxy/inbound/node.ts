@@ -160,9 +160,11 @@ class NodeReply implements Reply {
 
   end(chunk?: Uint8Array): void {
     this.#ended = true;
-    if (this.#response.destroyed) return;
-    if (chunk && chunk.length > 0) this.#response.end(chunk);
-    else this.#response.end();
+    const response = this.#response;
+    if (response.destroyed) return;
+    if (chunk && chunk.length > 0) response.end(chunk);
+    else response.end();
+    if (response.writableNeedDrain) this.#hurry();
   }
 
   cut(): void {
@@ -178,6 +180,13 @@ class NodeReply implements Reply {
     this.#response.on('close', () => {
       if (!this.#ended) listener();
     });
+  }
+
+  /** The rest of an answer waits for a client that hardly reads. Nobody watches it any more, so it gets a bound. */
+  #hurry(): void {
+    const response = this.#response;
+    const timer = setTimeout(() => response.destroy(), this.#settings.bodyTimeoutMs);
+    response.on('close', () => clearTimeout(timer));
   }
 
   /**

@@ -32,6 +32,9 @@ const DECISIVE = new Set([
   'web_search_options',
 ]);
 
+/** These search once for every call, for a fee a call (recorded: it is not in their usage). */
+const SEARCHING_MODEL = /-search-(preview|api)\b/;
+
 /** What the template around the messages adds, and what hidden prompts for tools add. */
 const TEMPLATE_TOKENS = 64n;
 const TOOLS_TOKENS = 1024n;
@@ -59,6 +62,7 @@ function parse(body: Uint8Array): Asked {
     inputElsewhere: media.elsewhere || (fields.web_search_options ?? null) !== null,
     inputTokensGuess: guessTokens(textBytes) + media.tokensMax,
     outputTokensMax: maxima.reduce((a, b) => (a === null || (b !== null && b > a) ? b : a)),
+    webSearches: SEARCHING_MODEL.test(model) ? 1n : 0n,
     answers: parseCount(fields, 'n') ?? 1n,
   };
 }

@@ -27,6 +27,7 @@ export const openaiEmbeddings: Wire = {
       inputElsewhere: false,
       inputTokensGuess: countTokenIds(fields.input) ?? guessTokens(body.length),
       outputTokensMax: 0n,
+      webSearches: 0n,
       answers: 0n,
     };
   },

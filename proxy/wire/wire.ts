@@ -32,6 +32,8 @@ export interface Asked {
   readonly inputTokensGuess: bigint;
   /** Per answer; null when the request does not say. */
   readonly outputTokensMax: bigint | null;
+  /** Searches that the model makes for every call and that no usage object reports. */
+  readonly webSearches: bigint;
   /** How many answers to the one prompt. 0n where the endpoint answers no tokens. */
   readonly answers: bigint;
 }

@@ -1,0 +1,179 @@
+import { describe, expect, it } from 'vitest';
+import type { Config, UpstreamConfig } from '#config/config.ts';
+import type { ModelEntry, ModelPrices } from '#core/price.ts';
+import { parsePrice } from '#core/price.ts';
+import type { Unit } from '#core/quantity.ts';
+import { configOf, upstreamConfig } from '#test/gateway/harness.ts';
+import { costOfCall, worstCaseOf } from './cost.ts';
+import { RouteTable, type Target, targetsOf } from './upstream/route-table.ts';
+import { encodeUtf8 } from './wire/bytes.ts';
+import { openaiChat } from './wire/openai-chat.ts';
+import type { Asked } from './wire/wire.ts';
+
+const NOW = Date.UTC(2026, 10, 20);
+const MILLION = 1_000_000n;
+
+function prices(units: Partial<Record<Unit, string>>): ModelPrices {
+  const parsed = Object.entries(units).map(([unit, amount]) => [unit, parsePrice(amount, MILLION)] as const);
+  return { currency: 'USD', prices: Object.fromEntries(parsed), tiers: [] };
+}
+
+function entry(model: string, units: Partial<Record<Unit, string>>, sizes: Partial<ModelEntry> = {}): ModelEntry {
+  return {
+    provider: 'p',
+    model,
+    contextTokens: null,
+    outputTokensMax: null,
+    findPrices: () => prices(units),
+    ...sizes,
+  };
+}
+
+const BOOK: Record<string, ModelEntry> = {
+  cheap: entry('cheap', { input_tokens: '1', output_tokens: '2' }, { contextTokens: 1_000n, outputTokensMax: 500n }),
+  dear: entry(
+    'dear',
+    { input_tokens: '10', cache_write_tokens: '12.5', output_tokens: '20' },
+    { outputTokensMax: 100n },
+  ),
+  unknown: entry('unknown', {}),
+  'x-search-preview': entry('x-search-preview', { input_tokens: '1', output_tokens: '2' }),
+  'y-search-preview': entry('y-search-preview', { input_tokens: '1', output_tokens: '2', web_searches: '10000' }),
+};
+
+const UPSTREAM: UpstreamConfig = upstreamConfig('p', 'http://127.0.0.1:1/v1', { provider: 'p', models: ['*'] });
+const CONFIG: Config = {
+  ...configOf([UPSTREAM]),
+  priceBook: { version: 'test', findModel: (_provider, model) => BOOK[model], listModels: () => Object.keys(BOOK) },
+};
+
+function ask(fields: object): Asked {
+  return openaiChat.parse(encodeUtf8(JSON.stringify({ messages: [], ...fields })));
+}
+
+function targets(...models: string[]): Target[] {
+  return models.map((model) => ({ upstream: UPSTREAM, model, origin: 'http://127.0.0.1:1', basePath: '/v1' }));
+}
+
+describe('the worst case of a call', () => {
+  it('is the dearest of all upstreams that may be tried, in tokens and in cost', () => {
+    const asked = ask({ model: 'm', max_tokens: 1_000 });
+    const worst = worstCaseOf(asked, targets('cheap', 'dear'), CONFIG, NOW);
+    // Both outputs are bounded by what the model can answer at most.
+    expect(worst).toEqual({
+      inputTokens: asked.inputTokensMax,
+      outputTokens: 500n,
+      costNanos: asked.inputTokensMax * 12_500n + 100n * 20_000n,
+      currency: 'USD',
+    });
+  });
+
+  it('takes the maximum of the request, for each of its answers', () => {
+    const asked = ask({ model: 'm', max_tokens: 10, n: 4 });
+    expect(worstCaseOf(asked, targets('cheap'), CONFIG, NOW).outputTokens).toBe(40n);
+  });
+
+  it('takes the model, its context, or the configured bound where the request has no maximum', () => {
+    expect(worstCaseOf(ask({ model: 'm' }), targets('dear'), CONFIG, NOW).outputTokens).toBe(100n);
+    expect(worstCaseOf(ask({ model: 'm' }), targets('unknown'), CONFIG, NOW).outputTokens).toBe(4_096n);
+  });
+
+  it('is no more input than the context, and all of it where the body points elsewhere', () => {
+    const long = ask({ model: 'm', user: 'x'.repeat(5_000) });
+    expect(worstCaseOf(long, targets('cheap'), CONFIG, NOW).inputTokens).toBe(1_000n);
+    const elsewhere = ask({ model: 'm', web_search_options: {} });
+    expect(worstCaseOf(elsewhere, targets('cheap'), CONFIG, NOW).inputTokens).toBe(1_000n);
+  });
+
+  it('has no cost where a price is missing: of one upstream, of a tier, of a search', () => {
+    expect(worstCaseOf(ask({ model: 'm' }), targets('cheap', 'unknown'), CONFIG, NOW).costNanos).toBeNull();
+    expect(
+      worstCaseOf(ask({ model: 'm', service_tier: 'priority' }), targets('cheap'), CONFIG, NOW).costNanos,
+    ).toBeNull();
+    expect(
+      worstCaseOf(ask({ model: 'm', service_tier: 'default' }), targets('cheap'), CONFIG, NOW).costNanos,
+    ).not.toBeNull();
+    const search = ask({ model: 'x-search-preview' });
+    expect(worstCaseOf(search, targets('x-search-preview'), CONFIG, NOW).costNanos).toBeNull();
+    const priced = ask({ model: 'y-search-preview', max_tokens: 1 });
+    expect(worstCaseOf(priced, targets('y-search-preview'), CONFIG, NOW).costNanos).toBe(
+      priced.inputTokensMax * 1_000n + 2_000n + 10_000_000n,
+    );
+  });
+});
+
+describe('the cost of a call', () => {
+  const [target = null] = targets('cheap');
+  const counts = { calls: 1n, input_tokens: 3n, output_tokens: 5n };
+  const asked = ask({ model: 'm' });
+
+  it('is exact, by the model that answered, and by the one that was sent for where that is not known', () => {
+    const byServed = costOfCall(counts, target, asked, { model: 'dear', tier: null }, CONFIG, NOW);
+    expect(byServed).toEqual({ json: { amount: '0.00013', currency: 'USD' }, nanos: 130_000n, unpriced: [] });
+    const bySent = costOfCall(counts, target, asked, { model: 'nobody-knows', tier: 'default' }, CONFIG, NOW);
+    expect(bySent.json).toEqual({ amount: '0.000013', currency: 'USD' });
+  });
+
+  it('is unknown, never the list price, for a tier with prices of its own', () => {
+    expect(costOfCall(counts, target, asked, { model: null, tier: 'priority' }, CONFIG, NOW)).toEqual({
+      json: null,
+      nanos: null,
+      unpriced: ['input_tokens', 'output_tokens'],
+    });
+  });
+
+  it('names the units that have no price', () => {
+    const audio = { ...counts, output_audio_tokens: 7n };
+    expect(costOfCall(audio, target, asked, { model: null, tier: null }, CONFIG, NOW)).toEqual({
+      json: null,
+      nanos: null,
+      unpriced: ['output_audio_tokens'],
+    });
+  });
+
+  it('is nothing where nothing was served', () => {
+    expect(costOfCall({}, target, asked, { model: null, tier: null }, CONFIG, NOW)).toEqual({
+      json: null,
+      nanos: 0n,
+      unpriced: [],
+    });
+  });
+});
+
+describe('the routes', () => {
+  const upstreams = [
+    upstreamConfig('openai', 'https://api.openai.com/v1'),
+    upstreamConfig('local', 'http://gpu:8000/v1/', { provider: null, models: ['llama-*', 'qwen'] }),
+  ];
+
+  it('send a model to the first rule that matches it, else to the first upstream that has it', () => {
+    const rule = {
+      model: 'gpt-4o',
+      to: [{ upstream: 'local', weight: 1, model: 'llama-3' }],
+      fallback: [{ upstream: 'openai', model: null }],
+    };
+    const routes = new RouteTable(configOf(upstreams, { routes: [rule] }));
+    const names = (model: string) => {
+      const route = routes.find(model);
+      return route && targetsOf(route, 0).map((one) => [one.upstream.name, one.model]);
+    };
+    expect(names('gpt-4o')).toEqual([
+      ['local', 'llama-3'],
+      ['openai', null],
+    ]);
+    expect(names('gpt-4.1')).toEqual([['openai', null]]);
+    expect(names('llama-3-70b')).toEqual([['local', null]]);
+    expect(names('no-such')).toBeUndefined();
+  });
+
+  it('list every model that has a name', () => {
+    const list = new RouteTable(configOf(upstreams)).listModels();
+    expect(list).toEqual(expect.arrayContaining(['gpt-4o', 'qwen']));
+    expect(list).not.toContain('llama-*');
+  });
+
+  it('take an address apart once', () => {
+    const [found] = new RouteTable(configOf(upstreams)).find('qwen')?.choices ?? [];
+    expect([found?.origin, found?.basePath]).toEqual(['http://gpu:8000', '/v1']);
+  });
+});
