@@ -14,3 +14,8 @@ export function replyJson(flight: Flight, status: number, value: object): void {
   const headers = ['content-type', 'application/json', 'x-request-id', flight.id];
   reply(flight, { status, headers, body: encodeUtf8(`${JSON.stringify(value)}\n`) });
 }
+
+export function replyMetrics(flight: Flight, text: string): void {
+  const headers = ['content-type', 'text/plain; version=0.0.4; charset=utf-8', 'x-request-id', flight.id];
+  reply(flight, { status: 200, headers, body: encodeUtf8(text) });
+}

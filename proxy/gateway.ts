@@ -3,27 +3,26 @@ import { Fault, faultOf } from '#core/fault.ts';
 import { newId } from '#core/id.ts';
 import { type KeyPolicy, modelAllowed } from '#core/key-policy.ts';
 import type { Clock } from '#core/time.ts';
+import type { UsageEvent } from '#core/usage-event.ts';
 import { within } from '#core/within.ts';
 import { type Admitted, admit } from './admission.ts';
-import { reply, replyJson } from './answers.ts';
+import { reply, replyJson, replyMetrics } from './answers.ts';
 import { Attempts } from './attempts.ts';
 import { checkKey, getSecret } from './caller.ts';
-import { costOfCall } from './cost.ts';
-import { type Ending, faultOfEnding, measure } from './ending.ts';
-import { unknownEvent, usageEvent } from './event.ts';
+import { type Ending, faultOfEnding } from './ending.ts';
 import { Flight, Flights } from './flight.ts';
 import { isPlain } from './headers.ts';
 import type { Call, Reply } from './inbound/call.ts';
 import type { Counters, MaybePromise, Refused, Reservation, ReserveAnswer } from './limits/counters.ts';
-import { refusalOf, usedOf } from './limits/policy.ts';
+import { refusalOf } from './limits/policy.ts';
 import { modelsAnswer } from './models.ts';
 import type { Observer } from './observer.ts';
 import type { Policies } from './policies/policies.ts';
-import { getEndpoint } from './routes.ts';
+import { closingOf, openingOf } from './record.ts';
+import { getEndpoint, type Probe } from './routes.ts';
 import type { Opening, Sink } from './sink/sink.ts';
 import { type Route, RouteTable, targetsOf } from './upstream/route-table.ts';
 import type { Upstream } from './upstream/upstream.ts';
-import { encodeUtf8 } from './wire/bytes.ts';
 import { faultAnswer, refusalAnswer } from './wire/openai-error.ts';
 import type { Asked, Wire } from './wire/wire.ts';
 
@@ -128,9 +127,7 @@ export class Gateway {
   async #answer(flight: Flight, snapshot: Snapshot): Promise<void> {
     const { call } = flight;
     const endpoint = getEndpoint(call.method, call.path);
-    if (endpoint.kind === 'health') return replyJson(flight, 200, { status: 'ok' });
-    if (endpoint.kind === 'ready') return this.#answerReady(flight);
-    if (endpoint.kind === 'metrics') return this.#answerMetrics(flight);
+    if (endpoint.kind === 'probe') return this.#answerProbe(flight, endpoint.probe);
     if (this.#draining) throw new Fault('shutting_down');
     if (this.#flights.count > snapshot.config.gateway.callsMax) throw new Fault('overloaded');
     const policy = await this.#authenticate(flight);
@@ -191,12 +188,7 @@ export class Gateway {
     const { reservation } = admitted;
     let opening: Opening;
     try {
-      const { event, measured, cost } = unknownEvent(flight, admitted);
-      opening = {
-        reservation,
-        estimate: event,
-        estimatedUse: usedOf(reservation, measured.counts, cost.nanos),
-      };
+      opening = openingOf(flight, admitted);
       await this.#parts.sink.open(opening);
     } catch (thrown) {
       await this.#release(flight, reservation);
@@ -230,30 +222,16 @@ export class Gateway {
   /** The only place where a call that was opened ends: the client is told, the limits are settled, the event is kept. */
   async #finish(flight: Flight, admitted: Admitted, ending: Ending): Promise<void> {
     const { clock, sink, observer } = this.#parts;
-    const { asked, config, reservation } = admitted;
     flight.over = true;
     if (flight.drainTimer !== undefined) {
       clearTimeout(flight.drainTimer);
       this.#drains--;
     }
     this.#tellEnding(flight, ending);
-    const measured = measure(ending, asked, admitted.worst.outputTokens);
-    if (ending.kind === 'answered' && ending.status < 400 && measured.status === 'none') {
-      observer.faulted(
-        new Fault('upstream_invalid', { story: 'an answer that holds nothing that could be metered' }),
-        flight.id,
-      );
-    }
-    const reading = 'reading' in ending ? ending.reading : null;
-    const served = { model: reading?.model ?? null, tier: reading?.serviceTier ?? null };
-    const cost = costOfCall(measured.counts, flight.target, asked, served, config, flight.atMs);
-    const event = usageEvent(flight, admitted, measured, cost, served, clock());
-    await sink.close({
-      reservation,
-      used: usedOf(reservation, measured.counts, cost.nanos),
-      event,
-    });
-    observer.callEnded(admitted.seen, event, flight.gone ? null : flight.status);
+    const closing = closingOf(flight, admitted, ending, clock());
+    if (isUnmetered(ending, closing.event)) observer.faulted(unmetered(), flight.id);
+    await sink.close(closing);
+    observer.callEnded(admitted.seen, closing.event, flight.gone ? null : flight.status);
   }
 
   /** What an ending still owes the client; an answer that came to its end has been passed on already. */
@@ -284,17 +262,24 @@ export class Gateway {
     else flight.reply.cut();
   }
 
-  async #answerReady(flight: Flight): Promise<void> {
-    const ready = !this.#draining && (await this.#parts.ready());
-    replyJson(flight, ready ? 200 : 503, { status: ready ? 'ready' : this.#draining ? 'draining' : 'not ready' });
+  async #answerProbe(flight: Flight, probe: Probe): Promise<void> {
+    const { ready, metrics } = this.#parts;
+    if (probe === 'health') replyJson(flight, 200, { status: 'ok' });
+    else if (probe === 'metrics' && metrics) replyMetrics(flight, metrics());
+    else if (probe === 'metrics') throw new Fault('route_not_found');
+    else if (this.#draining) replyJson(flight, 503, { status: 'draining' });
+    else if (await ready()) replyJson(flight, 200, { status: 'ready' });
+    else replyJson(flight, 503, { status: 'not ready' });
   }
+}
 
-  #answerMetrics(flight: Flight): void {
-    const { metrics } = this.#parts;
-    if (!metrics) throw new Fault('route_not_found');
-    const headers = ['content-type', 'text/plain; version=0.0.4; charset=utf-8', 'x-request-id', flight.id];
-    reply(flight, { status: 200, headers, body: encodeUtf8(metrics()) });
-  }
+/** A success that holds nothing billable: the upstream is not what the configuration takes it for. */
+function isUnmetered(ending: Ending, { data }: UsageEvent): boolean {
+  return ending.kind === 'answered' && ending.status < 400 && data.usage_status === 'none';
+}
+
+function unmetered(): Fault {
+  return new Fault('upstream_invalid', { story: 'It answered a success that holds nothing to meter.' });
 }
 
 function snapshotOf(config: Config): Snapshot {

@@ -10,7 +10,11 @@ import type { Wire } from './wire/wire.ts';
 /** What can be asked of the gateway. Paths are the providers' own. */
 export type Endpoint =
   | { readonly kind: 'wire'; readonly method: 'POST'; readonly wire: Wire }
-  | { readonly kind: 'models' | 'model' | 'health' | 'ready' | 'metrics'; readonly method: 'GET' };
+  | { readonly kind: 'models' | 'model'; readonly method: 'GET' }
+  | { readonly kind: 'probe'; readonly method: 'GET'; readonly probe: Probe };
+
+/** health: the process lives. ready: calls should come here. metrics: for Prometheus. */
+export type Probe = 'health' | 'ready' | 'metrics';
 
 const router = new SmartRouter<Endpoint>({ routers: [new RegExpRouter(), new TrieRouter()] });
 
@@ -23,9 +27,9 @@ add('/v1/embeddings', { kind: 'wire', method: 'POST', wire: openaiEmbeddings });
 add('/v1/models', { kind: 'models', method: 'GET' });
 // Names of models may hold slashes.
 add('/v1/models/:model{.+}', { kind: 'model', method: 'GET' });
-add('/healthz', { kind: 'health', method: 'GET' });
-add('/readyz', { kind: 'ready', method: 'GET' });
-add('/metrics', { kind: 'metrics', method: 'GET' });
+add('/healthz', { kind: 'probe', method: 'GET', probe: 'health' });
+add('/readyz', { kind: 'probe', method: 'GET', probe: 'ready' });
+add('/metrics', { kind: 'probe', method: 'GET', probe: 'metrics' });
 
 export const MODEL_PATH = '/v1/models/';
 

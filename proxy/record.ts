@@ -2,11 +2,13 @@ import { quantitiesOf } from '#core/quantity.ts';
 import { GATEWAY_SOURCE, USAGE_EVENT_TYPE, type UsageEvent } from '#core/usage-event.ts';
 import type { Admitted } from './admission.ts';
 import { type Cost, costOfCall } from './cost.ts';
-import { guessOf, type Measured } from './ending.ts';
+import { type Ending, guessOf, type Measured, measure } from './ending.ts';
 import type { Flight } from './flight.ts';
+import { usedOf } from './limits/policy.ts';
+import type { Closing, Opening } from './sink/sink.ts';
 
 /** What happened, as billing will read it. */
-export function usageEvent(
+function usageEvent(
   flight: Flight,
   admitted: Admitted,
   measured: Measured,
@@ -53,17 +55,32 @@ export function usageEvent(
 }
 
 /**
- * The event of a call whose gateway died before it learned the end. The client never got the whole answer: it is billed
- * for what it sent, by a guess, and for nothing of what nobody saw.
+ * What stands for a call should its gateway die before it learns the end. The client never got the whole answer: it is
+ * billed for what it sent, by a guess, and for nothing of what nobody saw.
  */
-export function unknownEvent(
-  flight: Flight,
-  admitted: Admitted,
-): { event: UsageEvent; measured: Measured; cost: Cost } {
-  const { asked, config } = admitted;
+export function openingOf(flight: Flight, admitted: Admitted): Opening {
+  const { asked, config, reservation } = admitted;
   const counts = guessOf(asked, 0n);
   const served = { model: null, tier: null };
   const cost = costOfCall(counts, admitted.targets[0] ?? null, asked, served, config, flight.atMs);
   const measured: Measured = { outcome: 'unknown', status: 'estimated', counts, raw: null };
-  return { event: usageEvent(flight, admitted, measured, cost, served, flight.atMs), measured, cost };
+  return {
+    reservation,
+    estimate: usageEvent(flight, admitted, measured, cost, served, flight.atMs),
+    estimatedUse: usedOf(reservation, counts, cost.nanos),
+  };
+}
+
+/** How a call ended, in the units of its limits and as its event. */
+export function closingOf(flight: Flight, admitted: Admitted, ending: Ending, endMs: number): Closing {
+  const { asked, config, reservation } = admitted;
+  const measured = measure(ending, asked, admitted.worst.outputTokens);
+  const reading = 'reading' in ending ? ending.reading : null;
+  const served = { model: reading?.model ?? null, tier: reading?.serviceTier ?? null };
+  const cost = costOfCall(measured.counts, flight.target, asked, served, config, flight.atMs);
+  return {
+    reservation,
+    used: usedOf(reservation, measured.counts, cost.nanos),
+    event: usageEvent(flight, admitted, measured, cost, served, endMs),
+  };
 }
