@@ -3,11 +3,13 @@ import { Fault } from '#core/fault.ts';
 import { Appender } from './appender.ts';
 import { Ballast } from './ballast.ts';
 import type { Segment } from './load.ts';
+import type { JournalEntry } from './read.ts';
+import { RecordEncoder } from './record.ts';
 
 const BALLAST_STEP_BYTES = 1024 * 1024;
 const PROBE_MS = 250;
 
-/** What one write makes durable, who waits for it, and what the journal has to note once it is written. */
+/** What one write makes durable (the bodies of its records), who waits for it, and what the journal has to note once it is written. */
 export interface Group {
   openings: string[];
   openingIds: string[];
@@ -15,7 +17,7 @@ export interface Group {
   /** Everything but openings, in order: these are never refused. */
   others: string[];
   otherChars: number;
-  closings: number;
+  closings: JournalEntry[];
   /** The segments whose calls end with this group, one for each call. */
   ended: Segment[];
   /** Calls whose opening is copied here from an older segment. */
@@ -24,9 +26,9 @@ export interface Group {
   written: PromiseWithResolvers<void>;
 }
 
-/** What the committer asks of the journal whose lines it writes. */
+/** What the committer asks of the journal whose records it writes. */
 export interface CommitterHooks {
-  /** The first line of a segment that begins now. */
+  /** The first record of a segment that begins now. */
   header(): string;
   /** The segment is there. */
   begun(number: number, bytes: number): void;
@@ -39,7 +41,7 @@ export interface CommitterHooks {
 }
 
 /**
- * Group commit: lines queue while a write is in flight, and the next write takes all of them. There is one writer, the
+ * Group commit: records queue while a write is in flight, and the next write takes all of them. There is one writer, the
  * loop in `#run`, so that everything that touches the newest segment happens in one order.
  *
  * When the disk fails, openings are refused and everything else is tried again until it is written, in the space that
@@ -52,6 +54,7 @@ export class Committer {
   readonly #hooks: CommitterHooks;
   readonly #appender: Appender;
   readonly #ballast: Ballast;
+  readonly #encoder = new RecordEncoder();
   #writing: Group | undefined;
   #running = false;
   #closed = false;
@@ -79,19 +82,19 @@ export class Committer {
     return this.group.openings.length + (this.#writing?.openings.length ?? 0);
   }
 
-  open(id: string, line: string): Promise<void> {
+  open(id: string, body: string): Promise<void> {
     const group = this.group;
-    group.openings.push(line);
+    group.openings.push(body);
     group.openingIds.push(id);
-    group.openingChars += line.length;
+    group.openingChars += body.length;
     this.#wake();
     return group.opened.promise;
   }
 
-  append(line: string): Promise<void> {
+  append(body: string): Promise<void> {
     const group = this.group;
-    group.others.push(line);
-    group.otherChars += line.length;
+    group.others.push(body);
+    group.otherChars += body.length;
     this.#wake();
     return group.written.promise;
   }
@@ -158,8 +161,8 @@ export class Committer {
   async #commit(group: Group): Promise<void> {
     if (!this.#broken) await this.#makeRoom(group);
     if (this.#broken) refuseOpenings(group, this.#broken);
-    for (let text = textOf(group); text !== ''; text = textOf(group)) {
-      const place = await this.#write(Buffer.from(text));
+    while (!isEmpty(group)) {
+      const place = await this.#write(group);
       if (place) {
         this.#hooks.wrote(group, place.startOffset, place.bytes);
         break;
@@ -188,13 +191,14 @@ export class Committer {
   }
 
   async #begin(): Promise<void> {
-    await this.#appender.begin(Buffer.from(this.#hooks.header()));
+    await this.#appender.begin(this.#encoder.encode([this.#hooks.header()]));
     this.#hooks.begun(this.#appender.number, this.#appender.bytes);
   }
 
-  async #write(bytes: Buffer): Promise<{ startOffset: number; bytes: number } | undefined> {
+  async #write(group: Group): Promise<{ startOffset: number; bytes: number } | undefined> {
     try {
       if (!this.#appender.started) await this.#begin();
+      const bytes = this.#encoder.encode(group.others.concat(group.openings));
       const startOffset = this.#appender.bytes;
       await this.#appender.write(bytes);
       return { startOffset, bytes: bytes.length };
@@ -240,7 +244,7 @@ function newGroup(): Group {
     openingChars: 0,
     others: [],
     otherChars: 0,
-    closings: 0,
+    closings: [],
     ended: [],
     carried: [],
     opened,
@@ -254,10 +258,6 @@ function isEmpty(group: Group): boolean {
 
 function charsOf(group: Group): number {
   return group.openingChars + group.otherChars;
-}
-
-function textOf(group: Group): string {
-  return group.others.join('') + group.openings.join('');
 }
 
 function refuseOpenings(group: Group, fault: Fault): void {

@@ -7,7 +7,8 @@ import type { Clock } from '#core/time.ts';
 import { Committer, type Group } from './committer.ts';
 import { type Cursor, type Cut, type Loaded, loadJournal, type Segment } from './load.ts';
 import { type JournalEntry, type Page, type PageMax, readClosings, readOpenings } from './read.ts';
-import { encodeRecord, idOf, JOURNAL_VERSION, type RecordKind } from './record.ts';
+import { RecentClosings } from './recent.ts';
+import { bodyOf, bodyTextOf, idOf, JOURNAL_VERSION } from './record.ts';
 import { scanRecords, segmentPath } from './segment.ts';
 
 export type { Cursor, Cut } from './load.ts';
@@ -57,6 +58,7 @@ export class Journal {
   readonly #segments: Segment[];
   /** Opened and not closed, with the segment that holds the opening. */
   readonly #live: Map<string, Segment>;
+  readonly #recent = new RecentClosings();
   readonly #watchers = new Set<() => void>();
   #cursor: Cursor;
   #ordinal: number;
@@ -77,7 +79,7 @@ export class Journal {
     if (loaded.cut)
       options.log.warn({ ...loaded.cut }, 'The journal ended in an unfinished record, which was cut off.');
     this.#committer = new Committer(options.dir, loaded.segments.at(-1)?.number ?? 0, options.settings, {
-      header: () => encodeRecord('H', `${JOURNAL_VERSION}\t${this.#ordinal}\t${this.#segments.at(-1)?.bytes ?? 0}`),
+      header: () => bodyOf('H', `${JOURNAL_VERSION}\t${this.#ordinal}\t${this.#segments.at(-1)?.bytes ?? 0}`),
       begun: (number, bytes) => this.#begun(number, bytes),
       wrote: (group, startOffset, bytes) => this.#wrote(group, startOffset, bytes),
       reservedBytes: () => this.#reservedBytes(0),
@@ -87,32 +89,34 @@ export class Journal {
 
   /** Resolves when the opening is recorded. Rejects with `journal_unavailable`: it is not recorded then, now or later. */
   opened(id: string, event: string, reservation: string, used: string): Promise<void> {
-    const line = this.#encode('O', id, event, reservation, used);
-    const refusal = this.#refusal(line.length);
-    return refusal ? Promise.reject(refusal) : this.#committer.open(id, line);
+    const body = callBody('O', { id, atMs: this.#options.now(), event, reservation, used });
+    const refusal = this.#refusal(body.length);
+    return refusal ? Promise.reject(refusal) : this.#committer.open(id, body);
   }
 
   /** Resolves when the closing is recorded, however long the disk takes to have room. Only the first closing counts. */
   closed(id: string, event: string, reservation: string, used: string): Promise<void> {
     if (!this.#end(id)) return this.#committer.written();
-    this.#committer.group.closings++;
-    return this.#committer.append(this.#encode('C', id, event, reservation, used));
+    const entry = { id, atMs: this.#options.now(), event, reservation, used };
+    this.#committer.group.closings.push(entry);
+    return this.#committer.append(callBody('C', entry));
   }
 
   /** The call is closed and its event is durable elsewhere. */
   settled(id: string): Promise<void> {
-    return this.#end(id) ? this.#committer.append(encodeRecord('D', id)) : this.#committer.written();
+    return this.#end(id) ? this.#committer.append(bodyOf('D', id)) : this.#committer.written();
   }
 
   /** Nothing was served: no event comes of the opening. */
   abandoned(id: string): Promise<void> {
-    return this.#end(id) ? this.#committer.append(encodeRecord('A', id)) : this.#committer.written();
+    return this.#end(id) ? this.#committer.append(bodyOf('A', id)) : this.#committer.written();
   }
 
   /** Every closing before this place is durable in billing. */
   async shipped(to: Cursor): Promise<void> {
     this.#cursor = to;
-    await this.#committer.append(encodeRecord('S', `${to.segment}\t${to.offset}\t${to.ordinal}`));
+    this.#recent.shipped(to);
+    await this.#committer.append(bodyOf('S', `${to.segment}\t${to.offset}\t${to.ordinal}`));
   }
 
   isLive(id: string): boolean {
@@ -157,8 +161,8 @@ export class Journal {
   }
 
   /** The closings from a place on. */
-  read(from: Cursor, max: PageMax): Promise<Page> {
-    return readClosings(this.#segments, from, this.#ordinal, max);
+  async read(from: Cursor, max: PageMax): Promise<Page> {
+    return this.#recent.read(from, max) ?? readClosings(this.#segments, from, this.#ordinal, max);
   }
 
   /** What was opened and not closed: what recovery has to close. */
@@ -179,10 +183,6 @@ export class Journal {
     } finally {
       this.#lock.release();
     }
-  }
-
-  #encode(kind: RecordKind, id: string, event: string, reservation: string, used: string): string {
-    return encodeRecord(kind, `${id}\t${this.#options.now()}\t${event}\t${reservation}\t${used}`);
   }
 
   /** Takes a call out of those in flight. False when it is not one of them. */
@@ -246,12 +246,13 @@ export class Journal {
       from.live--;
       head.live++;
     }
-    if (group.closings > 0) {
+    if (group.closings.length > 0) {
       // Nothing waits to be shipped: whoever ships need not read what is before this group.
       if (this.#cursor.ordinal === this.#ordinal) {
         this.#cursor = { segment: head.number, offset: startOffset, ordinal: this.#ordinal };
       }
-      this.#ordinal += group.closings;
+      this.#ordinal += group.closings.length;
+      this.#recent.add(group.closings, { segment: head.number, offset: head.bytes, ordinal: this.#ordinal });
       for (const onClosings of this.#watchers) onClosings();
     }
     if (this.#reapable() && !this.#reaping) void this.#reap();
@@ -293,8 +294,12 @@ export class Journal {
       // Checked and queued in one step: a closing can only come after the copy.
       if (this.#live.get(id) !== from) return true;
       this.#committer.group.carried.push({ id, from });
-      void this.#committer.append(`${record.line.toString()}\n`);
+      void this.#committer.append(bodyTextOf(record));
       return true;
     });
   }
+}
+
+function callBody(kind: 'O' | 'C', { id, atMs, event, reservation, used }: JournalEntry): string {
+  return bodyOf(kind, `${id}\t${atMs}\t${event}\t${reservation}\t${used}`);
 }

@@ -13,7 +13,7 @@ import { describe, expect, it } from 'vitest';
 import { openTestJournal, temporaryFolder } from '#test/support/journal.ts';
 import { closeCall, idsOf, openCall, unshipped } from '#test/support/journal-calls.ts';
 import { loadJournal } from './load.ts';
-import { encodeRecord, JOURNAL_VERSION } from './record.ts';
+import { bodyOf, JOURNAL_VERSION, RecordEncoder } from './record.ts';
 import { segmentPath } from './segment.ts';
 
 /** A journal of one segment with three calls: one closed, two open; the last record is the opening of the third. */
@@ -122,10 +122,10 @@ describe('loading a journal', () => {
     }).toThrow('the end is broken off');
     await copy((copied) => {
       const path = segmentPath(copied, 1);
-      writeFileSync(path, encodeRecord('H', `${JOURNAL_VERSION}\t0\t0`));
+      writeFileSync(path, new RecordEncoder().encode([bodyOf('H', `${JOURNAL_VERSION}\t0\t0`)]));
     }).toThrow('bytes long');
     await copy((copied) =>
-      writeFileSync(segmentPath(copied, 1), encodeRecord('H', `${JOURNAL_VERSION + 1}\t0\t0`)),
+      writeFileSync(segmentPath(copied, 1), new RecordEncoder().encode([bodyOf('H', `${JOURNAL_VERSION + 1}\t0\t0`)])),
     ).toThrow('newer Weir');
   });
 

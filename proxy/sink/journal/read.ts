@@ -38,8 +38,11 @@ export async function readClosings(
   let bytes = 0;
   const more = () => ordinal < untilOrdinal && entries.length < max.count && bytes < max.bytes;
   while (more()) {
-    const segment = segments.find((candidate) => candidate.number >= number);
-    if (!segment) throw corrupt(segments.at(-1)?.path ?? 'the journal', offset, 'closings are missing after it');
+    // The newest that can hold it: an older one may be deleted at any moment.
+    const segment = segments.findLast((candidate) => candidate.firstOrdinal <= ordinal);
+    if (!segment || segment.number < number) {
+      throw corrupt(segments.at(-1)?.path ?? 'the journal', offset, 'closings are missing after it');
+    }
     if (segment.number > number) offset = 0;
     number = segment.number;
     const end = segment.bytes;

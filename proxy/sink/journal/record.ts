@@ -24,10 +24,52 @@ export const RECORD_BYTES_MAX = 16 * 1024 * 1024;
 export const CRC_CHARS = 8;
 const PREFIX_CHARS = CRC_CHARS + 1;
 export const TAB = 9;
+export const NEWLINE = 10;
 
-export function encodeRecord(kind: RecordKind, fields: string): string {
-  const body = `${kind}\t${fields}`;
-  return `${crc32(body).toString(16).padStart(CRC_CHARS, '0')}\t${body}\n`;
+/** A record but for its CRC and its newline. */
+export function bodyOf(kind: RecordKind, fields: string): string {
+  return `${kind}\t${fields}`;
+}
+
+const BUFFER_BYTES = 64 * 1024;
+/** More than this is given back after a burst. */
+const BUFFER_BYTES_KEPT = 1024 * 1024;
+/** Of one UTF-16 unit in UTF-8. */
+const UNIT_BYTES_MAX = 3;
+const HEX = Buffer.from('0123456789abcdef');
+
+/** Makes bytes of records, in one piece of memory that it uses again and again. */
+export class RecordEncoder {
+  #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
+
+  /** One behind the other. The bytes are only lent: they are overwritten by the next call. */
+  encode(bodies: readonly string[]): Buffer {
+    if (this.#buffer.length > BUFFER_BYTES_KEPT) this.#buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
+    let end = 0;
+    for (const body of bodies) end = this.#put(body, end);
+    return this.#buffer.subarray(0, end);
+  }
+
+  #put(body: string, start: number): number {
+    this.#makeRoom(start, PREFIX_CHARS + body.length * UNIT_BYTES_MAX + 1);
+    const buffer = this.#buffer;
+    const from = start + PREFIX_CHARS;
+    const end = from + buffer.write(body, from);
+    const crc = crc32(buffer.subarray(from, end));
+    for (let i = 0; i < CRC_CHARS; i++) {
+      buffer[start + i] = HEX[(crc >>> (4 * (CRC_CHARS - 1 - i))) & 15] as number;
+    }
+    buffer[start + CRC_CHARS] = TAB;
+    buffer[end] = NEWLINE;
+    return end + 1;
+  }
+
+  #makeRoom(used: number, bytes: number): void {
+    if (used + bytes <= this.#buffer.length) return;
+    const larger = Buffer.allocUnsafeSlow(Math.max(used + bytes, this.#buffer.length * 2));
+    this.#buffer.copy(larger, 0, 0, used);
+    this.#buffer = larger;
+  }
 }
 
 /** A whole and sound record, still as bytes. Its buffer is only lent: it is overwritten by the next read. */
@@ -47,6 +89,11 @@ export function parseRecord(line: Buffer): RawRecord | undefined {
 
 export function fieldsOf(record: RawRecord): string[] {
   return record.line.toString('utf8', PREFIX_CHARS + 2).split('\t');
+}
+
+/** What `bodyOf` made of it. */
+export function bodyTextOf(record: RawRecord): string {
+  return record.line.toString('utf8', PREFIX_CHARS);
 }
 
 /** The first field alone: the id of a call. */

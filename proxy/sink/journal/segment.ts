@@ -1,11 +1,10 @@
 import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CRC_CHARS, parseRecord, type RawRecord, RECORD_BYTES_MAX, TAB } from './record.ts';
+import { CRC_CHARS, NEWLINE, parseRecord, type RawRecord, RECORD_BYTES_MAX, TAB } from './record.ts';
 
 /** Segments are numbered without gaps; the names sort like the numbers. */
 const NAME = /^journal-(\d{12})\.log$/;
 const READ_BYTES = 256 * 1024;
-const NEWLINE = 10;
 
 export function segmentPath(dir: string, number: number): string {
   return join(dir, `journal-${String(number).padStart(12, '0')}.log`);

@@ -27,7 +27,7 @@ export interface Shipper {
 const BATCH = { count: 1000, bytes: 1024 * 1024 };
 const BACKOFF = { firstMs: 50, maxMs: 5000 };
 /** After an idle moment an event goes at once; under load batches start this far apart unless they are full. */
-const GROUP_MS = 5;
+const GROUP_MS = 20;
 
 /**
  * Brings the closings of a journal to where they go, in order, one batch at a time, and marks them shipped when they
