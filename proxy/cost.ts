@@ -24,6 +24,23 @@ export interface WorstCase {
   readonly currency: string;
 }
 
+/** The most tokens that one target can bill a call for. */
+export interface TokensMax {
+  readonly inputTokens: bigint;
+  readonly outputTokens: bigint;
+}
+
+export function tokensMaxOf(asked: Asked, target: Target, config: Config): TokensMax {
+  return tokensMaxAt(asked, findEntry(config, target, asked.model), config);
+}
+
+function tokensMaxAt(asked: Asked, entry: ModelEntry | undefined, config: Config): TokensMax {
+  return {
+    inputTokens: inputMax(asked, entry),
+    outputTokens: outputMax(asked, entry, BigInt(config.gateway.outputTokensMax)),
+  };
+}
+
 export function worstCaseOf(asked: Asked, targets: readonly Target[], config: Config, atMs: number): WorstCase {
   let inputTokens = 0n;
   let outputTokens = 0n;
@@ -31,8 +48,7 @@ export function worstCaseOf(asked: Asked, targets: readonly Target[], config: Co
   let currency = 'USD';
   for (const target of targets) {
     const entry = findEntry(config, target, asked.model);
-    const input = inputMax(asked, entry);
-    const output = outputMax(asked, entry, BigInt(config.gateway.outputTokensMax));
+    const { inputTokens: input, outputTokens: output } = tokensMaxAt(asked, entry, config);
     const prices = isPricedApart(asked.serviceTier) ? undefined : entry?.findPrices(atMs);
     const cost = prices && worstCost(asked, input, output, prices);
     if (cost === undefined) costNanos = null;
@@ -51,10 +67,11 @@ function worstCost(asked: Asked, input: bigint, output: bigint, prices: ModelPri
   return 'unpriced' in searches ? undefined : tokens + ceil(searches.nanos);
 }
 
-/** A provider refuses what does not fit into the context, so the context bounds the input too. */
+/** A provider refuses what does not fit into the context, so the context bounds each input too. */
 function inputMax(asked: Asked, entry: ModelEntry | undefined): bigint {
-  const context = entry?.contextTokens ?? null;
-  if (context === null) return asked.inputTokensMax;
+  const contextTokens = entry?.contextTokens ?? null;
+  if (contextTokens === null) return asked.inputTokensMax;
+  const context = contextTokens * asked.inputs;
   return asked.inputElsewhere || asked.inputTokensMax > context ? context : asked.inputTokensMax;
 }
 

@@ -1,6 +1,8 @@
 import { Fault } from '#core/fault.ts';
 import type { Counts } from '#core/quantity.ts';
 import type { Outcome, UsageStatus } from '#core/usage-event.ts';
+import type { TokensMax } from './cost.ts';
+import { min } from './limits/decide.ts';
 import type { UpstreamFailure } from './upstream/upstream.ts';
 import type { Asked, Reading } from './wire/wire.ts';
 
@@ -28,13 +30,13 @@ export interface Measured {
 const NOTHING_SERVED: Measured = { outcome: 'failed', status: 'none', counts: {}, raw: null };
 
 /** What is billable, and how sure we are of it. The one place that decides. */
-export function measure(ending: Ending, asked: Asked, outputTokensMax: bigint): Measured {
-  const measured = measureAnswer(ending, asked, outputTokensMax);
+export function measure(ending: Ending, asked: Asked, max: TokensMax): Measured {
+  const measured = measureAnswer(ending, asked, max);
   if (asked.webSearches === 0n || measured.status === 'none') return measured;
   return { ...measured, counts: { ...measured.counts, web_searches: asked.webSearches } };
 }
 
-function measureAnswer(ending: Ending, asked: Asked, outputTokensMax: bigint): Measured {
+function measureAnswer(ending: Ending, asked: Asked, max: TokensMax): Measured {
   switch (ending.kind) {
     case 'unanswered':
       return NOTHING_SERVED;
@@ -62,17 +64,17 @@ function measureAnswer(ending: Ending, asked: Asked, outputTokensMax: bigint): M
   }
 
   function guessed(outcome: Outcome, reading: Reading | null): Measured {
-    const guess = reading?.outputTokensGuess ?? 0n;
-    const output = guess < outputTokensMax ? guess : outputTokensMax;
-    return { outcome, status: 'estimated', counts: guessOf(asked, output), raw: null };
+    const counts = guessOf(asked, reading?.outputTokensGuess ?? 0n, max);
+    return { outcome, status: 'estimated', counts, raw: null };
   }
 }
 
-export function guessOf(asked: Asked, outputTokens: bigint): Counts {
+/** A guess is never above what was held: a guess of ours must not carry a budget past its limit. */
+export function guessOf(asked: Asked, outputTokens: bigint, max: TokensMax): Counts {
   return {
     calls: 1n,
-    input_tokens: asked.inputTokensGuess,
-    output_tokens: outputTokens,
+    input_tokens: min(asked.inputTokensGuess, max.inputTokens),
+    output_tokens: min(outputTokens, max.outputTokens),
     web_searches: asked.webSearches,
   };
 }

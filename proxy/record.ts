@@ -1,11 +1,12 @@
 import { quantitiesOf } from '#core/quantity.ts';
 import { GATEWAY_SOURCE, USAGE_EVENT_TYPE, type UsageEvent } from '#core/usage-event.ts';
 import type { Admitted } from './admission.ts';
-import { type Cost, costOfCall } from './cost.ts';
+import { type Cost, costOfCall, tokensMaxOf } from './cost.ts';
 import { type Ending, guessOf, type Measured, measure } from './ending.ts';
 import type { Flight } from './flight.ts';
 import { usedOf } from './limits/policy.ts';
 import type { Closing, Opening } from './sink/sink.ts';
+import type { Target } from './upstream/route-table.ts';
 
 /** What happened, as billing will read it. */
 function usageEvent(
@@ -60,9 +61,10 @@ function usageEvent(
  */
 export function openingOf(flight: Flight, admitted: Admitted): Opening {
   const { asked, config, reservation } = admitted;
-  const counts = guessOf(asked, 0n);
+  const target = targetOf(flight, admitted);
+  const counts = guessOf(asked, 0n, tokensMaxOf(asked, target, config));
   const served = { model: null, tier: null };
-  const cost = costOfCall(counts, admitted.targets[0] ?? null, asked, served, config, flight.atMs);
+  const cost = costOfCall(counts, target, asked, served, config, flight.atMs);
   const measured: Measured = { outcome: 'unknown', status: 'estimated', counts, raw: null };
   return {
     reservation,
@@ -74,7 +76,7 @@ export function openingOf(flight: Flight, admitted: Admitted): Opening {
 /** How a call ended, in the units of its limits and as its event. */
 export function closingOf(flight: Flight, admitted: Admitted, ending: Ending, endMs: number): Closing {
   const { asked, config, reservation } = admitted;
-  const measured = measure(ending, asked, admitted.worst.outputTokens);
+  const measured = measure(ending, asked, tokensMaxOf(asked, targetOf(flight, admitted), config));
   const reading = 'reading' in ending ? ending.reading : null;
   const served = { model: reading?.model ?? null, tier: reading?.serviceTier ?? null };
   const cost = costOfCall(measured.counts, flight.target, asked, served, config, flight.atMs);
@@ -83,4 +85,9 @@ export function closingOf(flight: Flight, admitted: Admitted, ending: Ending, en
     used: usedOf(reservation, measured.counts, cost.nanos),
     event: usageEvent(flight, admitted, measured, cost, served, endMs),
   };
+}
+
+/** Who answered, or would have been the first to be asked. */
+function targetOf({ target }: Flight, { targets }: Admitted): Target {
+  return target ?? (targets[0] as Target);
 }

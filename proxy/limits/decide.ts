@@ -65,8 +65,8 @@ export interface LiveCall {
 export const CLOSED_KEPT_MS = 3_600_000;
 /** How long a call whose lease ended can still be corrected: until its gateway's journal is back. */
 export const ENDED_KEPT_MS = 7 * 86_400_000;
-/** The longest lease. */
-export const LEASE_MS_MAX = 86_400_000;
+/** The longest lease: the longest call timeout that can be set (a day), and more than its margin. */
+export const LEASE_MS_MAX = 25 * 3_600_000;
 /** Leases that end in one step; the others stay held until the next one, which is never too generous. */
 export const LEASES_PER_STEP = 64;
 

@@ -59,6 +59,7 @@ function parse(body: Uint8Array): Asked {
     session: parseName(metadata.session_id),
     serviceTier: parseName(fields.service_tier),
     inputTokensMax: BigInt(textBytes) + TEMPLATE_TOKENS + (hasTools ? TOOLS_TOKENS : 0n) + media.tokensMax,
+    inputs: 1n,
     inputElsewhere: media.elsewhere || (fields.web_search_options ?? null) !== null,
     inputTokensGuess: guessTokens(textBytes) + media.tokensMax,
     outputTokensMax: maxima.reduce((a, b) => (a === null || (b !== null && b > a) ? b : a)),

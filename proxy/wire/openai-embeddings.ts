@@ -24,6 +24,7 @@ export const openaiEmbeddings: Wire = {
       serviceTier: null,
       // Text has no more tokens than bytes; a token id takes at least a digit and a comma.
       inputTokensMax: BigInt(body.length),
+      inputs: countInputs(fields.input),
       inputElsewhere: false,
       inputTokensGuess: countTokenIds(fields.input) ?? guessTokens(body.length),
       outputTokensMax: 0n,
@@ -38,6 +39,12 @@ export const openaiEmbeddings: Wire = {
 
   meter: () => jsonMeter(ANSWER),
 };
+
+/** One text or one list of token ids is one input; a list of either is a batch. */
+function countInputs(input: unknown): bigint {
+  const isBatch = Array.isArray(input) && input.length > 0 && !input.every((item) => typeof item === 'number');
+  return isBatch ? BigInt(input.length) : 1n;
+}
 
 /** Token ids as input, one list or several, are counted rather than guessed. */
 function countTokenIds(input: unknown): bigint | undefined {

@@ -26,6 +26,8 @@ export interface Asked {
   readonly serviceTier: string | null;
   /** No more input tokens than this can be billed for what stands in the body. */
   readonly inputTokensMax: bigint;
+  /** How many inputs there are, each of which may fill the model's context by itself. */
+  readonly inputs: bigint;
   /** The body points at contents that it does not hold (files, searches): only the model's context bounds the input. */
   readonly inputElsewhere: boolean;
   /** A plain guess of the input tokens, for usage that nobody reports. */
