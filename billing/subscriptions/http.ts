@@ -133,7 +133,9 @@ export function subscriptionRoutes(api: Api): void {
     path: '/v1/subscriptions/{id}/end',
     noun: 'subscriptions',
     summary: 'End a subscription',
-    description: 'With the period that runs now, or at an instant from now on: the last fee is prorated then.',
+    description:
+      'With the period that runs now, or at an instant from now on: the last fee is prorated then. One that has not ' +
+      'begun ends where it begins, and bills nothing.',
     roles: ACCOUNTANTS,
     params: idParams,
     body: EndOfSubscription,

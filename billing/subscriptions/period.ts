@@ -4,9 +4,10 @@ import { lockCustomer } from '#billing/db/lock.ts';
 import { getPlanAt } from '#billing/plans/plan.ts';
 import { Fault } from '#core/fault.ts';
 import type { Log } from '#core/log.ts';
-import { type BillingPeriod, cutAt, nextPeriod, type Schedule } from './periods.ts';
+import { anchorOf, type BillingPeriod, cutAt, firstPeriod, nextPeriod, type Schedule } from './periods.ts';
 import {
   type DuePeriod,
+  deletePeriod,
   findLatestPeriod,
   findPeriod,
   findPeriodAt,
@@ -18,6 +19,7 @@ import {
   type PeriodRow,
   type SubscriptionRow,
   type SubscriptionToOpen,
+  updateAnchor,
   updateOpenedUntil,
   updatePeriodClosed,
   updatePeriodEnd,
@@ -39,12 +41,6 @@ export async function getPeriod(db: Database, key: PeriodKey): Promise<Period> {
   return period;
 }
 
-export async function getLatestPeriod(db: Database, subscriptionId: string): Promise<Period> {
-  const period = await findLatestPeriod(db, subscriptionId);
-  if (!period) throw new Fault('internal', { story: `subscription ${subscriptionId} has no period` });
-  return period;
-}
-
 /**
  * The period of a customer that an instant falls into; a customer without a subscription has none. One that has begun
  * and is not opened yet (the job that opens looks once a minute) is given as it will be.
@@ -55,13 +51,24 @@ export async function findPeriodOfCustomer(db: Database, customer: string, atMs:
   const subscription = await findSubscriptionAt(db, customer, atMs);
   if (!subscription) return undefined;
   const { timezone } = await getCustomer(db, customer);
-  let period = periodOf(await getLatestPeriod(db, subscription.id));
-  while (period.endMs <= atMs) {
-    const next = nextPeriod(scheduleOf(subscription), period, timezone);
-    if (!next) return undefined;
-    period = next;
+  const latest = await findLatestPeriod(db, subscription.id);
+  let period = latest && periodOf(latest);
+  while (!period || period.endMs <= atMs) {
+    period = following(subscription, period, timezone);
+    if (!period) return undefined;
   }
   return toOpen(db, subscription, period);
+}
+
+/** The period after another, or the first one: counted from the day on which it begins where the customer is by then. */
+function following(
+  subscription: SubscriptionRow,
+  previous: BillingPeriod | undefined,
+  zone: string,
+): BillingPeriod | undefined {
+  const schedule = scheduleOf(subscription);
+  if (previous) return nextPeriod(schedule, previous, zone);
+  return firstPeriod({ ...schedule, anchorOn: anchorOf(schedule.startMs, schedule.billingDay, zone) }, zone);
 }
 
 /** Every period that is not closed and ended by an instant, the earliest first, read a page at a time. */
@@ -72,13 +79,6 @@ export async function* periodsEndedBy(db: Database, atMs: number): AsyncGenerato
     yield* page;
     after = page.length < PAGE ? undefined : page.at(-1);
   } while (after);
-}
-
-export async function openPeriod(tx: Database, subscription: SubscriptionRow, period: BillingPeriod): Promise<Period> {
-  const row = await toOpen(tx, subscription, period);
-  await insertPeriod(tx, row);
-  await updateOpenedUntil(tx, subscription.id, period.endMs);
-  return row;
 }
 
 /** With the plan's version of the period's own start, however much later it is opened. */
@@ -100,14 +100,21 @@ async function toOpen(db: Database, subscription: SubscriptionRow, period: Billi
   };
 }
 
-/** Opens what has begun by an instant. Gives the latest period. Under the customer's lock. */
-export async function openPeriodsUntil(tx: Database, subscription: SubscriptionRow, atMs: number): Promise<Period> {
-  let latest = await getLatestPeriod(tx, subscription.id);
-  while (latest.end_at <= atMs) {
+/** Opens what has begun by an instant. Gives the latest period; none where the first is yet to begin. Under the customer's lock. */
+export async function openPeriodsUntil(
+  tx: Database,
+  subscription: SubscriptionRow,
+  atMs: number,
+): Promise<Period | undefined> {
+  let latest = await findLatestPeriod(tx, subscription.id);
+  while ((latest?.end_at ?? subscription.start_at) <= atMs) {
     const { timezone } = await getCustomer(tx, subscription.customer_id);
-    const next = nextPeriod(scheduleOf(subscription), periodOf(latest), timezone);
+    const next = following(subscription, latest && periodOf(latest), timezone);
     if (!next) break;
-    latest = await openPeriod(tx, subscription, next);
+    if (!latest) await updateAnchor(tx, subscription.id, anchorOf(next.startMs, subscription.billing_day, timezone));
+    latest = await toOpen(tx, subscription, next);
+    await insertPeriod(tx, latest);
+    await updateOpenedUntil(tx, subscription.id, next.endMs);
   }
   return latest;
 }
@@ -136,11 +143,12 @@ export async function markPeriodClosed(tx: Database, period: Period, nowMs: numb
   await updatePeriodClosed(tx, period, nowMs);
 }
 
-/** Lets an open period end with its subscription, should that end within it. */
+/** Lets an open period end with its subscription, should that end within it; one that would be empty goes. */
 export async function cutPeriod(tx: Database, subscription: SubscriptionRow, period: Period): Promise<void> {
   if (period.closed_at !== null) return;
   const { endMs } = cutAt(scheduleOf(subscription), periodOf(period));
-  await updatePeriodEnd(tx, period, endMs);
+  if (endMs > period.start_at) await updatePeriodEnd(tx, period, endMs);
+  else await deletePeriod(tx, period);
   await updateOpenedUntil(tx, subscription.id, endMs);
 }
 

@@ -36,7 +36,7 @@ export async function findSubscription(db: Database, id: string): Promise<Subscr
   return findRow<SubscriptionRow>(db, sql`${SUBSCRIPTION} where id = ${id}`);
 }
 
-/** Of those that have any part after an instant, the one that ends last. */
+/** Of those that have any part after an instant, the one that ends last; one that was ended before it began has none. */
 export async function findSubscriptionAfter(
   db: Database,
   customer: string,
@@ -45,7 +45,7 @@ export async function findSubscriptionAfter(
   return findRow<SubscriptionRow>(
     db,
     sql`${SUBSCRIPTION}
-      where customer_id = ${customer} and (end_at is null or end_at > ${instant(atMs)})
+      where customer_id = ${customer} and (end_at is null or end_at > ${instant(atMs)} and end_at > start_at)
       order by end_at desc nulls first limit 1`,
   );
 }
@@ -108,6 +108,10 @@ export async function listSubscriptionsToOpen(
       and (opened_until, id) > (${after ? instant(after.opened_until) : '-infinity'}::timestamptz,
                                 ${after?.id ?? ''}::text)
     order by opened_until, id limit ${page.count}`);
+}
+
+export async function updateAnchor(db: Database, id: string, anchorOn: string): Promise<void> {
+  await db.query(sql`update subscription set anchor_on = ${anchorOn} where id = ${id} and anchor_on <> ${anchorOn}`);
 }
 
 export async function updateOpenedUntil(db: Database, id: string, untilMs: number): Promise<void> {
@@ -202,6 +206,15 @@ export async function updatePeriodEnd(
 ): Promise<void> {
   await db.query(sql`
     update subscription_period set end_at = ${instant(endMs)}
+    where subscription_id = ${row.subscription_id} and period_index = ${row.period_index} and closed_at is null`);
+}
+
+export async function deletePeriod(
+  db: Database,
+  row: Pick<PeriodRow, 'subscription_id' | 'period_index'>,
+): Promise<void> {
+  await db.query(sql`
+    delete from subscription_period
     where subscription_id = ${row.subscription_id} and period_index = ${row.period_index} and closed_at is null`);
 }
 

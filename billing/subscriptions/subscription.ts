@@ -7,8 +7,8 @@ import type { CustomerConfig } from '#config/config.ts';
 import { Fault } from '#core/fault.ts';
 import { newId } from '#core/id.ts';
 import { formatInstant, localDate, startOfDate } from '#core/time.ts';
-import { cutPeriod, openPeriod, openPeriodsUntil, scheduleOf } from './period.ts';
-import { anchorOf, type BillingDay, firstPeriod } from './periods.ts';
+import { cutPeriod, openPeriodsUntil } from './period.ts';
+import { anchorOf, type BillingDay } from './periods.ts';
 import {
   findSubscription,
   findSubscriptionAfter,
@@ -34,7 +34,7 @@ export interface NewSubscription {
 /** How far from now a subscription may begin: a year that was forgotten, and no century of periods to close. */
 const START_MS_MAX = 400 * 86_400_000;
 
-/** Subscribes a customer to a plan and opens the first period. A customer has at most one subscription at any instant. */
+/** Subscribes a customer to a plan and opens what has begun. A customer has at most one subscription at any instant. */
 export async function subscribe(tx: Database, wanted: NewSubscription, nowMs: number): Promise<Subscription> {
   await lockCustomer(tx, wanted.customer);
   const customer = await getCustomer(tx, wanted.customer);
@@ -74,7 +74,6 @@ export async function subscribe(tx: Database, wanted: NewSubscription, nowMs: nu
     created_at: nowMs,
   };
   await insertSubscription(tx, subscription);
-  await openPeriod(tx, subscription, firstPeriod(scheduleOf(subscription), customer.timezone));
   await openPeriodsUntil(tx, subscription, nowMs);
   return getSubscription(tx, subscription.id);
 }
@@ -115,7 +114,8 @@ async function changeTo(
 
 /**
  * Ends a subscription: at an instant not in the past, or with the period that runs now. The last period closes as the
- * others do, its fee prorated; ending again, to the same effect, changes nothing.
+ * others do, its fee prorated; one that has not begun by then ends where it begins, and bills nothing. Ending again, to
+ * the same effect, changes nothing.
  */
 export async function endSubscription(
   tx: Database,
@@ -135,16 +135,16 @@ async function endAt(
   nowMs: number,
 ): Promise<Subscription> {
   const latest = await openPeriodsUntil(tx, subscription, nowMs);
-  const endMs = at === 'period_end' ? latest.end_at : at;
+  const { start_at } = subscription;
+  const endMs = at === 'period_end' ? (latest?.end_at ?? start_at) : Math.max(at, start_at);
   if (subscription.end_at !== null) {
     if (subscription.end_at === endMs || (at === 'period_end' && subscription.end_at <= endMs)) return subscription;
     throw new Fault('state_conflict', { detail: `It ends at ${formatInstant(subscription.end_at)}.` });
   }
   if (endMs < nowMs) throw new Fault('state_conflict', { detail: 'A subscription cannot end in the past.' });
-  if (endMs <= subscription.start_at) throw new Fault('state_conflict', { detail: 'It would end before it begins.' });
   const ended = { ...subscription, end_at: endMs };
   await updateSubscription(tx, ended);
-  await cutPeriod(tx, ended, latest);
+  if (latest) await cutPeriod(tx, ended, latest);
   return ended;
 }
 
@@ -167,24 +167,37 @@ export async function applySubscriptions(
   for (const [customer, plan] of planned) {
     await lockCustomer(tx, customer);
     const current = await findSubscriptionGoingOn(tx, customer);
-    if (!current) await subscribeFromConfig(tx, customer, plan, nowMs);
+    if (current && (await sameCurrency(tx, current, plan))) await takeOver(tx, current, plan, nowMs);
     else {
-      const taken: Subscription = { ...current, managed_by: 'config' };
-      if (current.managed_by !== 'config') await updateSubscription(tx, taken);
-      if (current.plan_id !== plan) await changeTo(tx, taken, plan, nowMs);
+      // Documents of one subscription are in one currency: the other goes on to the end of its period.
+      if (current) await endAt(tx, current, 'period_end', nowMs);
+      await subscribeFromConfig(tx, customer, plan, nowMs);
     }
   }
 }
 
+async function takeOver(tx: Database, current: Subscription, plan: string, nowMs: number): Promise<void> {
+  const taken: Subscription = { ...current, managed_by: 'config', end_at: null };
+  if (current.managed_by !== 'config' || current.end_at !== null) await updateSubscription(tx, taken);
+  if (current.plan_id !== plan) await changeTo(tx, taken, plan, nowMs);
+}
+
+async function sameCurrency(tx: Database, subscription: Subscription, plan: string): Promise<boolean> {
+  return (await getPlan(tx, subscription.plan_id)).currency === (await getPlan(tx, plan)).currency;
+}
+
 /**
  * From the beginning of the customer's day: a gateway may have read the configuration before billing did, and what it
- * admitted until now is to be billed. Where another subscription ends later than that, the new one follows it.
+ * admitted until now is to be billed. Where another subscription ends later than that, the new one follows it; where that
+ * is one that the configuration itself ended, with the period that still runs, it goes on instead and keeps its days.
  */
 async function subscribeFromConfig(tx: Database, customer: string, plan: string, nowMs: number): Promise<void> {
   const { timezone } = await getCustomer(tx, customer);
   const dayStartMs = startOfDate(localDate(nowMs, timezone), timezone);
   const before = await findSubscriptionAfter(tx, customer, dayStartMs);
-  await subscribe(tx, { customer, plan, startMs: before?.end_at ?? dayStartMs, managedBy: 'config' }, nowMs);
+  const runs = before?.managed_by === 'config' && before.end_at !== null && before.end_at > nowMs;
+  if (before && runs && (await sameCurrency(tx, before, plan))) await takeOver(tx, before, plan, nowMs);
+  else await subscribe(tx, { customer, plan, startMs: before?.end_at ?? dayStartMs, managedBy: 'config' }, nowMs);
 }
 
 export async function getSubscription(db: Database, id: string): Promise<Subscription> {
