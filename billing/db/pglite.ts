@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { PGlite, type Transaction } from '@electric-sql/pglite';
+import { Fault } from '#core/fault.ts';
 import type { Database, Sql } from './database.ts';
 import { retryTransaction } from './retry.ts';
 import { savepoint } from './savepoint.ts';
@@ -19,7 +20,7 @@ const OPTIONS = { parsers: PARSERS, serializers: { [BYTEA]: (text: string) => te
  * a directory that is made when it is absent, or in memory without one. It computes on the thread that calls it.
  */
 export async function pgliteDatabase(options: { dataDir?: string } = {}): Promise<PgliteDatabase> {
-  const pglite = await PGlite.create({ dataDir: options.dataDir ?? 'memory://' });
+  const pglite = await PGlite.create({ dataDir: options.dataDir ?? 'memory://' }).catch(cannotOpen);
   await pglite.exec("set time zone 'UTC'");
   const current = new AsyncLocalStorage<{ open: boolean }>();
   // It would wait for the transaction that waits for it, for ever (and with a pool of connections, sometimes).
@@ -50,6 +51,13 @@ export async function pgliteDatabase(options: { dataDir?: string } = {}): Promis
     },
     close: () => pglite.close(),
   };
+}
+
+/** It throws what its file system or its WASM threw, which tells an operator nothing. */
+function cannotOpen(thrown: unknown): never {
+  const detail = 'The embedded database in it cannot be opened: its files are damaged, or not to be read or written.';
+  const story = thrown instanceof Error ? thrown.message : JSON.stringify(thrown);
+  throw new Fault('data_dir_unusable', { detail, story, cause: thrown });
 }
 
 /** The Database inside a transaction. */

@@ -16,6 +16,11 @@ export interface Deployment {
   gatewayUrls: readonly string[];
   billingUrl: string;
   secret: string;
+  /** The process of a role that runs: `billing`, `gateway-0`. */
+  process(name: string): WeirProcess;
+  /** The prefix of all keys in Redis. */
+  namespace: string;
+  folder: string;
   killGateway(index: number): Promise<void>;
   startGateway(index: number): Promise<void>;
   killBilling(): Promise<void>;
@@ -41,18 +46,30 @@ export interface DeploymentOptions {
   gateways?: number;
   /** YAML flow list, e.g. `[{ budget: 1 USD, per: month, mode: hard }]` */
   limits?: string;
+  /** Settings of the gateway in YAML, e.g. `idle_timeout: 1s` */
+  gateway?: string;
+  /** Further customers and upstreams in YAML, indented by two. */
+  customers?: string;
+  upstreams?: string;
+  /** Servers of one's own, to be taken away, instead of the shared ones. */
+  stores?: { databaseUrl: string; redisUrl: string };
+  /** Started by the test, in an order of its own. */
+  waits?: boolean;
 }
 
 export async function deploy(options: DeploymentOptions): Promise<Deployment> {
   const folder = await mkdtemp(path.join(tmpdir(), 'weir-scenario-'));
-  const database: TestDatabase | undefined = options.kind === 'shared' ? await createTestDatabase() : undefined;
+  const database: TestDatabase | undefined =
+    options.kind === 'shared' && !options.stores ? await createTestDatabase() : undefined;
   const namespace = testNamespace();
   const ports = await Promise.all(Array.from({ length: (options.gateways ?? 1) + 1 }, () => freePort()));
   const [billingPort, ...gatewayPorts] = ports as [number, ...number[]];
   const billingUrl = `http://127.0.0.1:${billingPort}`;
   const stores: Record<string, string> = database
     ? { DATABASE_URL: database.url, REDIS_URL: redisUrl(), WEIR_NAMESPACE: namespace }
-    : {};
+    : options.stores
+      ? { DATABASE_URL: options.stores.databaseUrl, REDIS_URL: options.stores.redisUrl, WEIR_NAMESPACE: namespace }
+      : {};
 
   const processes = new Map<string, WeirProcess>();
   let printed = '';
@@ -84,14 +101,23 @@ export async function deploy(options: DeploymentOptions): Promise<Deployment> {
     return (await response.json()) as T;
   };
 
-  await start('billing', billingPort);
-  await Promise.all(gatewayPorts.map((port, index) => start(`gateway-${index}`, port)));
+  if (!options.waits) {
+    await start('billing', billingPort);
+    await Promise.all(gatewayPorts.map((port, index) => start(`gateway-${index}`, port)));
+  }
 
   const get = <T>(pathAndQuery: string): Promise<T> => request<T>('GET', pathAndQuery);
   return {
     gatewayUrls: gatewayPorts.map((port) => `http://127.0.0.1:${port}`),
     billingUrl,
     secret: SECRET,
+    process: (name) => {
+      const process = processes.get(name);
+      if (!process) throw new Error(`${name} does not run`);
+      return process;
+    },
+    namespace,
+    folder,
     killGateway: (index) => kill(`gateway-${index}`),
     startGateway: (index) => start(`gateway-${index}`, gatewayPorts[index] as number),
     killBilling: () => kill('billing'),
@@ -122,11 +148,12 @@ export async function deploy(options: DeploymentOptions): Promise<Deployment> {
 function configText(options: DeploymentOptions, billingPort: number, gatewayPort: number): string {
   const hash = createHash('sha256').update(SECRET).digest('hex');
   return `
-gateway: { host: 127.0.0.1, port: ${gatewayPort} }
+gateway: { host: 127.0.0.1, port: ${gatewayPort}${options.gateway ? `, ${options.gateway}` : ''} }
 billing: { host: 127.0.0.1, port: ${billingPort}, url: "http://127.0.0.1:${billingPort}" }
 telemetry: { log_level: warn }
 upstreams:
   stub: { wire: openai, provider: openai, base_url: "${options.upstreamUrl}" }
+${options.upstreams ?? ''}
 customers:
   ${CUSTOMER}:
     name: Acme Inc
@@ -135,6 +162,7 @@ customers:
     limits: ${options.limits ?? '[{ budget: 1000 USD, per: month, mode: hard }]'}
     keys:
       ${KEY}: { secret: "sha256:${hash}" }
+${options.customers ?? ''}
 plans:
   scenario:
     name: Scenario

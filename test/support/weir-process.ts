@@ -10,6 +10,9 @@ export interface WeirProcess {
   readonly pid: number;
   /** All that it printed so far, for messages of failed tests. */
   output(): string;
+  signal(name: 'SIGTERM' | 'SIGINT' | 'SIGHUP'): void;
+  /** Its exit code, once it has ended; null when a signal ended it. */
+  readonly ended: Promise<number | null>;
   /** SIGKILL, and wait until it is gone. */
   kill(): Promise<void>;
   /** SIGTERM, and wait for its exit code. */
@@ -23,44 +26,92 @@ const START_TIMEOUT_MS = 60_000;
 
 /** Starts Weir as its own process and resolves when the roles say that they listen. Rejects with its output when it ends before. */
 export async function startWeir(role: Role, environment: Record<string, string>): Promise<WeirProcess> {
-  const child = spawn(process.execPath, [CLI, role], {
+  const weir = spawnWeir([role], environment);
+  const wanted = role === 'serve' ? 2 : 1;
+  const isReady = (): boolean =>
+    role === 'jobs' ? JOBS_READY.test(weir.output()) : [...weir.output().matchAll(READY)].length >= wanted;
+  try {
+    await weir.said(isReady, START_TIMEOUT_MS);
+    return weir;
+  } catch (error) {
+    await weir.kill();
+    throw error;
+  }
+}
+
+export interface SpawnedWeir extends WeirProcess {
+  /** Resolves when what it printed says so. Rejects with its output when it does not in time, or ends before. */
+  said(what: RegExp | (() => boolean), timeoutMs?: number): Promise<void>;
+}
+
+/** Starts any command of Weir and waits for nothing. */
+export function spawnWeir(args: readonly string[], environment: Record<string, string>): SpawnedWeir {
+  const child = spawn(process.execPath, [CLI, ...args], {
     env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let printed = '';
-  const exited = once(child, 'exit') as Promise<[number | null]>;
-  const wanted = role === 'serve' ? 2 : 1;
-  await new Promise<void>((resolve, reject) => {
-    const timeout = setTimeout(() => reject(new Error(`weir ${role} did not start:\n${printed}`)), START_TIMEOUT_MS);
-    const onOutput = (chunk: Buffer): void => {
-      printed += chunk.toString();
-      const ready = role === 'jobs' ? JOBS_READY.test(printed) : [...printed.matchAll(READY)].length >= wanted;
-      if (!ready) return;
-      clearTimeout(timeout);
-      resolve();
-    };
-    child.stdout.on('data', onOutput);
-    child.stderr.on('data', onOutput);
-    child.once('error', reject);
-    child.once('exit', (code) => {
-      clearTimeout(timeout);
-      reject(new Error(`weir ${role} ended with ${code}:\n${printed}`));
-    });
-  });
+  const listeners = new Set<() => void>();
+  const onOutput = (chunk: Buffer): void => {
+    printed += chunk.toString();
+    for (const listener of listeners) listener();
+  };
+  child.stdout.on('data', onOutput);
+  child.stderr.on('data', onOutput);
+  // Once its output has been read to the end too.
+  const ended = once(child, 'close').then(([code]: (number | null)[]) => code ?? null);
   return {
-    urls: Object.fromEntries([...printed.matchAll(READY)].map((match) => [match[1], match[2]])),
+    get urls() {
+      return Object.fromEntries([...printed.matchAll(READY)].map((match) => [match[1], match[2]]));
+    },
     pid: pidOf(child),
     output: () => printed,
+    signal: (name) => {
+      child.kill(name);
+    },
+    ended,
     kill: async () => {
       child.kill('SIGKILL');
-      await exited;
+      await ended;
     },
-    terminate: async () => {
+    terminate: () => {
       child.kill('SIGTERM');
-      const [code] = await exited;
-      return code;
+      return ended;
     },
+    said: (what, timeoutMs = 30_000) =>
+      new Promise((resolve, reject) => {
+        const is = typeof what === 'function' ? what : () => what.test(printed);
+        const stop = (): void => {
+          clearTimeout(timer);
+          listeners.delete(look);
+        };
+        const fail = (why: string): void => {
+          stop();
+          reject(new Error(`weir ${args.join(' ')} ${why}, and did not say ${what}:\n${printed}`));
+        };
+        const timer = setTimeout(() => fail(`took longer than ${timeoutMs} ms`), timeoutMs);
+        function look(): void {
+          if (!is()) return;
+          stop();
+          resolve();
+        }
+        listeners.add(look);
+        void ended.then((code) => fail(`ended with ${code}`));
+        look();
+      }),
   };
+}
+
+/** Runs a command of Weir to its end, which is expected within seconds. */
+export async function runWeir(
+  args: readonly string[],
+  environment: Record<string, string>,
+): Promise<{ code: number | null; output: string }> {
+  const weir = spawnWeir(args, environment);
+  const timer = setTimeout(() => void weir.kill(), START_TIMEOUT_MS);
+  const code = await weir.ended;
+  clearTimeout(timer);
+  return { code, output: weir.output() };
 }
 
 function pidOf(child: ChildProcess): number {
