@@ -7,6 +7,7 @@ import { pgliteDatabase } from '#billing/db/pglite.ts';
 import { postgresDatabase } from '#billing/db/postgres.ts';
 import { makePartitions } from '#billing/events/ingest.ts';
 import { startRedisConsumer } from '#billing/events/redis-consumer.ts';
+import { followConfig } from '#billing/follow-config.ts';
 import { createApp } from '#billing/http/app.ts';
 import { serveBilling } from '#billing/http/server.ts';
 import { CLOSE_GRACE_MS } from '#billing/jobs/close-periods.ts';
@@ -70,7 +71,7 @@ export async function startBillingRole(options: BillingRoleOptions): Promise<Bil
   await migrate(store.db).catch(refused);
   const api = parts.api ? await startApi(options, store.db) : undefined;
   const jobs = parts.jobs
-    ? await startJobs({ db: store.db, store: store.jobs, clock, log, closeGraceMs: closeGraceOf(options) })
+    ? await startJobs({ db: store.db, store: store.jobs, clock, log, closeGraceMs: () => closeGraceOf(options) })
     : undefined;
   return {
     url: api?.url ?? null,
@@ -87,13 +88,13 @@ export async function startBillingRole(options: BillingRoleOptions): Promise<Bil
 async function startApi(options: BillingRoleOptions, db: Database): Promise<RunningRole> {
   const { config, clock, log } = options;
   await makePartitions(db, clock());
-  await applyConfig(db, config.current, clock());
+  const first = config.current;
+  await applyConfig(db, first, clock());
   const feed = policyFeed({ db, clock, log });
-  config.onChange((next) => {
-    applyConfig(db, next, clock()).then(feed.nudge, (error: unknown) =>
-      log.error({ err: error }, 'billing could not take over the new configuration'),
-    );
-  });
+  const follower = followConfig({ db, clock, log, onApplied: feed.nudge });
+  config.onChange(follower.take);
+  // One that came while the first was applied.
+  if (config.current !== first) follower.take(config.current);
   const partitions = setInterval(() => {
     makePartitions(db, clock()).catch((error: unknown) => log.error({ err: error }, 'no partition was made ahead'));
   }, DAY_MS);
@@ -111,6 +112,7 @@ async function startApi(options: BillingRoleOptions, db: Database): Promise<Runn
     url: reachable(server.url),
     async close() {
       clearInterval(partitions);
+      await follower.close();
       feed.close();
       await server.close(SHUTDOWN_MS);
       await redis?.close();

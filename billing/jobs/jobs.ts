@@ -16,7 +16,8 @@ export interface JobsOptions {
   /** What is due is decided by this clock; when to look, by the database's. */
   clock: Clock;
   log: Log;
-  closeGraceMs?: number;
+  /** Asked each time: the configuration may change what it follows from. */
+  closeGraceMs?: () => number;
   /** How often an idle worker looks into its queue; at least half a second. */
   pollSeconds?: number;
 }
@@ -46,7 +47,7 @@ const CLOSE_WORK = {
  * again with growing pauses, and found anew the next minute after that.
  */
 export async function startJobs(options: JobsOptions): Promise<Jobs> {
-  const { db, clock, log, closeGraceMs = CLOSE_GRACE_MS, pollSeconds = POLL_SECONDS } = options;
+  const { db, clock, log, closeGraceMs = () => CLOSE_GRACE_MS, pollSeconds = POLL_SECONDS } = options;
   const boss = new PgBoss({ ...storeOf(options.store), schema: SCHEMA, persistWarnings: false });
   boss.on('error', (thrown) => log.error({ err: thrown }, 'the job queue failed'));
   boss.on('warning', (warning) => log.warn({ warning: warning.message }, 'the job queue warns'));
@@ -88,7 +89,7 @@ export async function startJobs(options: JobsOptions): Promise<Jobs> {
   await boss.work<PeriodKey, JobResult[], typeof closeWork>(CLOSE, closeWork, async (jobs) => {
     const results: JobResult[] = [];
     for (const { id, data } of jobs) {
-      const done = await run(CLOSE, data, () => closePeriod(db, data, clock(), closeGraceMs));
+      const done = await run(CLOSE, data, () => closePeriod(db, data, clock(), closeGraceMs()));
       results.push({ id, status: done ? 'completed' : 'failed' });
     }
     return results;
@@ -96,7 +97,7 @@ export async function startJobs(options: JobsOptions): Promise<Jobs> {
   await recurring(FIND_DUE, '* * * * *', async () => {
     await openDuePeriods(db, clock(), log);
     let due = 0;
-    for await (const { subscription_id, period_index } of duePeriods(db, clock(), closeGraceMs)) {
+    for await (const { subscription_id, period_index } of duePeriods(db, clock(), closeGraceMs())) {
       const key: PeriodKey = { subscription_id, period_index };
       await boss.send(CLOSE, key, { singletonKey: nameOf(key) });
       due++;
