@@ -26,7 +26,7 @@ export interface Shipper {
 
 const BATCH = { count: 1000, bytes: 1024 * 1024 };
 const BACKOFF = { firstMs: 50, maxMs: 5000 };
-/** After an idle moment an event goes at once; under load batches start this far apart unless they are full. */
+/** After an idle moment an event goes at once; under load batches start this far apart unless another full one waits. */
 const GROUP_MS = 20;
 
 /**
@@ -53,10 +53,9 @@ export function shipJournal(options: ShipperOptions): Shipper {
     oldestAtMs = undefined;
     await journal.shipped(page.next);
     tellWaiters();
-    const full = page.entries.length === count;
     failures = 0;
     count = Math.min(max.count, count * 2);
-    if (!full) await pause(GROUP_MS);
+    if (journal.unshipped < count) await pause(GROUP_MS);
   }
 
   function tellWaiters(): void {
