@@ -36,6 +36,13 @@ describe.each(DATABASE_KINDS)('the events of the API on %s', (kind) => {
     expect((await api.call('GET', '/v1/events/req_none')).json).toMatchObject({ code: 'not_found' });
   });
 
+  it('refuses what is no cursor and no text', async () => {
+    const cursor = Buffer.from(JSON.stringify(['soon', '/s', 'x'])).toString('base64url');
+    expect(await api.call('GET', `/v1/events?cursor=${cursor}`)).toMatchObject({ status: 422 });
+    expect(await api.call('GET', '/v1/usage?customer=%00')).toMatchObject({ status: 400 });
+    expect(await api.call('POST', '/v1/customers', { body: { name: 'a\u0000b' } })).toMatchObject({ status: 400 });
+  });
+
   it('takes a batch, each event alone', async () => {
     const [a, b] = [usageEvent(), usageEvent()];
     const newer = { ...usageEvent(), type: 'weir.usage.v2' };

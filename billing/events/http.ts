@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi';
-import { decodeCursor, pageOf, pageQuery, pageSchema } from '#billing/http/page.ts';
+import { decodeCursor, instantOfCursor, pageOf, pageQuery, pageSchema } from '#billing/http/page.ts';
 import { GATEWAYS, OPERATORS, READERS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
 import { Instant, InstantIn } from '#billing/http/schema.ts';
@@ -102,8 +102,8 @@ export function eventRoutes(api: Api): void {
     answer: EventPage,
     run: async ({ db, query }) => {
       const { customer, key, model, from: fromMs, to: toMs, limit } = query;
-      const [time, source, id] = decodeCursor(query.cursor, 3) ?? [];
-      const after = time && source && id ? { time, source, id } : undefined;
+      const place = decodeCursor(query.cursor, 3);
+      const after = place && { time: instantOfCursor(place[0]), source: place[1] ?? '', id: place[2] ?? '' };
       const rows = await selectEvents(db, { customer, key, model, fromMs, toMs, after, limit: limit + 1 });
       return pageOf(rows, limit, (row) => [formatInstant(row.time), row.source, row.id], eventToJson);
     },

@@ -1,6 +1,6 @@
 import { OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
-import type { Database } from '#billing/db/database.ts';
+import { type Database, sqlStateOf } from '#billing/db/database.ts';
 import { Fault, faultOf } from '#core/fault.ts';
 import { newId } from '#core/id.ts';
 import type { Log } from '#core/log.ts';
@@ -68,7 +68,7 @@ export function createApp(options: AppOptions): App {
     );
   });
 
-  hono.onError((thrown, c) => answerFault(c, thrown, log));
+  hono.onError((thrown, c) => answerFault(c, refusedText(thrown) ?? thrown, log));
   hono.notFound((c) => answerFault(c, missing(c, routes), log));
 
   hono.get('/healthz', (c) => c.json({ status: 'ok' }));
@@ -209,6 +209,12 @@ function encodeAnswer<A extends z.ZodType>(route: { path: string; answer: A }, a
   if (result.success) return result.data;
   const where = result.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ');
   throw new Fault('internal', { story: `${route.path} answers what its schema does not have: ${where}` });
+}
+
+/** JSON and addresses can hold U+0000, and no text of Postgres can. */
+function refusedText(thrown: unknown): Fault | undefined {
+  if (sqlStateOf(thrown) !== '22021') return undefined;
+  return new Fault('invalid_request', { detail: 'A text holds U+0000, which cannot be stored.', cause: thrown });
 }
 
 function bearerOf(header: string | undefined): string {

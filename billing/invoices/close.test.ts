@@ -70,6 +70,16 @@ describe.each(DATABASE_KINDS)('closing a period on %s', (kind) => {
     await expectNoGaps();
   });
 
+  it('closes however much comes together', async () => {
+    const charges = [{ meter: 'calls', price: { kind: 'unit', amount: '1000000000000000' } }];
+    const { id, key } = await customer({ plan: { charges } });
+    for (let i = 0; i < 3; i++) await world.use(id, START + i, { calls: '999999999999999999' });
+    expect(await closePeriod(test.db, key, CLOSE, CLOSE_GRACE_MS)).toMatchObject({ outcome: 'invoiced' });
+    const invoice = await invoiceOf(id);
+    expect(invoice?.invoice.total_nanos).toBe(3n * 999_999_999_999_999_999n * 10n ** 24n);
+    await expectNoGaps();
+  });
+
   it('finalises a draft to the same, whatever step of it fails before it is tried again', async () => {
     const steps = await atEachStep(async (fail, step) => {
       const { id, key } = await customer({ policies: { finalization: 'manual' } });

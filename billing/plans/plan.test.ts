@@ -76,12 +76,24 @@ describe.each(DATABASE_KINDS)('plans on %s', (kind) => {
         { meter: 'input_tokens', price },
         { meter: 'wishes', price },
         { meter: 'input_tokens', model: '*', price },
+        { meter: 'input_tokens', model: 'gpt-4o', price },
       ],
     });
     await expect(test.db.transaction((tx) => createPlan(tx, 'odd', terms, NOW))).rejects.toMatchObject({
       code: 'validation_failed',
-      issues: [{ pointer: '#/charges/1/meter' }, { pointer: '#/charges/2' }],
+      issues: [{ pointer: '#/charges/1/meter' }, { pointer: '#/charges/2' }, { pointer: '#/charges/3' }],
     });
+  });
+
+  it('have a bound on what a fee or a price may be', async () => {
+    const of = (fee: string, amount: string) =>
+      planTerms.safeParse({
+        ...{ name: 'Dear', currency: 'USD', fee },
+        charges: [{ meter: 'calls', price: { kind: 'volume', tiers: [{ up_to: null, amount }] } }],
+      }).success;
+    expect(of('1000000000000000', '1000000000000000')).toBe(true);
+    expect(of('1000000000000000.1', '1')).toBe(false);
+    expect(of('1', `1${'0'.repeat(40)}`)).toBe(false);
   });
 
   it('changed by many at once get one version each, in a row', async () => {

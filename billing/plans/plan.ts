@@ -2,10 +2,11 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { Database } from '#billing/db/database.ts';
 import { findMeterById } from '#billing/meters/meter.ts';
-import { decimalText } from '#billing/rating/decimal.ts';
+import { amountText, decimalText } from '#billing/rating/decimal.ts';
 import { chargePrice } from '#billing/rating/price.ts';
 import type { Terms } from '#billing/rating/rating.ts';
 import type { PlanConfig } from '#config/config.ts';
+import { hides } from '#config/schema-parts.ts';
 import { canonicalJson } from '#core/canonical-json.ts';
 import { Fault } from '#core/fault.ts';
 import { newId } from '#core/id.ts';
@@ -50,7 +51,7 @@ export const planTerms = z.strictObject({
   currency: z.string().refine(isCurrency, 'Wants three capital letters (ISO 4217).'),
   interval: z.literal('month').default('month'),
   /** Recurring, per interval, billed with the usage when the period ends. */
-  fee: decimalText
+  fee: amountText
     .refine((text) => parseMoney(text, 'USD') !== undefined, 'Wants at most nine decimals.')
     .nullable()
     .default(null),
@@ -151,19 +152,18 @@ async function addVersion(tx: Database, id: string, version: number, terms: Plan
 async function pricesOf(tx: Database, terms: PlanTerms, nowMs: number): Promise<PriceRow[]> {
   const prices: PriceRow[] = [];
   const issues: { pointer: string; detail: string }[] = [];
-  const seen = new Map<string, number>();
+  const before: { place: number; unit: string; model: string }[] = [];
   for (const [i, charge] of terms.charges.entries()) {
     const meter = await findMeterById(tx, charge.meter);
     if (!meter) {
       issues.push({ pointer: `#/charges/${i}/meter`, detail: `There is no meter ${charge.meter}.` });
       continue;
     }
-    const key = `${meter.unit} ${charge.model}`;
-    const earlier = seen.get(key);
-    if (earlier !== undefined) {
-      issues.push({ pointer: `#/charges/${i}`, detail: `Charge ${earlier} takes all that this one would.` });
+    const earlier = before.find((other) => other.unit === meter.unit && hides(other.model, charge.model));
+    if (earlier) {
+      issues.push({ pointer: `#/charges/${i}`, detail: `Charge ${earlier.place} takes all that this one would.` });
     }
-    seen.set(key, seen.get(key) ?? i);
+    before.push({ place: i, unit: meter.unit, model: charge.model });
     prices.push({ ...charge, price_id: newId('prc', nowMs), meter: meter.id, unit: meter.unit });
   }
   if (issues.length > 0) throw new Fault('validation_failed', { issues });

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { ceil, divide, type Exact, formatExact, getExact } from '#core/exact.ts';
 import { priceOf } from '#core/price.ts';
-import { decimalText } from './decimal.ts';
+import { amountText, decimalText } from './decimal.ts';
 import type { Step } from './step.ts';
 import { getPrice } from './unit-price.ts';
 
@@ -9,7 +9,7 @@ import { getPrice } from './unit-price.ts';
 export const packagePrice = z.strictObject({
   kind: z.literal('package'),
   size: decimalText.refine((text) => text !== '0', 'must not be zero'),
-  amount: decimalText,
+  amount: amountText,
 });
 export type PackagePrice = z.output<typeof packagePrice>;
 

@@ -22,6 +22,11 @@ const terms = (charges: Charge[], fee: bigint | null = null): Terms => ({
 });
 
 describe('rate', () => {
+  it('keeps apart what no charge covers, whatever models and units are called', () => {
+    const { unrated } = rate(terms([]), [usage('b c', 'a', '1'), usage('c', 'a b', '2')], ONE, DEFAULT_POLICIES);
+    expect(unrated.map((row) => row.quantity.num)).toEqual([1n, 2n]);
+  });
+
   it('pools all models of a charge into one line, and says what each had in it', () => {
     const { lines } = rate(
       terms([charge('input_tokens', 'gpt-*', perMillion('2.5'))]),

@@ -70,7 +70,7 @@ export function rate(terms: Terms, usage: readonly UsageQuantity[], feeShare: Ex
       models.set(row.model, add(models.get(row.model) ?? ZERO, row.quantity));
       pooled.set(charge, models);
     } else if (!FREE_UNLESS_PRICED.has(row.unit)) {
-      const key = `${row.unit} ${row.model}`;
+      const key = JSON.stringify([row.unit, row.model]);
       unrated.set(key, { ...row, quantity: add(unrated.get(key)?.quantity ?? ZERO, row.quantity) });
     }
   }

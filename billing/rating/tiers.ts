@@ -1,13 +1,13 @@
 import { z } from 'zod';
 import { compare, type Exact, getExact } from '#core/exact.ts';
-import { countText, decimalText } from './decimal.ts';
+import { amountText, countText, decimalText } from './decimal.ts';
 
 /** A tier reaches up to and including `up_to`; the last one has none. `flat` is added once when the tier is entered. */
 export const tier = z.strictObject({
   up_to: decimalText.nullable(),
-  amount: decimalText,
+  amount: amountText,
   per: countText.default('1'),
-  flat: decimalText.default('0'),
+  flat: amountText.default('0'),
 });
 export type Tier = z.output<typeof tier>;
 

@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import { type Exact, formatExact } from '#core/exact.ts';
 import { type Price, parsePrice, priceOf } from '#core/price.ts';
-import { countText, decimalText } from './decimal.ts';
+import { amountText, countText } from './decimal.ts';
 import type { Step } from './step.ts';
 
 /** The same amount for every `per` units. */
-export const unitPrice = z.strictObject({ kind: z.literal('unit'), amount: decimalText, per: countText.default('1') });
+export const unitPrice = z.strictObject({ kind: z.literal('unit'), amount: amountText, per: countText.default('1') });
 export type UnitPrice = z.output<typeof unitPrice>;
 
 export function stepsByUnit(price: UnitPrice, quantity: Exact): Step[] {
