@@ -33,6 +33,11 @@ export interface Admitted extends Decided {
 /** A hold outlives its call by this much, so that no lease ends under a call that is about to settle. */
 const LEASE_MARGIN_MS = 60_000;
 
+/** How long a call that begins now can hold what it has reserved. */
+export function leaseMsOf({ callTimeoutMs }: Config['gateway']): number {
+  return callTimeoutMs + LEASE_MARGIN_MS;
+}
+
 /** Everything that the reservation, the attempts and the event need. Throws `invalid_request` and `unpriced_model`. */
 export function admit({ id, atMs, call }: Flight, decided: Decided): Admitted {
   const { config, policy, wire, asked, targets } = decided;
@@ -59,7 +64,7 @@ export function admit({ id, atMs, call }: Flight, decided: Decided): Admitted {
       id,
       customer: policy.customer,
       atMs,
-      leaseMs: config.gateway.callTimeoutMs + LEASE_MARGIN_MS,
+      leaseMs: leaseMsOf(config.gateway),
       holds: holdsFor(policy, worst, atMs),
     },
   };

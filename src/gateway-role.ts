@@ -7,8 +7,10 @@ import type { KeyPolicy } from '#core/key-policy.ts';
 import type { Log } from '#core/log.ts';
 import type { Clock } from '#core/time.ts';
 import { within } from '#core/within.ts';
+import { leaseMsOf } from '#proxy/admission.ts';
 import { Gateway } from '#proxy/gateway.ts';
 import { listen } from '#proxy/inbound/node.ts';
+import type { Counters } from '#proxy/limits/counters.ts';
 import { memoryCounters } from '#proxy/limits/memory.ts';
 import { openRedis, redisCounters } from '#proxy/limits/redis.ts';
 import type { PolicyFeed } from '#proxy/policies/feed.ts';
@@ -28,7 +30,7 @@ import type { Sink } from '#proxy/sink/sink.ts';
 import { gatewayGauges } from '#proxy/telemetry/node-gauges.ts';
 import type { Telemetry } from '#proxy/telemetry/node-telemetry.ts';
 import { undiciUpstream } from '#proxy/upstream/undici.ts';
-import { seededPolicies } from './budget-seeds.ts';
+import { type SeededPolicies, seededPolicies } from './budget-seeds.ts';
 import { closeInOrder } from './close.ts';
 import type { ConfigSource } from './config-source.ts';
 
@@ -132,29 +134,25 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
 
 /** Memory and journal; events are posted to billing, policies followed there, budgets seeded from there. */
 function localBacking(options: GatewayRoleOptions, journal: Journal, table: PolicyTable): Backing {
-  const { billing, clock, log } = options;
+  const { clock, log } = options;
   const closing = new AbortController();
   const counters = memoryCounters({ clock });
-  const poster = httpPost(billing);
+  const poster = httpPost(options.billing);
   const shipper = shipJournal({ journal, post: poster.post, now: clock, log });
-  const feed = followHttp({ ...billing, table, log, snapshot: snapshotFile(join(options.dataDir, 'policies.json')) });
-  const policies = seededPolicies({
-    ...billing,
-    policies: table,
-    counters,
-    shipped: () => shipper.shipped(),
-    clock,
+  const feed = followHttp({
+    ...options.billing,
+    table,
     log,
-    signal: closing.signal,
+    snapshot: snapshotFile(join(options.dataDir, 'policies.json')),
   });
+  const policies = seeded(options, { table, counters, shared: false, journal, shipper, signal: closing.signal });
   return {
     policies,
     counters,
     sink: journalSink({ counters, journal }),
     shipper,
     feed,
-    // Calls under a budget wait for its seed anyway; this only spares the first of them the refusal.
-    prepare: (list) => Promise.race([policies.seed(list), elapsed(PREPARE_MS)]),
+    prepare: (list) => prepare(policies, list),
     ready: () => Promise.resolve(true),
     async close() {
       closing.abort();
@@ -171,6 +169,7 @@ function redisBacking(options: GatewayRoleOptions, redisUrl: string, journal: Jo
   const { namespace, clock, log } = options;
   const open = (): Redis =>
     openRedis(redisUrl, { onError: (error) => log.warn({ error: error.message }, 'Redis is away') });
+  const closing = new AbortController();
   const redis = open();
   const policyRedis = open();
   const counters = redisCounters({ redis, namespace });
@@ -182,15 +181,23 @@ function redisBacking(options: GatewayRoleOptions, redisUrl: string, journal: Jo
     log,
     snapshot: snapshotFile(join(options.dataDir, 'policies.json')),
   });
+  const shipper = sink.replay;
+  const policies = seeded(options, { table, counters, shared: true, journal, shipper, signal: closing.signal });
+  // After a restart or a failover it may have forgotten what it had counted.
+  redis.on('ready', () => {
+    policies.doubt();
+    void policies.seed([...table.list('config'), ...table.list('billing')]);
+  });
   return {
-    policies: table,
+    policies,
     counters,
     sink,
-    shipper: sink.replay,
+    shipper,
     feed,
-    prepare: () => Promise.resolve(),
+    prepare: (list) => prepare(policies, list),
     ready: async () => (await redis.ping().catch(() => '')) === 'PONG',
     async close() {
+      closing.abort();
       await feed.close();
       await Promise.race([sink.replay.shipped(), elapsed(SHIP_ON_CLOSE_MS)]);
       await sink.replay.stop();
@@ -198,6 +205,38 @@ function redisBacking(options: GatewayRoleOptions, redisUrl: string, journal: Jo
       policyRedis.disconnect();
     },
   };
+}
+
+interface SeededParts {
+  table: PolicyTable;
+  counters: Counters;
+  shared: boolean;
+  journal: Journal;
+  shipper: Shipper;
+  signal: AbortSignal;
+}
+
+function seeded({ billing, config, clock, log }: GatewayRoleOptions, parts: SeededParts): SeededPolicies {
+  const { table, counters, shared, journal, shipper, signal } = parts;
+  return seededPolicies({
+    ...billing,
+    policies: table,
+    counters,
+    shared,
+    shipped: async () => {
+      await journal.flush();
+      await shipper.shipped();
+    },
+    callMs: () => leaseMsOf(config.current.gateway),
+    clock,
+    log,
+    signal,
+  });
+}
+
+/** Calls under a budget wait for its seed anyway; this only spares the first of them the refusal. */
+function prepare(policies: SeededPolicies, list: readonly KeyPolicy[]): Promise<void> {
+  return Promise.race([policies.seed(list), elapsed(PREPARE_MS)]);
 }
 
 const PREPARE_MS = 3_000;

@@ -56,3 +56,26 @@ describe('a hard budget of 1 USD under 500 concurrent callers', () => {
     expect(compare(spent, parseExact('0.90') ?? ZERO)).toBeGreaterThanOrEqual(0);
   });
 });
+
+describe('a hard budget that is set when money was spent already', () => {
+  it.each([
+    { kind: 'embedded', where: 'in memory' },
+    { kind: 'shared', where: 'in Redis' },
+  ] as const)('counts what was spent, $where', { timeout: 60_000 }, async ({ kind }) => {
+    upstream = await startNumberedUpstream();
+    const options = { kind, upstreamUrl: upstream.url, limits: '[]' };
+    deployment = await deploy(options);
+    const weir = deployment;
+    const call = (number: number) =>
+      callOnce({ gatewayUrl: weir.gatewayUrls[0] as string, secret: weir.secret, number });
+    const ends = await Promise.all(Array.from({ length: 20 }, (_, number) => call(number)));
+    expect(ends.every(({ end }) => end === 'answered')).toBe(true);
+    await until(async () => (await weir.events()).length === 20, 'all events to arrive in billing');
+
+    // Each call costs some 0.001 USD.
+    options.limits = '[{ budget: 0.01 USD, per: month, mode: hard }]';
+    await weir.killGateway(0);
+    await weir.startGateway(0);
+    expect(await call(20)).toEqual({ end: 'refused', code: 'insufficient_quota' });
+  });
+});
