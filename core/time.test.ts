@@ -5,13 +5,14 @@ import {
   anchoredPeriod,
   type CalendarUnit,
   calendarPeriod,
+  cutIntoHours,
   daysIn,
   formatInstant,
+  HOUR_MS,
   isTimeZone,
   parseInstant,
 } from './time.ts';
 
-const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 
 const zones = fc.constantFrom(
@@ -178,3 +179,40 @@ function at(text: string): number {
 function iso(text: string): string {
   return new Date(text).toISOString();
 }
+
+describe('a period on the hours', () => {
+  const on = (from: string, to: string) => ({ startMs: at(`2026-11-20T${from}Z`), endMs: at(`2026-11-20T${to}Z`) });
+
+  it('is whole hours and what is left at its ends', () => {
+    expect(cutIntoHours(on('09:00', '11:00'))).toEqual({ whole: on('09:00', '11:00'), edges: [] });
+    expect(cutIntoHours(on('09:10', '11:20'))).toEqual({
+      whole: on('10:00', '11:00'),
+      edges: [on('09:10', '10:00'), on('11:00', '11:20')],
+    });
+    expect(cutIntoHours(on('09:10', '10:00')).edges).toEqual([on('09:10', '10:00')]);
+    expect(cutIntoHours(on('09:10', '09:20'))).toEqual({
+      whole: on('09:10', '09:10'),
+      edges: [on('09:10', '09:20')],
+    });
+  });
+
+  it('is all of it, each instant once', () => {
+    const ms = fc.integer({ min: 0, max: 5 * HOUR_MS });
+    fc.assert(
+      fc.property(ms, ms, (startMs, length) => {
+        const { whole, edges } = cutIntoHours({ startMs, endMs: startMs + length });
+        const parts = [whole, ...edges]
+          .filter((part) => part.endMs > part.startMs)
+          .sort((a, b) => a.startMs - b.startMs);
+        expect(whole.endMs).toBeGreaterThanOrEqual(whole.startMs);
+        let reached = startMs;
+        for (const part of parts) {
+          expect(part.startMs).toBe(reached);
+          reached = part.endMs;
+        }
+        expect(reached).toBe(startMs + length);
+        for (const { startMs: from, endMs: to } of edges) expect(to - from).toBeLessThan(HOUR_MS);
+      }),
+    );
+  });
+});

@@ -82,6 +82,28 @@ export function daysIn(period: Period, zone: string): number {
   return from.until(to, { largestUnit: 'days' }).days;
 }
 
+export const HOUR_MS = 3_600_000;
+
+/**
+ * How a period lies on the hours (UTC), which usage is summed by: the whole hours in its middle, and what is left at its
+ * ends (a subscription that starts at 10:07; midnight in Kolkata, which is 18:30).
+ */
+export interface HourCut {
+  readonly whole: Period;
+  readonly edges: readonly Period[];
+}
+
+export function cutIntoHours({ startMs, endMs }: Period): HourCut {
+  const firstMs = startMs + ((HOUR_MS - (startMs % HOUR_MS)) % HOUR_MS);
+  const lastMs = endMs - (endMs % HOUR_MS);
+  if (firstMs > lastMs) return { whole: { startMs, endMs: startMs }, edges: [{ startMs, endMs }] };
+  const ends = [
+    { startMs, endMs: firstMs },
+    { startMs: lastMs, endMs },
+  ];
+  return { whole: { startMs: firstMs, endMs: lastMs }, edges: ends.filter((edge) => edge.startMs < edge.endMs) };
+}
+
 /** The calendar day of an instant in a zone, as YYYY-MM-DD. */
 export function localDate(atMs: number, zone: string): string {
   return Temporal.Instant.fromEpochMilliseconds(atMs).toZonedDateTimeISO(zone).toPlainDate().toString();

@@ -2,6 +2,7 @@ import type { Database } from '#billing/db/database.ts';
 import type { UsageQuantity } from '#billing/rating/rating.ts';
 import type { Period } from '#billing/subscriptions/period.ts';
 import { exactOfNumeric } from '#core/exact.ts';
+import { cutIntoHours, type HourCut } from '#core/time.ts';
 import { type BilledEventRow, type BilledHourRow, listBilledEvents, listBilledHours, sumBilledUsage } from './store.ts';
 
 /**
@@ -12,23 +13,13 @@ import { type BilledEventRow, type BilledHourRow, listBilledEvents, listBilledHo
 export type BilledHour = BilledHourRow;
 export type BilledEvent = BilledEventRow;
 
-const HOUR_MS = 3_600_000;
-
-/** How a period lies on the hours: [start, headEnd) and [tailStart, end) in events, [headEnd, tailStart) in roll-ups. */
-export interface HourCut {
-  headEndMs: number;
-  tailStartMs: number;
-}
-
-export function cutIntoHours(period: { start_at: number; end_at: number }): HourCut {
-  const headEndMs = Math.min(period.start_at + ((HOUR_MS - (period.start_at % HOUR_MS)) % HOUR_MS), period.end_at);
-  const tailStartMs = Math.max(period.end_at - (period.end_at % HOUR_MS), headEndMs);
-  return { headEndMs, tailStartMs };
+function cutOf(period: Period): HourCut {
+  return cutIntoHours({ startMs: period.start_at, endMs: period.end_at });
 }
 
 /** By model and unit, in one statement and so as of one instant. */
 export async function billedUsageOf(db: Database, period: Period): Promise<UsageQuantity[]> {
-  const rows = await sumBilledUsage(db, period, cutIntoHours(period));
+  const rows = await sumBilledUsage(db, period, cutOf(period));
   return rows.map(({ model, unit, quantity }) => ({ model, unit, quantity: exactOfNumeric(quantity) }));
 }
 
@@ -39,7 +30,7 @@ export async function billedHoursOf(
   line: { unit: string; models: readonly string[] },
   page: { after: { hour: string; model: string } | undefined; count: number },
 ): Promise<BilledHour[]> {
-  return listBilledHours(db, period, cutIntoHours(period), line, page);
+  return listBilledHours(db, period, cutOf(period), line, page);
 }
 
 /** What a line's quantity consists of, event by event, in the order of their time. */

@@ -1,26 +1,29 @@
-import { type Database, instant, type Sql, sql } from '#billing/db/database.ts';
+import { type Database, instant, joinSql, type Sql, sql } from '#billing/db/database.ts';
 import type { Period } from '#billing/subscriptions/period.ts';
-import type { HourCut } from './billed-usage.ts';
+import type { HourCut } from '#core/time.ts';
 
 /** Every (hour, model, unit, quantity) of a period, late usage taken off. Rows of one key are yet to be added up. */
-function measuredIn(period: Period, { headEndMs, tailStartMs }: HourCut): Sql {
-  const ofEvent = (fromMs: number, toMs: number) => sql`
-    select date_trunc('hour', event.time, 'UTC'), event.model, measured.unit, measured.quantity::numeric
-    from event, jsonb_each_text(event.body #> '{data,quantities}') as measured (unit, quantity)
-    where event.customer = ${period.customer_id}
-      and event.time >= ${instant(fromMs)} and event.time < ${instant(toMs)}`;
-  return sql`
+function measuredIn(period: Period, { whole, edges }: HourCut): Sql {
+  const parts = [
+    sql`
     select hour, model, unit, quantity from usage_hour
-    where customer = ${period.customer_id} and hour >= ${instant(headEndMs)} and hour < ${instant(tailStartMs)}
-    union all ${ofEvent(period.start_at, headEndMs)}
-    union all ${ofEvent(tailStartMs, period.end_at)}
-    union all
+    where customer = ${period.customer_id} and hour >= ${instant(whole.startMs)} and hour < ${instant(whole.endMs)}`,
+    sql`
     select date_trunc('hour', event.time, 'UTC'), event.model, measured.unit, -measured.quantity::numeric
     from late_event
     join event on event.customer = late_event.customer_id and event.time = late_event.event_at
       and event.source = late_event.source and event.id = late_event.event_id,
       jsonb_each_text(event.body #> '{data,quantities}') as measured (unit, quantity)
-    where late_event.subscription_id = ${period.subscription_id} and late_event.period_index = ${period.period_index}`;
+    where late_event.subscription_id = ${period.subscription_id} and late_event.period_index = ${period.period_index}`,
+  ];
+  for (const edge of edges) {
+    parts.push(sql`
+    select date_trunc('hour', event.time, 'UTC'), event.model, measured.unit, measured.quantity::numeric
+    from event, jsonb_each_text(event.body #> '{data,quantities}') as measured (unit, quantity)
+    where event.customer = ${period.customer_id}
+      and event.time >= ${instant(edge.startMs)} and event.time < ${instant(edge.endMs)}`);
+  }
+  return joinSql(parts, ' union all ');
 }
 
 /** Quantities in plain decimal notation. */

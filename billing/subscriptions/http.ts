@@ -4,7 +4,7 @@ import { ACCOUNTANTS, READERS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
 import { Id, Instant, InstantIn, idParams } from '#billing/http/schema.ts';
 import { DEFAULT_POLICIES, policies } from '#billing/rating/policies.ts';
-import { formatInstant } from '#core/time.ts';
+import { formatInstant, HOUR_MS } from '#core/time.ts';
 import type { Period } from './period.ts';
 import { listPeriods, listSubscriptions } from './store.ts';
 import { changeSubscription, endSubscription, getSubscription, type Subscription, subscribe } from './subscription.ts';
@@ -146,7 +146,6 @@ export function subscriptionRoutes(api: Api): void {
 }
 
 const INDEX_MAX = 2 ** 31 - 1;
-const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 
 const Unsubscribed = z

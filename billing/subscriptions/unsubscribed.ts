@@ -1,8 +1,8 @@
 import type { Database } from '#billing/db/database.ts';
 import { Fault } from '#core/fault.ts';
+import { HOUR_MS } from '#core/time.ts';
 import { sumUnsubscribed } from './store.ts';
 
-const HOUR_MS = 3_600_000;
 /** How much one look may read. */
 export const HOURS_MAX = 31 * 24;
 

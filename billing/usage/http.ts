@@ -4,9 +4,9 @@ import { GATEWAYS, READERS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
 import { Currency, Instant, InstantIn, MoneyJson, TimeZone } from '#billing/http/schema.ts';
 import { Fault } from '#core/fault.ts';
-import { calendarPeriod, formatInstant, type Period } from '#core/time.ts';
+import { calendarPeriod, formatInstant, HOUR_MS, type Period } from '#core/time.ts';
 import { listUnknownCustomers } from './store.ts';
-import { costSince, DIMENSIONS, HOUR_MS, readUsage, type UsageGroup, verifyRollups } from './usage.ts';
+import { costSince, DIMENSIONS, readUsage, type UsageGroup, verifyRollups } from './usage.ts';
 
 const Dimension = z.enum(DIMENSIONS);
 const Dimensions = z

@@ -1,14 +1,5 @@
 import { type Database, instant, joinSql, type Sql, sql } from '#billing/db/database.ts';
-import type { Period } from '#core/time.ts';
-
-/**
- * A span of time as the roll-ups can answer it: whole hours from them, and from the events themselves the parts of an
- * hour that a period may begin or end with (a subscription that starts at 10:07; midnight in Kolkata, which is 18:30).
- */
-export interface Slot {
-  whole: Period;
-  edges: readonly Period[];
-}
+import type { HourCut, Period } from '#core/time.ts';
 
 export interface UsageFilter {
   customer?: string | undefined;
@@ -16,7 +7,7 @@ export interface UsageFilter {
   model?: string | undefined;
 }
 
-/** What sums are kept apart by, besides slot and unit. */
+/** What sums are kept apart by, besides the period (its number is `slot`) and the unit. */
 export interface UsageSplit {
   customer: boolean;
   key: boolean;
@@ -35,7 +26,7 @@ export interface QuantityRow {
 export async function sumQuantities(
   db: Database,
   filter: UsageFilter,
-  slots: readonly Slot[],
+  slots: readonly HourCut[],
   split: UsageSplit,
 ): Promise<QuantityRow[]> {
   return await db.query<QuantityRow>(sql`
@@ -70,7 +61,7 @@ export interface CostRow {
 export async function sumCosts(
   db: Database,
   filter: UsageFilter,
-  slots: readonly Slot[],
+  slots: readonly HourCut[],
   split: UsageSplit,
 ): Promise<CostRow[]> {
   return await db.query<CostRow>(sql`
@@ -97,11 +88,11 @@ function splitColumns(split: UsageSplit): Sql {
     case when ${split.key}::bool then key end as key, case when ${split.model}::bool then model end model`;
 }
 
-function wholes(slots: readonly Slot[]): Sql {
+function wholes(slots: readonly HourCut[]): Sql {
   return periods(slots.map((slot, i) => ({ slot: i, period: slot.whole })));
 }
 
-function edges(slots: readonly Slot[]): Sql {
+function edges(slots: readonly HourCut[]): Sql {
   return periods(slots.flatMap((slot, i) => slot.edges.map((period) => ({ slot: i, period }))));
 }
 

@@ -4,7 +4,7 @@ import { ingest, makePartitions } from '#billing/events/ingest.ts';
 import type { Period } from '#core/time.ts';
 import { DATABASE_KINDS, type TestDatabase, testDatabase } from '#test/support/database.ts';
 import { usageEvent } from '#test/support/usage-events.ts';
-import { checkRollups, costSince, type Dimension, readUsage, slotOf, verifyRollups } from './usage.ts';
+import { checkRollups, costSince, type Dimension, readUsage, verifyRollups } from './usage.ts';
 
 const NOW = Date.UTC(2026, 10, 30, 23);
 const at = (text: string) => Date.parse(`2026-11-${text}Z`);
@@ -161,20 +161,5 @@ describe.each(DATABASE_KINDS)('usage on %s', (kind) => {
     await checkRollups(db, at('20T12:59'));
     await expect(checkRollups(db, at('20T11:00'))).rejects.toMatchObject({ story: expect.stringContaining('acme k') });
     await expect(verifyRollups(db, { startMs: 1, endMs: 2 })).rejects.toThrow('whole hours');
-  });
-});
-
-it('cuts a period into whole hours and what is left', () => {
-  const slot = (from: string, to: string) => slotOf({ startMs: at(from), endMs: at(to) });
-  const whole = (from: string, to: string) => ({ startMs: at(from), endMs: at(to) });
-  expect(slot('20T09:00', '20T11:00')).toEqual({ whole: whole('20T09:00', '20T11:00'), edges: [] });
-  expect(slot('20T09:10', '20T11:20')).toEqual({
-    whole: whole('20T10:00', '20T11:00'),
-    edges: [whole('20T09:10', '20T10:00'), whole('20T11:00', '20T11:20')],
-  });
-  expect(slot('20T09:10', '20T10:00').edges).toEqual([whole('20T09:10', '20T10:00')]);
-  expect(slot('20T09:10', '20T09:20')).toEqual({
-    whole: whole('20T09:10', '20T09:10'),
-    edges: [whole('20T09:10', '20T09:20')],
   });
 });

@@ -1,21 +1,19 @@
 import type { Database } from '#billing/db/database.ts';
-import { add, ceil, getExact, multiply, ZERO } from '#core/exact.ts';
+import { add, ceil, exactOfNumeric, multiply, ZERO } from '#core/exact.ts';
 import { Fault } from '#core/fault.ts';
 import { type MoneyJson, NANOS_PER_UNIT } from '#core/money.ts';
-import { calendarPeriod, formatInstant, type Period } from '#core/time.ts';
+import { calendarPeriod, cutIntoHours, formatInstant, HOUR_MS, type Period } from '#core/time.ts';
 import {
   type CostRow,
   type DifferenceRow,
   listCostDifferences,
   listQuantityDifferences,
   type QuantityRow,
-  type Slot,
   sumCosts,
   sumQuantities,
   type UsageFilter,
 } from './store.ts';
 
-export const HOUR_MS = 3_600_000;
 /** Days or hours that one question may ask about: a year of days, a month of hours. */
 export const SLOTS_MAX = 750;
 
@@ -51,7 +49,7 @@ export interface UsageQuestion extends UsageFilter {
 export async function readUsage(db: Database, question: UsageQuestion): Promise<UsageGroup[]> {
   const by = new Set(question.groupBy);
   const periods = periodsOf(question.period, by.has('hour') ? 'hour' : by.has('day') ? 'day' : null, question.zone);
-  const slots = periods.map(slotOf);
+  const slots = periods.map(cutIntoHours);
   const split = { customer: by.has('customer'), key: by.has('key'), model: by.has('model') };
   const groups = new Map<string, UsageGroup>();
   const groupOf = (row: QuantityRow | CostRow): UsageGroup => {
@@ -88,10 +86,10 @@ export async function costSince(
 ): Promise<bigint> {
   const period = { startMs: since.fromMs, endMs: END_OF_TIME_MS };
   const filter = { customer: since.customer, key: since.key ?? undefined };
-  const rows = await sumCosts(db, filter, [slotOf(period)], { customer: false, key: false, model: false });
+  const rows = await sumCosts(db, filter, [cutIntoHours(period)], { customer: false, key: false, model: false });
   const total = rows
     .filter((row) => row.currency === since.currency)
-    .reduce((sum, row) => add(sum, getExact(row.cost)), ZERO);
+    .reduce((sum, row) => add(sum, exactOfNumeric(row.cost)), ZERO);
   return ceil(multiply(total, { num: NANOS_PER_UNIT, den: 1n }));
 }
 
@@ -115,19 +113,6 @@ export async function checkRollups(db: Database, nowMs: number): Promise<void> {
   throw new Fault('internal', {
     story: `${differences.length} sums are not those of their events; the first: ${first.customer} ${first.key} ${first.model} ${first.unit} at ${formatInstant(first.hour)}: ${first.rolled_up}, recomputed ${first.recomputed}`,
   });
-}
-
-/** Whole hours in the middle, and what is left at the ends. */
-export function slotOf(period: Period): Slot {
-  const { startMs, endMs } = period;
-  const hourStart = startMs % HOUR_MS === 0 ? startMs : startMs - (startMs % HOUR_MS) + HOUR_MS;
-  const hourEnd = endMs - (endMs % HOUR_MS);
-  if (hourStart > hourEnd) return { whole: { startMs, endMs: startMs }, edges: [period] };
-  const ends = [
-    { startMs, endMs: hourStart },
-    { startMs: hourEnd, endMs },
-  ];
-  return { whole: { startMs: hourStart, endMs: hourEnd }, edges: ends.filter((edge) => edge.startMs < edge.endMs) };
 }
 
 /** The days of the zone or the hours that a period touches, cut to it. */
