@@ -104,20 +104,26 @@ class NodeCall implements Call {
     return new Promise((resolve, reject) => {
       const chunks: Uint8Array[] = [];
       let length = 0;
-      const timer = setTimeout(() => stop(() => reject(new Fault('body_timeout'))), timeoutMs);
-      const onData = (chunk: Uint8Array): void => {
+      // The first of these settles it; the others find it settled. What still comes then is read and dropped.
+      const timer = setTimeout(() => reject(new Fault('body_timeout')), timeoutMs);
+      request.on('data', (chunk: Uint8Array) => {
         length += chunk.length;
-        if (length > bytesMax) stop(() => reject(tooLarge(bytesMax)));
-        else chunks.push(chunk);
-      };
-      const onEnd = (): void => stop(() => resolve(chunks.length === 0 ? EMPTY : concat(chunks)));
-      const onClose = (): void => stop(() => resolve(undefined));
-      function stop(settle: () => void): void {
+        if (length <= bytesMax) chunks.push(chunk);
+        else refuse(tooLarge(bytesMax));
+      });
+      request.on('end', () => {
         clearTimeout(timer);
-        request.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose);
-        settle();
+        if (length <= bytesMax) resolve(chunks.length === 0 ? EMPTY : concat(chunks));
+      });
+      request.on('close', () => {
+        clearTimeout(timer);
+        resolve(undefined);
+      });
+      function refuse(fault: Fault): void {
+        clearTimeout(timer);
+        chunks.length = 0;
+        reject(fault);
       }
-      request.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose);
     });
   }
 }

@@ -92,13 +92,35 @@ export function skipBlanks(bytes: Uint8Array, start: number, end: number): numbe
 
 /** One past the closing quote of the string that opens at `at`; `end` when it does not close. */
 export function stringEnd(bytes: Uint8Array, at: number, end: number): number {
-  let i = at + 1;
-  while (i < end) {
-    const byte = bytes[i];
-    if (byte === QUOTE) return i + 1;
-    i += byte === BACKSLASH ? 2 : 1;
+  const quote = closingQuote(bytes, at + 1, end);
+  return quote < end ? quote + 1 : end;
+}
+
+/** Names and numbers are read byte by byte; beyond that the runtime's own search is many times faster. */
+const SHORT_STRING_BYTES = 24;
+
+/**
+ * Where the string ends whose contents begin at `from`: at its closing quote, else at `end`, or one beyond when the last
+ * byte is a backslash whose other half is still to come.
+ */
+export function closingQuote(bytes: Uint8Array, from: number, end: number): number {
+  let at = from;
+  const short = Math.min(end, from + SHORT_STRING_BYTES);
+  while (at < short) {
+    const byte = bytes[at];
+    if (byte === QUOTE) return at;
+    at += byte === BACKSLASH ? 2 : 1;
   }
-  return end;
+  while (at < end) {
+    const quote = bytes.indexOf(QUOTE, at);
+    const stop = quote < 0 || quote > end ? end : quote;
+    let backslashes = 0;
+    while (stop - backslashes > at && bytes[stop - backslashes - 1] === BACKSLASH) backslashes++;
+    const escapes = backslashes % 2 === 1;
+    if (!escapes) return stop;
+    at = stop + 1;
+  }
+  return at;
 }
 
 function skipValue(bytes: Uint8Array, start: number, end: number): number {

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { encodeUtf8 } from './bytes.ts';
+import { keyOf, membersOf, valueText } from './json-span.ts';
 import { JsonWatch, watchList } from './json-watch.ts';
 
 const WATCHED = watchList(['usage', 'model'], 'choices');
@@ -62,6 +63,36 @@ describe('watching a JSON answer go by', () => {
         expect(found.find('usage')).toEqual(same.usage);
         expect(found.find('model')).toEqual(same.model);
         expect(found.complete).toBe(true);
+      }),
+    );
+  });
+});
+
+describe('a long string with many escapes', () => {
+  const text = fc.string({ unit: fc.constantFrom('\\', '"', 'a', 'é'), minLength: 0, maxLength: 120 });
+
+  it('ends where the parser says, wherever it is cut', () => {
+    fc.assert(
+      fc.property(text, fc.nat(), (value, cut) => {
+        const bytes = encodeUtf8(JSON.stringify({ model: value, choices: [value], usage: 1 }));
+        const at = cut % (bytes.length + 1);
+        const found = watch([bytes.subarray(0, at), bytes.subarray(at)]);
+        expect([found.find('model'), found.find('usage'), found.complete]).toEqual([value, 1, true]);
+        expect(found.textBytes).toBe(encodeUtf8(JSON.stringify(value)).length - 2);
+      }),
+    );
+  });
+
+  it('is skipped as a whole when members are looked for', () => {
+    fc.assert(
+      fc.property(text, text, (key, value) => {
+        fc.pre(key !== '__proto__');
+        const bytes = encodeUtf8(`x${JSON.stringify({ [key]: value, end: 1 })}"}"`);
+        const members = membersOf(bytes, 1, bytes.length) ?? [];
+        expect(members.map((member) => keyOf(bytes, member))).toEqual(key === 'end' ? ['end'] : [key, 'end']);
+        expect(
+          JSON.parse(valueText(bytes, members[0] ?? { keyStart: 0, keyEnd: 0, valueStart: 0, valueEnd: 0 })),
+        ).toEqual(key === 'end' ? 1 : value);
       }),
     );
   });

@@ -1,4 +1,5 @@
 import { ByteBuffer, concat, decodeUtf8, encodeUtf8, isEqualRange, parseJson } from './bytes.ts';
+import { closingQuote } from './json-span.ts';
 
 /** A member that is longer is none of those that are watched for. */
 const MEMBER_BYTES_MAX = 64 * 1024;
@@ -6,7 +7,6 @@ const MEMBER_BYTES_MAX = 64 * 1024;
 const QUOTE = 0x22;
 const COMMA = 0x2c;
 const COLON = 0x3a;
-const BACKSLASH = 0x5c;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 const OPEN_BRACKET = 0x5b;
@@ -111,11 +111,7 @@ export class JsonWatch {
       this.#escaped = false;
       at++;
     }
-    while (at < end) {
-      const byte = chunk[at];
-      if (byte === QUOTE) break;
-      at += byte === BACKSLASH ? 2 : 1;
-    }
+    if (at < end) at = closingQuote(chunk, at, end);
     if (at > end) {
       this.#escaped = true;
       at = end;
