@@ -137,7 +137,7 @@ export class Gateway {
 
   async #authenticate({ call, atMs }: Flight): Promise<KeyPolicy> {
     const hash = await this.#parts.hash(getSecret(call));
-    return checkKey(this.#parts.policies.find(hash), atMs);
+    return checkKey(await this.#parts.policies.find(hash), atMs);
   }
 
   // --- A metered call -------------------------------------------------------------------------------------------

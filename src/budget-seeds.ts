@@ -3,14 +3,16 @@ import type { KeyPolicy, LimitPolicy } from '#core/key-policy.ts';
 import type { Log } from '#core/log.ts';
 import { pause } from '#core/pause.ts';
 import { type Clock, formatInstant } from '#core/time.ts';
+import { within } from '#core/within.ts';
 import type { Counters } from '#proxy/limits/counters.ts';
 import { budgetCounter } from '#proxy/limits/policy.ts';
 import type { Policies } from '#proxy/policies/policies.ts';
+import type { PolicyTable } from '#proxy/policies/policy-table.ts';
 
 /**
  * Counters know nothing of what was spent before they existed; billing does. A budget that comes into force is raised to
- * billing's sum of the month, and until it is, no call under it is let through (`limits_unavailable`): a budget that
- * nobody knows the state of is not one that holds.
+ * billing's sum of the month, and until it is, no call under it is let through: it waits for a moment, and is refused
+ * then (`limits_unavailable`). A budget that nobody knows the state of is not one that holds.
  *
  * Raising is always safe: a call is settled before billing can know it, so the sum holds nothing that a counter which
  * was in force has not counted. It is raised once more when the calls that were in flight without it are over.
@@ -23,7 +25,7 @@ export interface SeededPolicies extends Policies {
 }
 
 export interface SeedOptions {
-  policies: Policies;
+  policies: PolicyTable;
   counters: Counters;
   /** Other gateways count there too: what has a count already need not wait for billing. */
   shared: boolean;
@@ -40,6 +42,8 @@ export interface SeedOptions {
 
 const RETRY_MS = { min: 100, max: 5_000 };
 const ANSWER_TIMEOUT_MS = 10_000;
+/** How long a call waits for the budgets that it comes under. Mostly they are seeded within milliseconds. */
+const WAIT_MS = 2_000;
 /** Questions to billing at once: after a start there may be one for each customer. */
 const AT_ONCE = 16;
 
@@ -165,11 +169,17 @@ export function seededPolicies(options: SeedOptions): SeededPolicies {
     return true;
   }
 
+  async function seededInTime(policy: KeyPolicy): Promise<KeyPolicy> {
+    const late = () => new Fault('limits_unavailable', { story: `the budgets of ${policy.key} are not seeded yet` });
+    await within(WAIT_MS, Promise.all(seedingsOf(policy).map(({ ended }) => ended)), late);
+    if (signal.aborted) throw late();
+    return policy;
+  }
+
   return {
     find(secretHash) {
       const policy = policies.find(secretHash);
-      if (!policy || isSeeded(policy)) return policy;
-      throw new Fault('limits_unavailable', { story: `the budgets of ${policy.key} are not seeded yet` });
+      return !policy || isSeeded(policy) ? policy : seededInTime(policy);
     },
     async seed(list) {
       await Promise.all(list.flatMap(seedingsOf).map(({ ended }) => ended));

@@ -7,6 +7,7 @@ export const POLICY_SOURCES = ['config', 'billing'] as const;
 export type PolicySource = (typeof POLICY_SOURCES)[number];
 
 export interface PolicyTable extends Policies {
+  find(secretHash: string): KeyPolicy | undefined;
   /** All policies of a source; those that it had before and has no more are forgotten. */
   replace(source: PolicySource, policies: readonly KeyPolicy[]): void;
   /** Some policies of a source: the rest stays. */
