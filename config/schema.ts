@@ -26,7 +26,9 @@ export const configSchema = fields({
     ),
   models: list(model).optional().describe('Costs and sizes of models that the catalogue has not, or has otherwise.'),
   customers: nameRecord('a customer', customer).optional().describe('Who owns keys and is billed.'),
-  plans: nameRecord('a plan', plan).optional().describe('What is billed, and at which prices.'),
+  plans: nameRecord('a plan', plan)
+    .optional()
+    .describe('What is billed, and at which prices. A change counts for the periods that begin after it.'),
 }).describe('Weir configuration');
 
 export type ConfigFile = z.output<typeof configSchema>;

@@ -66,7 +66,7 @@ customers:
         limits:
           - { requests: 600, per: minute } # change 600 to 3 and call four times to see a refusal
 
-plans:
+plans: # a fee or price that you change counts from the next period; the console says so under the preview
   starter:
     name: Starter
     currency: USD

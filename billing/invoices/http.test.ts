@@ -83,6 +83,7 @@ describe.each(DATABASE_KINDS)('from usage to an explained invoice on %s', (kind)
     const preview = await get('/v1/customers/acme/usage/current');
     expect(preview).toMatchObject({
       provisional: true,
+      next_plan: { plan: 'growth', plan_version: 1 },
       total: { amount: '19.52', currency: 'USD' },
       unrated: [{ model: 'gpt-4o', unit: 'images', quantity: '2' }],
       lines: [
@@ -92,6 +93,16 @@ describe.each(DATABASE_KINDS)('from usage to an explained invoice on %s', (kind)
       ],
     });
     expect(await get(`/v1/subscriptions/${subscription}/upcoming_invoice`)).toEqual(preview);
+  });
+
+  it('says on the preview from when a changed plan counts', async () => {
+    const before = await get('/v1/customers/acme/usage/current');
+    const { currency, fee, charges } = await get('/v1/plans/growth');
+    const terms = charges.map(({ price_id, unit, ...charge }: Record<string, unknown>) => charge);
+    const body = { name: 'Grown', currency, fee: fee.amount, charges: terms };
+    expect(await api.call('PUT', '/v1/plans/growth', { body })).toMatchObject({ status: 200, json: { version: 2 } });
+    const next_plan = { plan: 'growth', plan_version: 2 };
+    expect(await get('/v1/customers/acme/usage/current')).toEqual({ ...before, next_plan });
   });
 
   it('shows the next period from its first instant on, before any job has run', async () => {
@@ -165,8 +176,8 @@ describe.each(DATABASE_KINDS)('from usage to an explained invoice on %s', (kind)
 
   it('keeps the version that a line was billed by when the plan changes', async () => {
     const changed = await api.call('PUT', '/v1/plans/growth', { body: { name: 'Growth', currency: 'USD', fee: '40' } });
-    expect(changed.json).toMatchObject({ version: 2, charges: [] });
-    expect((await list('/v1/plans/growth/versions')).map((plan) => plan.version)).toEqual([1, 2]);
+    expect(changed.json).toMatchObject({ version: 3, charges: [] });
+    expect((await list('/v1/plans/growth/versions')).map((plan) => plan.version)).toEqual([1, 2, 3]);
     const { lines } = await get(`/v1/invoices/${invoice}`);
     expect((await get(`/v1/invoices/${invoice}/lines/${lines[2].id}/explain`)).recomputed.same).toBe(true);
   });

@@ -4,9 +4,10 @@ import { decodeCursor, pageOf, pageQuery, pageSchema } from '#billing/http/page.
 import { ACCOUNTANTS, READERS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
 import { Id, Instant, idParams, MoneyJson } from '#billing/http/schema.ts';
+import { getPlan } from '#billing/plans/plan.ts';
 import { policies } from '#billing/rating/policies.ts';
 import { PeriodJson, periodToJson } from '#billing/subscriptions/http.ts';
-import { findPeriodOfCustomer } from '#billing/subscriptions/period.ts';
+import { findPeriodOfCustomer, type Period } from '#billing/subscriptions/period.ts';
 import { getSubscription } from '#billing/subscriptions/subscription.ts';
 import { Fault } from '#core/fault.ts';
 import { moneyToJson } from '#core/money.ts';
@@ -60,6 +61,14 @@ const Preview = z
     as_of: Instant,
     customer: z.string(),
     period: PeriodJson,
+    next_plan: z
+      .object({ plan: z.string(), plan_version: z.int() })
+      .nullable()
+      .openapi({
+        description:
+          'What the next period is billed by, as things stand: a plan that was changed counts from there. Null where the ' +
+          'subscription ends with this period.',
+      }),
     policies,
     total: MoneyJson,
     lines: z.array(RatedLineJson),
@@ -175,11 +184,19 @@ async function preview(
     as_of: formatInstant(nowMs),
     customer,
     period: periodToJson(period),
+    next_plan: await nextPlanOf(db, period),
     policies: period.policies,
     total: moneyToJson(rating.total),
     lines: rating.lines.map(ratedLineToJson),
     unrated: rating.unrated.map(usageToJson),
   };
+}
+
+async function nextPlanOf(db: Database, period: Period): Promise<{ plan: string; plan_version: number } | null> {
+  const { plan_id, end_at } = await getSubscription(db, period.subscription_id);
+  if (end_at !== null && end_at <= period.end_at) return null;
+  const { id, version } = await getPlan(db, plan_id);
+  return { plan: id, plan_version: version };
 }
 
 function summaryToJson(invoice: Invoice): z.input<typeof InvoiceSummary> {

@@ -7,7 +7,8 @@ import { panel } from './panel.js';
 
 /**
  * @typedef {{ plan: string, plan_version: number, zone: string, start_at: string, end_at: string }} Period
- * @typedef {{ period: Period, total: import('./line.js').Money, lines: import('./line.js').Line[],
+ * @typedef {{ plan: string, plan_version: number }} PlanVersion
+ * @typedef {{ period: Period, next_plan: PlanVersion | null, total: import('./line.js').Money, lines: import('./line.js').Line[],
  *   unrated: import('./line.js').Unrated[] }} Preview
  */
 
@@ -54,10 +55,10 @@ function question(customer) {
     runs ||= await hasSubscription(customer);
     if (!runs) return undefined;
     try {
-      const { period, total, lines, unrated } = await get(
+      const { period, next_plan, total, lines, unrated } = await get(
         `/v1/customers/${encodeURIComponent(customer)}/usage/current`,
       );
-      return { period, total, lines, unrated };
+      return { period, next_plan, total, lines, unrated };
     } catch (error) {
       if (!(error instanceof ApiProblem) || error.code !== 'not_found') throw error;
       runs = false;
@@ -77,7 +78,7 @@ async function hasSubscription(customer) {
  * @param {Preview} preview
  * @param {Set<unknown>} open
  */
-function draw({ period, total, lines, unrated }, open) {
+function draw({ period, next_plan, total, lines, unrated }, open) {
   const from = formatTime(period.start_at, period.zone);
   const to = formatTime(period.end_at, period.zone);
   const caption = `Plan ${period.plan}, version ${period.plan_version}, from ${from} to ${to} (${period.zone})`;
@@ -97,6 +98,20 @@ function draw({ period, total, lines, unrated }, open) {
       return details;
     }),
     element('p', { class: 'total' }, 'Total ', element('span', { id: 'preview-total' }, formatMoney(total))),
+    ...changeNotes(period, next_plan),
     ...unratedNotes(unrated),
   ];
+}
+
+/**
+ * Whoever edits a price looks here for it.
+ *
+ * @param {Period} period
+ * @param {PlanVersion | null} next
+ */
+function changeNotes(period, next) {
+  if (!next || (next.plan === period.plan && next.plan_version === period.plan_version)) return [];
+  const from = formatTime(period.end_at, period.zone);
+  const text = `Plan ${next.plan}, version ${next.plan_version}, counts from ${from}: a period keeps the prices with which it began.`;
+  return [element('p', { class: 'quiet' }, text)];
 }
