@@ -122,6 +122,16 @@ describe('the cost of a call', () => {
     });
   });
 
+  it('is bounded by the list price, for the limits, in a tier below it', () => {
+    expect(costOfCall(counts, target, asked, { model: null, tier: 'flex' }, CONFIG, NOW)).toEqual({
+      json: null,
+      nanos: 13_000n,
+      unpriced: ['input_tokens', 'output_tokens'],
+    });
+    const flex = ask({ model: 'm', service_tier: 'flex' });
+    expect(worstCaseOf(flex, targets('cheap'), CONFIG, NOW).costNanos).not.toBeNull();
+  });
+
   it('names the units that have no price', () => {
     const audio = { ...counts, output_audio_tokens: 7n };
     expect(costOfCall(audio, target, asked, { model: null, tier: null }, CONFIG, NOW)).toEqual({

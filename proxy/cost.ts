@@ -8,13 +8,12 @@ import type { Asked } from './wire/wire.ts';
 
 /** What a call can cost before it is sent, and what it did cost after. */
 
-/** Tiers whose prices the price book does not hold: their cost is unknown, never the list price. */
-const TIERS_PRICED_APART: ReadonlySet<string> = new Set(['flex', 'priority', 'fast', 'ultrafast', 'scale', 'batch']);
-
-/** Some tiers are more than twice the list price; a worst case for them needs their own prices. */
-function isPricedApart(tier: string | null): boolean {
-  return tier !== null && TIERS_PRICED_APART.has(tier);
-}
+/**
+ * Tiers whose prices the price book does not hold: their cost is unknown, never the list price. What is below the list
+ * price is still held and counted at it, so that a limit is kept; what is above it cannot be held at all.
+ */
+const TIERS_BELOW_LIST: ReadonlySet<string> = new Set(['flex', 'batch', 'scale']);
+const TIERS_ABOVE_LIST: ReadonlySet<string> = new Set(['priority', 'fast', 'ultrafast']);
 
 export interface WorstCase {
   readonly inputTokens: bigint;
@@ -49,7 +48,7 @@ export function worstCaseOf(asked: Asked, targets: readonly Target[], config: Co
   for (const target of targets) {
     const entry = findEntry(config, target, asked.model);
     const { inputTokens: input, outputTokens: output } = tokensMaxAt(asked, entry, config);
-    const prices = isPricedApart(asked.serviceTier) ? undefined : entry?.findPrices(atMs);
+    const prices = TIERS_ABOVE_LIST.has(asked.serviceTier ?? '') ? undefined : entry?.findPrices(atMs);
     const cost = prices && worstCost(asked, input, output, prices);
     if (cost === undefined) costNanos = null;
     else if (costNanos !== null && cost > costNanos) costNanos = cost;
@@ -84,7 +83,7 @@ function outputMax(asked: Asked, entry: ModelEntry | undefined, unknownMax: bigi
 
 export interface Cost {
   readonly json: MoneyJson | null;
-  /** Rounded up, for the limits. Null where the price is unknown. */
+  /** For the limits, rounded up: the cost, or a bound of it. Null where there is none. */
   readonly nanos: bigint | null;
   readonly unpriced: string[];
 }
@@ -104,11 +103,18 @@ export function costOfCall(
   atMs: number,
 ): Cost {
   if (target === null || isNothing(counts)) return NOTHING;
-  const prices = isPricedApart(served.tier) ? undefined : pricesOf(target, asked, served.model, config, atMs);
+  const tier = served.tier ?? '';
+  const prices = TIERS_ABOVE_LIST.has(tier) ? undefined : pricesOf(target, asked, served.model, config, atMs);
   const cost = costOf(counts, prices ?? NO_PRICES);
   if ('unpriced' in cost) return { json: null, nanos: null, unpriced: cost.unpriced };
+  const nanos = ceil(cost.nanos);
+  if (TIERS_BELOW_LIST.has(tier)) return { json: null, nanos, unpriced: unitsOf(counts) };
   const currency = prices?.currency ?? NO_PRICES.currency;
-  return { json: { amount: formatNanos(cost.nanos), currency }, nanos: ceil(cost.nanos), unpriced: NONE };
+  return { json: { amount: formatNanos(cost.nanos), currency }, nanos, unpriced: NONE };
+}
+
+function unitsOf(counts: Counts): string[] {
+  return Object.keys(counts).filter((unit) => unit !== 'calls' && counts[unit as Unit]);
 }
 
 function isNothing(counts: Counts): boolean {

@@ -61,7 +61,7 @@ function parse(body: Uint8Array): Asked {
     inputTokensMax: BigInt(textBytes) + TEMPLATE_TOKENS + (hasTools ? TOOLS_TOKENS : 0n) + media.tokensMax,
     inputs: 1n,
     inputElsewhere: media.elsewhere || (fields.web_search_options ?? null) !== null,
-    inputTokensGuess: guessTokens(textBytes) + media.tokensMax,
+    inputTokensGuess: guessTokens(textBytes) + media.tokensGuess,
     outputTokensMax: maxima.reduce((a, b) => (a === null || (b !== null && b > a) ? b : a)),
     webSearches: SEARCHING_MODEL.test(model) ? 1n : 0n,
     answers: parseCount(fields, 'n') ?? 1n,

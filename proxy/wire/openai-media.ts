@@ -8,6 +8,8 @@ export interface MediaBounds {
   /** Bytes of the body that are media. */
   bytes: number;
   tokensMax: bigint;
+  /** As such things are on the average, for usage that nobody reports. */
+  tokensGuess: bigint;
   /** A file is referred to, or has pages that nobody has counted: only the context bounds it. */
   elsewhere: boolean;
 }
@@ -25,13 +27,16 @@ const IMAGE_TOKENS_MAX: readonly (readonly [prefix: string, tokens: bigint])[] =
   ['gpt-4-turbo', 1_445n],
 ];
 const IMAGE_TOKENS_MAX_UNKNOWN = 48_169n;
+/** A picture of a megapixel. */
+const IMAGE_TOKENS_GUESS = 1_000n;
 
 /** Sound whose length nobody knows: the lowest bit rate in use gives the longest duration, at ten tokens a second. */
 const AUDIO_BITS_PER_SECOND_MIN = 6_000;
+const AUDIO_BITS_PER_SECOND_GUESS = 64_000;
 const AUDIO_TOKENS_PER_SECOND = 10;
 
 export function mediaBounds(messages: unknown, model: string): MediaBounds {
-  const bounds: MediaBounds = { bytes: 0, tokensMax: 0n, elsewhere: false };
+  const bounds: MediaBounds = { bytes: 0, tokensMax: 0n, tokensGuess: 0n, elsewhere: false };
   if (!Array.isArray(messages)) return bounds;
   for (const message of messages) {
     if (!isObject(message)) continue;
@@ -45,15 +50,17 @@ export function mediaBounds(messages: unknown, model: string): MediaBounds {
 
 function addPart(bounds: MediaBounds, part: Readonly<Record<string, unknown>>, model: string): void {
   if (isObject(part.image_url)) {
-    bounds.tokensMax += imageTokensMax(model);
+    const max = imageTokensMax(model);
+    bounds.tokensMax += max;
+    bounds.tokensGuess += max < IMAGE_TOKENS_GUESS ? max : IMAGE_TOKENS_GUESS;
     const url = part.image_url.url;
     if (typeof url === 'string' && url.startsWith('data:')) bounds.bytes += url.length;
   }
   if (isObject(part.input_audio) && typeof part.input_audio.data === 'string') {
     const { length } = part.input_audio.data;
-    const seconds = Math.ceil((length * 0.75 * 8) / AUDIO_BITS_PER_SECOND_MIN);
     bounds.bytes += length;
-    bounds.tokensMax += BigInt(seconds * AUDIO_TOKENS_PER_SECOND);
+    bounds.tokensMax += audioTokens(length, AUDIO_BITS_PER_SECOND_MIN);
+    bounds.tokensGuess += audioTokens(length, AUDIO_BITS_PER_SECOND_GUESS);
   }
   if (isObject(part.file)) {
     bounds.elsewhere = true;
@@ -65,4 +72,9 @@ function addPart(bounds: MediaBounds, part: Readonly<Record<string, unknown>>, m
 function imageTokensMax(model: string): bigint {
   for (const [prefix, tokens] of IMAGE_TOKENS_MAX) if (model.startsWith(prefix)) return tokens;
   return IMAGE_TOKENS_MAX_UNKNOWN;
+}
+
+/** Four characters of base64 are three bytes. */
+function audioTokens(base64Chars: number, bitsPerSecond: number): bigint {
+  return BigInt(Math.ceil((base64Chars * 3 * 2) / bitsPerSecond) * AUDIO_TOKENS_PER_SECOND);
 }
