@@ -8,6 +8,9 @@ import { guessTokens, type Meter, type Reading, type Usage } from './wire.ts';
 
 const USAGE = needle('"usage"');
 const ERROR = needle('"error"');
+const NULL = needle('null');
+/** `: null` with a blank or two. Farther away it is somebody else's. */
+const NULL_WITHIN_BYTES = 7;
 const DELTA = needle('"delta"');
 const DONE = needle('[DONE]');
 
@@ -44,7 +47,7 @@ export function streamMeter(hideUsage: boolean): Meter {
   function readEvent(bytes: Uint8Array, start: number, end: number): Hidden {
     textBytes += deltaTextBytes(bytes, start, end);
     if (!done && isDone(bytes, start, end)) done = true;
-    const hasUsage = find(bytes, USAGE, start, end) >= 0;
+    const hasUsage = mentionsUsage(bytes, start, end, hideUsage);
     if (!hasUsage && model !== null && find(bytes, ERROR, start, end) < 0) return NOTHING;
     const data = dataOf(bytes, start, end);
     const members = data && membersOf(data);
@@ -152,6 +155,17 @@ function isEmptyList(value: unknown): boolean {
 
 function isTruthy(value: unknown): boolean {
   return value !== undefined && value !== null && value !== false && value !== '' && value !== 0;
+}
+
+/** Whether there is a usage to read; one that is null is of interest only to those who hide it. */
+function mentionsUsage(bytes: Uint8Array, start: number, end: number, nullToo: boolean): boolean {
+  let at = find(bytes, USAGE, start, end);
+  while (at >= 0) {
+    const after = at + USAGE.bytes.length;
+    if (nullToo || find(bytes, NULL, after, Math.min(end, after + NULL_WITHIN_BYTES)) < 0) return true;
+    at = find(bytes, USAGE, after, end);
+  }
+  return false;
 }
 
 function isDone(bytes: Uint8Array, start: number, end: number): boolean {
