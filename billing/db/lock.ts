@@ -16,6 +16,16 @@ export async function lockCustomer(tx: Database, customer: string): Promise<void
   await tx.query(sql`select pg_advisory_xact_lock(${CUSTOMER_LOCKS}, hashtext(${customer}) & ${LOCKS_MAX - 1}::int4)`);
 }
 
+/** All of them, in the order in which batches of events share them, so that neither waits for the other in a circle. */
+export async function lockCustomers(tx: Database, customers: readonly string[]): Promise<void> {
+  await tx.query(sql`
+    select pg_advisory_xact_lock(${CUSTOMER_LOCKS}, lock.number)
+    from (
+      select distinct hashtext(name) & ${LOCKS_MAX - 1}::int4 as number
+      from unnest(${customers}::text[]) as customer (name) order by 1
+    ) as lock`);
+}
+
 /** In one order, whatever order the customers come in, so that two batches cannot wait for each other. */
 export async function shareCustomerLocks(tx: Database, customers: readonly string[]): Promise<void> {
   await tx.query(

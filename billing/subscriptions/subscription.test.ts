@@ -7,6 +7,7 @@ import { SILENT } from '#core/log.ts';
 import { formatInstant } from '#core/time.ts';
 import { type BillingWorld, billingWorld } from '#test/support/billing-world.ts';
 import { DATABASE_KINDS, type TestDatabase, testDatabase } from '#test/support/database.ts';
+import { interceptedDatabase } from '#test/support/intercepted-database.ts';
 import { findPeriodOfCustomer, openDuePeriods } from './period.ts';
 import { listPeriods, listSubscriptions } from './store.ts';
 import { changeSubscription, endSubscription, getSubscription, subscribe } from './subscription.ts';
@@ -270,6 +271,24 @@ describe.each(DATABASE_KINDS)('the subscriptions of the configuration on %s', (k
     // Gone for good: nothing is billed for after the period that ran then.
     await apply('2026-02-03T00:00:00Z');
     expect(await subscriptionsOf('away')).toEqual([['growth', '2026-01-31T00:00:00.000Z', '2026-02-28T00:00:00.000Z']]);
+  });
+
+  it('take no lock of a customer for whom nothing changes', async () => {
+    await apply('2026-02-10T00:00:00Z', customer('steady', 'free'), customer('new', null));
+    const locks: string[] = [];
+    const db = interceptedDatabase(test.db, async (_, what) => {
+      if (what.includes('pg_advisory_xact_lock')) locks.push(what);
+    });
+    const plans = [plan('free'), plan('growth')];
+    const config = (newPlan: string | null) => ({
+      customers: [customer('steady', 'free'), customer('new', newPlan)],
+      plans,
+    });
+    await applyConfig(db, config(null), at('2026-02-11T00:00:00Z'));
+    // The one statement for those that change, and they are none.
+    expect(locks).toHaveLength(1);
+    await applyConfig(db, config('growth'), at('2026-02-11T00:00:00Z'));
+    expect(await subscriptionsOf('new')).toEqual([['growth', '2026-02-11T00:00:00.000Z', null]]);
   });
 
   it('end where a customer gets a plan in another currency, and follow in that', async () => {

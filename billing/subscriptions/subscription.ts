@@ -1,6 +1,6 @@
 import { getCustomer } from '#billing/customers/customer.ts';
 import type { Database } from '#billing/db/database.ts';
-import { lockCustomer } from '#billing/db/lock.ts';
+import { lockCustomer, lockCustomers } from '#billing/db/lock.ts';
 import { getPlan } from '#billing/plans/plan.ts';
 import { DEFAULT_POLICIES, type Policies } from '#billing/rating/policies.ts';
 import type { CustomerConfig } from '#config/config.ts';
@@ -159,20 +159,33 @@ export async function applySubscriptions(
   nowMs: number,
 ): Promise<void> {
   const planned = new Map(customers.flatMap(({ id, plan }) => (plan === null ? [] : [[id, plan] as const])));
-  for (const subscription of await listSubscriptionsOfConfig(tx)) {
-    if (planned.has(subscription.customer_id)) continue;
-    await lockCustomer(tx, subscription.customer_id);
-    await endAt(tx, subscription, 'period_end', nowMs);
+  const changing = new Set<string>();
+  for (const { customer_id } of await listSubscriptionsOfConfig(tx)) {
+    if (!planned.has(customer_id)) changing.add(customer_id);
   }
   for (const [customer, plan] of planned) {
-    await lockCustomer(tx, customer);
     const current = await findSubscriptionGoingOn(tx, customer);
-    if (current && (await sameCurrency(tx, current, plan))) await takeOver(tx, current, plan, nowMs);
-    else {
-      // Documents of one subscription are in one currency: the other goes on to the end of its period.
-      if (current) await endAt(tx, current, 'period_end', nowMs);
-      await subscribeFromConfig(tx, customer, plan, nowMs);
-    }
+    if (current?.managed_by !== 'config' || current.plan_id !== plan) changing.add(customer);
+  }
+  // Only these: the lock of every customer would hold up all events at each start, and meet their batches in a circle.
+  await lockCustomers(tx, [...changing]);
+  for (const customer of changing) await applySubscription(tx, customer, planned.get(customer), nowMs);
+}
+
+async function applySubscription(
+  tx: Database,
+  customer: string,
+  plan: string | undefined,
+  nowMs: number,
+): Promise<void> {
+  const current = await findSubscriptionGoingOn(tx, customer);
+  if (plan === undefined) {
+    if (current?.managed_by === 'config') await endAt(tx, current, 'period_end', nowMs);
+  } else if (current && (await sameCurrency(tx, current, plan))) await takeOver(tx, current, plan, nowMs);
+  else {
+    // Documents of one subscription are in one currency: the other goes on to the end of its period.
+    if (current) await endAt(tx, current, 'period_end', nowMs);
+    await subscribeFromConfig(tx, customer, plan, nowMs);
   }
 }
 
