@@ -1,5 +1,7 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import { add, compare, getExact, parseExact, ZERO } from '#core/exact.ts';
+import { createTestDatabase } from '#test/servers/postgres.ts';
+import { startRedis } from '#test/servers/redis.ts';
 import { callOnce } from './caller.ts';
 import { type Deployment, deploy } from './deployment.ts';
 import { type NumberedUpstream, startNumberedUpstream } from './numbered-upstream.ts';
@@ -78,4 +80,36 @@ describe('a hard budget that is set when money was spent already', () => {
     await weir.startGateway(0);
     expect(await call(20)).toEqual({ end: 'refused', code: 'insufficient_quota' });
   });
+});
+
+it('counts what was spent when Redis has lost its counters', { timeout: 90_000 }, async () => {
+  const redis = await startRedis();
+  onTestFinished(() => redis.stop());
+  const database = await createTestDatabase();
+  onTestFinished(() => database.drop());
+  upstream = await startNumberedUpstream();
+  deployment = await deploy({
+    kind: 'shared',
+    upstreamUrl: upstream.url,
+    limits: '[{ budget: 0.02 USD, per: month, mode: hard }]',
+    stores: { databaseUrl: database.url, redisUrl: redis.url },
+  });
+  const weir = deployment;
+  let next = 0;
+  /** Calls until the budget says no. */
+  const spend = async (): Promise<void> => {
+    await until(async () => {
+      const number = next++;
+      return (
+        (await callOnce({ gatewayUrl: weir.gatewayUrls[0] as string, secret: weir.secret, number })).end === 'refused'
+      );
+    }, 'the budget to be used up');
+  };
+  await spend();
+  const served = upstream.served().length;
+  await until(async () => (await weir.events()).length === served, 'all events to arrive in billing');
+  await redis.kill();
+  await redis.restart();
+  await spend();
+  expect(upstream.served().length).toBe(served);
 });
