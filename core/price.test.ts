@@ -25,7 +25,15 @@ describe('a price', () => {
   it('divides once: a thousand calls of a third of a cent are 3.333 dollars and a third of a cent', () => {
     const third = price('0.01', 3n);
     expect(priceOf(getExact('1000'), third)).toEqual(exact(10_000_000_000n, 3n));
-    expect(() => formatNanos(priceOf(getExact('1000'), third))).toThrow('no finite decimal form');
+    expect(formatNanos(priceOf(getExact('1000'), third))).toBe(`3.${'3'.repeat(30)}`);
+  });
+
+  it('gives a cost of at most as many decimals as an event may have', () => {
+    const minute = price('0.007', 60n);
+    expect(formatNanos(priceOf(getExact('1'), minute))).toBe(`0.00011${'6'.repeat(24)}7`);
+    const odd = formatNanos(priceOf(getExact('1'), price('0.000000000000000001', 2n ** 39n)));
+    expect(odd.split('.')[1]?.length ?? 0).toBeLessThanOrEqual(30);
+    expect(formatNanos(priceOf(getExact('120'), minute))).toBe('0.014');
   });
 
   it('takes decimal amounts for a positive number of units, and nothing else', () => {

@@ -1,4 +1,4 @@
-import { add, ceil, type Exact, exact, formatScaled, multiply, parseExact, ZERO } from './exact.ts';
+import { add, ceil, type Exact, exact, formatScaled, multiply, parseExact, round, ZERO } from './exact.ts';
 import { NANOS_PER_UNIT } from './money.ts';
 import type { Counts, Unit } from './quantity.ts';
 
@@ -133,15 +133,20 @@ function isDearer(a: Price, b: Price): boolean {
   return left.num * right.den > right.num * left.den;
 }
 
-/** Exact nanos as a decimal amount of the unit ("0.0000000375"). Provider prices are decimal, so this always ends. */
+/** The decimals of a cost: as many as billing takes in an event. */
+export const COST_DECIMALS_MAX = 30;
+
+/**
+ * Exact nanos as a decimal amount of the unit ("0.0000000375"). Where decimals do not end, as those of one second at a
+ * price for 60 may not, or not soon enough, the last is rounded half up.
+ */
 export function formatNanos(nanos: Exact): string {
-  let { num, den } = nanos;
+  let { num } = nanos;
   let scale = 9;
   // A price per million leaves at most a power of ten in the denominator; widen until it divides.
-  while (num % den !== 0n) {
+  while (num % nanos.den !== 0n && scale < COST_DECIMALS_MAX) {
     num *= 10n;
     scale++;
-    if (scale > 60) throw new RangeError('cost has no finite decimal form');
   }
-  return formatScaled(num / den, scale);
+  return formatScaled(round({ num, den: nanos.den }, 'half_up'), scale);
 }

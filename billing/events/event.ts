@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { z } from '@hono/zod-openapi';
 import { isCurrency } from '#core/money.ts';
+import { COST_DECIMALS_MAX } from '#core/price.ts';
 import { parseInstant } from '#core/time.ts';
 import { USAGE_EVENT_TYPE } from '#core/usage-event.ts';
 import { storableJson, storableText } from './storable.ts';
@@ -18,8 +19,10 @@ export const AHEAD_MS_MAX = 24 * 3_600_000;
 const id = z.string().min(1).max(ID_CHARS_MAX);
 
 /** So many digits that a sum over 10^10 events is still one that core/exact.ts parses. */
-const DIGITS = /^\d{1,18}(\.\d{1,30})?$/;
-const decimal = z.string().regex(DIGITS, 'is no non-negative decimal of at most 18 digits and 30 decimals');
+const DIGITS = new RegExp(`^\\d{1,18}(\\.\\d{1,${COST_DECIMALS_MAX}})?$`);
+const decimal = z
+  .string()
+  .regex(DIGITS, `is no non-negative decimal of at most 18 digits and ${COST_DECIMALS_MAX} decimals`);
 
 /**
  * What billing relies on in an event; everything else is kept as it came. An event that is right in these is billed,
