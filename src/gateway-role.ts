@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import type { Config } from '#config/config.ts';
@@ -194,7 +195,12 @@ function redisBacking(options: GatewayRoleOptions, redisUrl: string, journal: Jo
     sink,
     shipper,
     feed,
-    prepare: (list) => prepare(policies, list),
+    // A first call before the first connection would be refused.
+    async prepare(list) {
+      const connected = new Promise((done) => redis.once('ready', done));
+      if (redis.status !== 'ready') await Promise.race([connected, elapsed(PREPARE_MS)]);
+      await prepare(policies, list);
+    },
     ready: async () => (await redis.ping().catch(() => '')) === 'PONG',
     async close() {
       closing.abort();

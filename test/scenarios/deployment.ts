@@ -51,6 +51,8 @@ export interface DeploymentOptions {
   /** Further customers and upstreams in YAML, indented by two. */
   customers?: string;
   upstreams?: string;
+  /** Further sections in YAML, e.g. `routes: […]` */
+  sections?: string;
   /** Servers of one's own, to be taken away, instead of the shared ones. */
   stores?: { databaseUrl: string; redisUrl: string };
   /** Started by the test, in an order of its own. */
@@ -163,6 +165,7 @@ customers:
     keys:
       ${KEY}: { secret: "sha256:${hash}" }
 ${options.customers ?? ''}
+${options.sections ?? ''}
 plans:
   scenario:
     name: Scenario
