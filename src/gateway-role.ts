@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import type { Config } from '#config/config.ts';

@@ -44,9 +44,14 @@ export interface SpawnedWeir extends WeirProcess {
   said(what: RegExp | (() => boolean), timeoutMs?: number): Promise<void>;
 }
 
-/** Starts any command of Weir and waits for nothing. */
-export function spawnWeir(args: readonly string[], environment: Record<string, string>): SpawnedWeir {
-  const child = spawn(process.execPath, [CLI, ...args], {
+/** Starts any command of Weir and waits for nothing. `through`: a command that runs the one that follows it, as itself. */
+export function spawnWeir(
+  args: readonly string[],
+  environment: Record<string, string>,
+  through: readonly string[] = [],
+): SpawnedWeir {
+  const [command = '', ...rest] = [...through, process.execPath, CLI, ...args];
+  const child = spawn(command, rest, {
     env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
