@@ -4,7 +4,7 @@ import { isCurrency } from '#core/money.ts';
 import { COST_DECIMALS_MAX } from '#core/price.ts';
 import { parseInstant } from '#core/time.ts';
 import { USAGE_EVENT_TYPE } from '#core/usage-event.ts';
-import { storableJson, storableText } from './storable.ts';
+import { cutText, storableJson, storableText } from './storable.ts';
 
 /** Bounds of one event. Together the identifying texts stay below what a row of a Postgres index can hold (2,704 bytes). */
 export const EVENT_BYTES_MAX = 256 * 1024;
@@ -79,7 +79,7 @@ export interface ParkedEvent {
 /** Untrusted JSON to an event to store, or to park. Text that was no JSON is passed as the string that it is. */
 export function parseEvent(value: unknown, nowMs: number): StorableEvent | ParkedEvent {
   const body = storableJson(value);
-  if (body === undefined) return park(value, undefined, 'malformed', 'It is nested too deep.');
+  if (body === undefined) return park(value, cutText(value), 'malformed', 'It is nested too deep.');
   if (body.length > EVENT_BYTES_MAX) return park(value, body, 'malformed', 'It is larger than an event may be.');
   const parsed = usageEventSchema.safeParse(value);
   if (!parsed.success) {
@@ -122,8 +122,7 @@ function hasOtherType(value: unknown): value is { type: string } {
   );
 }
 
-function park(value: unknown, canonical: string | undefined, reason: ParkedReason, detail: string): ParkedEvent {
-  const body = canonical ?? storableText(JSON.stringify(value));
+function park(value: unknown, body: string, reason: ParkedReason, detail: string): ParkedEvent {
   return {
     reason,
     detail: storableText(detail),

@@ -62,6 +62,17 @@ describe.each(DATABASE_KINDS)('ingest on %s', (kind) => {
     expect(await costs()).toMatchObject([{ cost: '0.00000000000000000000000000010' }]);
   });
 
+  it('parks what is nested however deep, and counts the others of its batch', async () => {
+    const nest = (depth: number) => JSON.parse(`${'['.repeat(depth)}${']'.repeat(depth)}`);
+    const deep = [33, 1_000, 200_000].map((depth) => {
+      const event = usageEvent();
+      return { ...event, data: { ...event.data, raw_usage: nest(depth) } };
+    });
+    expect(await statuses([...deep, usageEvent()])).toEqual(['parked', 'parked', 'parked', 'accepted']);
+    // What is left of one is never taken for the event that it was.
+    expect(await retryParked(db, NOW)).toBe(0);
+  });
+
   it('counts an event once, however often it is sent', async () => {
     const event = usageEvent();
     const reordered = Object.fromEntries(Object.entries(event).reverse());

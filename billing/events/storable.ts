@@ -14,6 +14,21 @@ export function storableJson(value: unknown): string | undefined {
   return UNSTORABLE.test(text) ? canonicalJson(replaced(value)) : text;
 }
 
+/**
+ * As text what is nested too deep for any JSON writer: cut, and marked so that nobody takes it for an event when it is
+ * tried again.
+ */
+export function cutText(value: unknown): string {
+  return storableText(`cut at depth ${DEPTH_MAX}: ${JSON.stringify(cut(value, DEPTH_MAX))}`);
+}
+
+function cut(value: unknown, depthMax: number): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  if (depthMax === 0) return '…';
+  if (Array.isArray(value)) return value.map((item) => cut(item, depthMax - 1));
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, cut(item, depthMax - 1)]));
+}
+
 export function storableText(text: string): string {
   return text.toWellFormed().replaceAll('\u0000', '\ufffd');
 }
