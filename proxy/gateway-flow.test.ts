@@ -336,6 +336,24 @@ describe('a gateway', () => {
     expect(weir.gateway.callsInFlight).toBe(0);
   });
 
+  it('that drains waits for no disk without end, whether calls or the journal stand on it', async () => {
+    await using stub = await startStub(answerOk);
+    await using weir = await startGateway(configOf([upstreamConfig('openai', stub.url)]));
+    const dead = new Promise<void>(() => {});
+    const unavailable = expect.objectContaining({ code: 'journal_unavailable' });
+    const drains = vi.spyOn(weir.sink, 'drain').mockReturnValue(dead);
+    await expect(weir.gateway.drain(0, 20)).rejects.toEqual(unavailable);
+    drains.mockRestore();
+
+    await using other = await startGateway(configOf([upstreamConfig('openai', stub.url)]));
+    const closes = vi.spyOn(other.sink, 'close').mockReturnValue(dead);
+    expect((await post(`${other.url}/v1/chat/completions`, ASK)).status).toBe(200);
+    await vi.waitFor(() => expect(closes).toHaveBeenCalled());
+    await expect(other.gateway.drain(0, 20)).rejects.toEqual(unavailable);
+    // The harness drains once more, and this time waits for nothing.
+    vi.spyOn(other.gateway, 'drain').mockResolvedValue();
+  });
+
   it('that is not ready says so', async () => {
     let ready = false;
     await using weir = await startGateway(configOf([]), [], { ready: () => ready });

@@ -30,6 +30,11 @@ export async function billingStub(): Promise<BillingStub> {
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', () => {
+      if (request.method !== 'POST') {
+        // It takes events and nothing else: a whole gateway asks for key policies and sums too.
+        response.writeHead(404).end();
+        return;
+      }
       const batch: UsageEvent[] = JSON.parse(Buffer.concat(chunks).toString());
       headers.push([request.method, request.url, request.headers['content-type'], request.headers.authorization]);
       batches.push(batch.length);

@@ -100,6 +100,23 @@ describe('the shipper', () => {
     await stop();
   });
 
+  it('says that what was closed so far is shipped, although more is closed all the time', async () => {
+    const journal = await openTestJournal(temporaryFolder());
+    let number = 0;
+    const close = async (): Promise<void> => {
+      const id = `req_${number++}`;
+      await openCall(journal, id);
+      await closeCall(journal, id, 1n);
+    };
+    await close();
+    // Each batch is followed by another closing before it is over: there is never a moment without one.
+    const shipper = shipJournal({ journal, post: close, now: Date.now, log: SILENT });
+    await shipper.shipped();
+    expect(journal.unshipped).toBeGreaterThan(0);
+    await shipper.stop();
+    await journal.close();
+  });
+
   it('ships after a restart what it was stopped in the middle of', async () => {
     const dir = temporaryFolder();
     const { billing, journal, shipper, stop } = await shipping(dir);
