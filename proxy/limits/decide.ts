@@ -166,19 +166,22 @@ export function assertReservation({ id, leaseMs, holds }: Reservation): void {
     throw new RangeError(`lease ${leaseMs}`);
   for (let i = 0; i < holds.length; i++) {
     const hold = holds[i] as Hold;
-    const amounts = [hold.amount, hold.limit];
+    let amountsCount = isCount(hold.amount) && isCount(hold.limit);
     if (hold.kind === 'rate') {
       if (!Number.isSafeInteger(hold.windowMs) || hold.windowMs <= 0) throw new RangeError(`window ${hold.windowMs}`);
-      amounts.push(hold.burst, hold.burst * BigInt(hold.windowMs));
+      amountsCount &&= isCount(hold.burst) && isCount(hold.burst * BigInt(hold.windowMs));
     }
     if (hold.kind === 'quota' && !Number.isSafeInteger(hold.expiresAtMs))
       throw new RangeError(`end of ${hold.counter}`);
-    if (amounts.some((amount) => amount < 0n || amount > COUNTER_MAX))
-      throw new RangeError(`amounts of ${hold.counter}`);
+    if (!amountsCount) throw new RangeError(`amounts of ${hold.counter}`);
     for (let j = 0; j < i; j++) {
       if (holds[j]?.counter === hold.counter) throw new RangeError(`${hold.counter} is held twice`);
     }
   }
+}
+
+function isCount(amount: bigint): boolean {
+  return amount >= 0n && amount <= COUNTER_MAX;
 }
 
 /** As above: one amount for each hold, none negative. What is too large is a provider's nonsense and counts as COUNTER_MAX. */
