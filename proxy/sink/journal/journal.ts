@@ -6,13 +6,21 @@ import type { Log } from '#core/log.ts';
 import type { Clock } from '#core/time.ts';
 import { Committer, type Group } from './committer.ts';
 import { type Cursor, type Cut, type Loaded, loadJournal, type Segment } from './load.ts';
-import { type JournalEntry, type Page, type PageMax, readClosings, readOpenings } from './read.ts';
+import {
+  type Backlog,
+  bodyOfCall,
+  type JournalEntry,
+  type Page,
+  type PageMax,
+  readClosings,
+  readOpenings,
+} from './read.ts';
 import { RecentClosings } from './recent.ts';
 import { bodyOf, bodyTextOf, idOf, JOURNAL_VERSION } from './record.ts';
 import { scanRecords, segmentPath } from './segment.ts';
 
 export type { Cursor, Cut } from './load.ts';
-export type { JournalEntry, Page, PageMax } from './read.ts';
+export type { Backlog, JournalEntry, Page, PageMax } from './read.ts';
 
 export interface JournalOptions {
   /** A directory of its own. */
@@ -20,12 +28,6 @@ export interface JournalOptions {
   settings: GatewaySettings['journal'];
   now: Clock;
   log: Log;
-}
-
-export interface Backlog {
-  /** Closings that have not been shipped, and what of the journal is still to be read for them. */
-  count: number;
-  bytes: number;
 }
 
 /** Room that every call in flight keeps for its closing. Most take a third of it; larger ones go in all the same. */
@@ -89,7 +91,7 @@ export class Journal {
 
   /** Resolves when the opening is recorded. Rejects with `journal_unavailable`: it is not recorded then, now or later. */
   opened(id: string, event: string, reservation: string, used: string): Promise<void> {
-    const body = callBody('O', { id, atMs: this.#options.now(), event, reservation, used });
+    const body = bodyOfCall('O', { id, atMs: this.#options.now(), event, reservation, used });
     const refusal = this.#refusal(body.length);
     return refusal ? Promise.reject(refusal) : this.#committer.open(id, body);
   }
@@ -99,7 +101,7 @@ export class Journal {
     if (!this.#end(id)) return this.#committer.written();
     const entry = { id, atMs: this.#options.now(), event, reservation, used };
     this.#committer.group.closings.push(entry);
-    return this.#committer.append(callBody('C', entry));
+    return this.#committer.append(bodyOfCall('C', entry));
   }
 
   /** The call is closed and its event is durable elsewhere. */
@@ -298,8 +300,4 @@ export class Journal {
       return true;
     });
   }
-}
-
-function callBody(kind: 'O' | 'C', { id, atMs, event, reservation, used }: JournalEntry): string {
-  return bodyOf(kind, `${id}\t${atMs}\t${event}\t${reservation}\t${used}`);
 }

@@ -1,5 +1,5 @@
 import { type Cursor, corrupt, type Segment } from './load.ts';
-import { fieldsOf, idOf } from './record.ts';
+import { bodyOf, fieldsOf, idOf } from './record.ts';
 import { scanRecords } from './segment.ts';
 
 /** A call as it stands in the journal; the parts are text as record.ts writes it. */
@@ -12,6 +12,17 @@ export interface JournalEntry {
   /** Both empty where the gateway keeps its counters itself. */
   reservation: string;
   used: string;
+}
+
+/** The record of an opening or a closing; `entryOf` reads it back. */
+export function bodyOfCall(kind: 'O' | 'C', { id, atMs, event, reservation, used }: JournalEntry): string {
+  return bodyOf(kind, `${id}\t${atMs}\t${event}\t${reservation}\t${used}`);
+}
+
+export interface Backlog {
+  /** Closings that have not been shipped, and what of the journal is still to be read for them. */
+  count: number;
+  bytes: number;
 }
 
 /** Closings in their order, and the place after them. */
