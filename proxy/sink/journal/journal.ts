@@ -14,10 +14,11 @@ import {
   type PageMax,
   readClosings,
   readOpenings,
+  visitOpenings,
 } from './read.ts';
 import { RecentClosings } from './recent.ts';
-import { bodyOf, bodyTextOf, idOf, JOURNAL_VERSION } from './record.ts';
-import { scanRecords, segmentPath } from './segment.ts';
+import { bodyOf, JOURNAL_VERSION } from './record.ts';
+import { segmentPath } from './segment.ts';
 
 export type { Cursor, Cut } from './load.ts';
 export type { Backlog, JournalEntry, Page, PageMax } from './read.ts';
@@ -250,9 +251,8 @@ export class Journal {
     }
     if (group.closings.length > 0) {
       // Nothing waits to be shipped: whoever ships need not read what is before this group.
-      if (this.#cursor.ordinal === this.#ordinal) {
-        this.#cursor = { segment: head.number, offset: startOffset, ordinal: this.#ordinal };
-      }
+      const idle = this.#cursor.ordinal === this.#ordinal;
+      if (idle) this.#cursor = { segment: head.number, offset: startOffset, ordinal: this.#ordinal };
       this.#ordinal += group.closings.length;
       this.#recent.add(group.closings, { segment: head.number, offset: head.bytes, ordinal: this.#ordinal });
       for (const onClosings of this.#watchers) onClosings();
@@ -290,14 +290,11 @@ export class Journal {
 
   /** Copies the openings of calls that are still in flight to the newest segment. */
   async #carry(from: Segment): Promise<void> {
-    await scanRecords(from.path, 0, from.bytes, (record) => {
-      if (record.kind !== 'O') return true;
-      const id = idOf(record);
+    await visitOpenings(from, (id, body) => {
       // Checked and queued in one step: a closing can only come after the copy.
-      if (this.#live.get(id) !== from) return true;
+      if (this.#live.get(id) !== from) return;
       this.#committer.group.carried.push({ id, from });
-      void this.#committer.append(bodyTextOf(record));
-      return true;
+      void this.#committer.append(body);
     });
   }
 }

@@ -1,5 +1,5 @@
 import { type Cursor, corrupt, type Segment } from './load.ts';
-import { bodyOf, fieldsOf, idOf } from './record.ts';
+import { bodyOf, bodyTextOf, fieldsOf, idOf } from './record.ts';
 import { scanRecords } from './segment.ts';
 
 /** A call as it stands in the journal; the parts are text as record.ts writes it. */
@@ -92,4 +92,12 @@ export async function readOpenings(
 function entryOf(fields: string[]): JournalEntry {
   const [id = '', at = '', event = '', reservation = '', used = ''] = fields;
   return { id, atMs: Number(at), event, reservation, used };
+}
+
+/** Every opening of a segment, with its record as it stands there. */
+export async function visitOpenings(segment: Segment, visit: (id: string, body: string) => void): Promise<void> {
+  await scanRecords(segment.path, 0, segment.bytes, (record) => {
+    if (record.kind === 'O') visit(idOf(record), bodyTextOf(record));
+    return true;
+  });
 }
