@@ -20,8 +20,7 @@ import { type PolicyTable, policyTable } from '#proxy/policies/policy-table.ts';
 import { followRedis } from '#proxy/policies/redis-feed.ts';
 import { snapshotFile } from '#proxy/policies/snapshot-file.ts';
 import { httpPost } from '#proxy/sink/http-post.ts';
-import type { Journal } from '#proxy/sink/journal/journal.ts';
-import { openJournal } from '#proxy/sink/journal/journal.ts';
+import { type Journal, openJournal } from '#proxy/sink/journal/journal.ts';
 import { recoverJournal } from '#proxy/sink/journal/recovery.ts';
 import { type Shipper, shipJournal } from '#proxy/sink/journal/shipper.ts';
 import { journalSink } from '#proxy/sink/journal-sink.ts';
@@ -58,7 +57,7 @@ interface Backing {
   sink: Sink;
   /** Brings the journal to billing, or to Redis when it was away. */
   shipper: Shipper;
-  counters: Parameters<typeof journalSink>[0]['counters'];
+  counters: Counters;
   feed: PolicyFeed;
   /** Before these policies decide their first call: after the start and after a reload. */
   prepare(policies: readonly KeyPolicy[]): Promise<void>;
@@ -77,7 +76,8 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
   });
   const table = policyTable();
   const policiesOf = ({ customers }: Config): KeyPolicy[] => customers.flatMap((customer) => customer.keys);
-  table.replace('config', policiesOf(config.current));
+  const first = config.current;
+  table.replace('config', policiesOf(first));
 
   const backing = options.redisUrl
     ? redisBacking(options, options.redisUrl, journal, table)
@@ -85,11 +85,12 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
   const recovered = await recoverJournal({ journal, sink: backing.sink });
   if (recovered > 0)
     log.warn({ calls: recovered }, 'calls that were in flight when the gateway died are now estimated');
-  await backing.prepare(table.list('config'));
+  // A key that was made in billing must not be unknown for the moment that a restart takes.
+  await Promise.all([backing.prepare(table.list('config')), Promise.race([backing.feed.ready, elapsed(PREPARE_MS)])]);
 
   const upstream = undiciUpstream();
   const gateway = new Gateway({
-    config: config.current,
+    config: first,
     policies: backing.policies,
     counters: backing.counters,
     sink: backing.sink,
@@ -102,14 +103,17 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
     clock,
     random: Math.random,
   });
-  config.onChange(async (next) => {
+  const take = async (next: Config): Promise<void> => {
     await backing.prepare(policiesOf(next));
     // Another change may have come meanwhile, and been ready sooner.
     if (config.current !== next) return;
     table.replace('config', policiesOf(next));
     gateway.use(next);
     telemetry.use(next);
-  });
+  };
+  config.onChange(take);
+  // One that came while the role started.
+  if (config.current !== first) await take(config.current);
   telemetry.gauges(gatewayGauges({ gateway, journal, shipper: backing.shipper }));
   const listener = await listen(gateway, settings);
   return {

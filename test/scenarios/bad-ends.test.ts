@@ -5,6 +5,7 @@ import type { UsageEvent } from '#core/usage-event.ts';
 import { type Stub, sha256, startStub } from '../gateway/harness.ts';
 import { callOnce } from './caller.ts';
 import { type Deployment, type DeploymentOptions, deploy } from './deployment.ts';
+import { FIVE_MISTAKES } from './five-mistakes.ts';
 import { until } from './until.ts';
 
 const USAGE = { prompt_tokens: 12, completion_tokens: 5, total_tokens: 17 };
@@ -183,15 +184,3 @@ describe('a gateway', { timeout: 90_000 }, () => {
     expect(await gateway.terminate()).toBe(0);
   });
 });
-
-const FIVE_MISTAKES = `gateway: { prot: 1 }
-upstreams:
-  stub: { wire: openai, provider: openai, base_url: "\${WEIR_TEST_NO_SUCH_NAME}" }
-customers:
-  acme:
-    name: Acme
-    limits: [{ budget: 10 USD, per: fortnight }]
-    plan: golden
-    keys:
-      prod: { secret: "sha256:nothing" }
-`;

@@ -7,6 +7,7 @@ import { createTestDatabase, databaseUrl, startPostgres } from '../servers/postg
 import { freePort } from '../servers/server.ts';
 import { temporaryFolder } from '../support/journal.ts';
 import { runWeir, type SpawnedWeir, spawnWeir, startWeir } from '../support/weir-process.ts';
+import { FIVE_MISTAKES } from './five-mistakes.ts';
 
 /** What an operator gets wrong is told in one line, the process ends with 1, and nobody is shown a stack. */
 describe('a start that cannot be', { timeout: 60_000 }, () => {
@@ -168,18 +169,6 @@ describe('a start that cannot be', { timeout: 60_000 }, () => {
     }
   });
 });
-
-const FIVE_MISTAKES = `gateway: { prot: 1 }
-upstreams:
-  stub: { wire: openai, provider: openai, base_url: "\${WEIR_TEST_NO_SUCH_NAME}" }
-customers:
-  acme:
-    name: Acme
-    limits: [{ budget: 10 USD, per: fortnight }]
-    plan: golden
-    keys:
-      prod: { secret: "sha256:nothing" }
-`;
 
 function configText(gatewayPort: number, billingPort: number): string {
   return `
