@@ -23,6 +23,8 @@ export interface Deployment {
   folder: string;
   killGateway(index: number): Promise<void>;
   startGateway(index: number): Promise<void>;
+  /** Of a gateway that does not run: it starts as on a new machine. */
+  emptyGateway(index: number): Promise<void>;
   killBilling(): Promise<void>;
   startBilling(): Promise<void>;
   /** GET on the billing API as admin. */
@@ -122,6 +124,7 @@ export async function deploy(options: DeploymentOptions): Promise<Deployment> {
     folder,
     killGateway: (index) => kill(`gateway-${index}`),
     startGateway: (index) => start(`gateway-${index}`, gatewayPorts[index] as number),
+    emptyGateway: (index) => rm(path.join(folder, `gateway-${index}`), { recursive: true, force: true }),
     killBilling: () => kill('billing'),
     startBilling: () => start('billing', billingPort),
     get,

@@ -12,10 +12,10 @@ afterEach(async () => {
   await upstream?.stop();
 });
 
-describe.each(['embedded', 'shared'] as const)('%s, restarted', (kind) => {
+describe.each(['embedded', 'shared'] as const)('%s, a gateway on a new machine', (kind) => {
   it('knows a key that was made in billing from its first call on', { timeout: 90_000 }, async () => {
     upstream = await startNumberedUpstream();
-    deployment = await deploy({ kind, upstreamUrl: upstream.url });
+    deployment = await deploy({ kind, upstreamUrl: upstream.url, limits: '[]' });
     const weir = deployment;
     const gatewayUrl = weir.gatewayUrls[0] as string;
     const { secret } = await weir.post<{ secret: string }>('/v1/keys', { customer: CUSTOMER, name: 'made here' });
@@ -23,6 +23,7 @@ describe.each(['embedded', 'shared'] as const)('%s, restarted', (kind) => {
     const call = () => callOnce({ gatewayUrl, secret, number: number++ });
     await until(async () => (await call()).end === 'answered', 'the new key to reach the gateway');
     await weir.killGateway(0);
+    await weir.emptyGateway(0);
     await weir.startGateway(0);
     expect(await call()).toEqual({ end: 'answered', code: null });
   });
