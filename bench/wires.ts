@@ -1,0 +1,83 @@
+/**
+ * How fast each wire's scanner reads a stream, on one core: `node bench/wires.ts`, or `node bench/wires.ts gemini` for
+ * those whose name holds the word. It repeats recorded streams where they are at hand (../shared/data/wire), else made
+ * ones of the same form, in chunks as they come from a network: about 1,400 bytes, and 16 kB when a reader falls behind.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { performance } from 'node:perf_hooks';
+import { fileURLToPath } from 'node:url';
+import { openaiChat } from '#proxy/wire/openai-chat.ts';
+import type { Meter } from '#proxy/wire/wire.ts';
+
+interface Stream {
+  readonly name: string;
+  /** A recording of one event's data a line, or a made event where there is none. */
+  readonly recorded: string;
+  readonly made: string;
+  /** How an event stands on the wire. */
+  readonly frame: (data: string) => string;
+  readonly meter: () => Meter;
+}
+
+const RECORDINGS = fileURLToPath(new URL('../../shared/data/wire/', import.meta.url));
+const CHUNKS = [1_400, 16_384];
+const STREAM_BYTES = 4 << 20;
+const WARM_ROUNDS = 12;
+const ROUNDS = 24;
+
+const sse = (data: string): string => `data: ${data}\n\n`;
+
+const STREAMS: readonly Stream[] = [
+  {
+    name: 'openai-chat',
+    recorded: 'mistral-text.chunks.txt',
+    made: '{"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":" water"},"finish_reason":null}]}',
+    frame: sse,
+    meter: () => openaiChat.meter(ASKED_CHAT, { eventStream: true, hideUsage: false }),
+  },
+  {
+    name: 'openai-chat, usage hidden',
+    recorded: 'mistral-text.chunks.txt',
+    made: '{"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":" water"},"finish_reason":null}],"usage":null}',
+    frame: sse,
+    meter: () => openaiChat.meter(ASKED_CHAT, { eventStream: true, hideUsage: true }),
+  },
+];
+
+const ASKED_CHAT = openaiChat.parse(new TextEncoder().encode('{"model":"m","messages":[],"stream":true}'));
+
+function bytesOf({ recorded, made, frame }: Stream): Uint8Array {
+  const file = `${RECORDINGS}${recorded}`;
+  const lines = existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : [made];
+  const once = new TextEncoder().encode(lines.map(frame).join(''));
+  const whole = new Uint8Array(Math.ceil(STREAM_BYTES / once.length) * once.length);
+  for (let at = 0; at < whole.length; at += once.length) whole.set(once, at);
+  return whole;
+}
+
+/** Cut beforehand, so that cutting is not measured. */
+function chunksOf(bytes: Uint8Array, size: number): Uint8Array[] {
+  return Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) => bytes.slice(i * size, (i + 1) * size));
+}
+
+function pass(stream: Stream, chunks: readonly Uint8Array[]): void {
+  const meter = stream.meter();
+  for (const chunk of chunks) meter.push(chunk);
+  meter.end();
+  meter.read();
+}
+
+function measure(stream: Stream, bytes: Uint8Array, size: number): number {
+  const chunks = chunksOf(bytes, size);
+  for (let n = 0; n < WARM_ROUNDS; n++) pass(stream, chunks);
+  const start = performance.now();
+  for (let n = 0; n < ROUNDS; n++) pass(stream, chunks);
+  return (bytes.length * ROUNDS) / 1e6 / ((performance.now() - start) / 1_000);
+}
+
+const [word = ''] = process.argv.slice(2);
+for (const stream of STREAMS.filter(({ name }) => name.includes(word))) {
+  const bytes = bytesOf(stream);
+  const figures = CHUNKS.map((size) => `${measure(stream, bytes, size).toFixed(0)} MB/s in chunks of ${size}`);
+  console.log(`${stream.name}: ${figures.join(', ')}`);
+}
