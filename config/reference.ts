@@ -1,8 +1,14 @@
+import { UNIT_MEANINGS } from '#core/quantity.ts';
 import { configJsonSchema, type JsonSchema } from './json-schema.ts';
 
-/** The table of every field in docs/configuration.md, from the JSON Schema: what editors show is what the docs say. */
-export const REFERENCE_BEGIN = '<!-- fields: written by `node config/write-docs.ts` -->';
-export const REFERENCE_END = '<!-- end of fields -->';
+/**
+ * The tables of docs/configuration.md: every field, from the JSON Schema, so that what editors show is what the docs say;
+ * and every unit.
+ */
+const TABLES = [
+  { what: 'units', table: unitTable },
+  { what: 'fields', table: referenceTable },
+] as const;
 
 interface Row {
   path: string;
@@ -11,12 +17,21 @@ interface Row {
   text: string;
 }
 
-/** The document with its table replaced. */
+/** The document with its tables replaced. */
 export function withReference(document: string): string {
-  const [before, rest] = document.split(REFERENCE_BEGIN);
-  const after = rest?.split(REFERENCE_END)[1];
-  if (before === undefined || after === undefined) throw new Error('the document has no place for the table of fields');
-  return `${before}${REFERENCE_BEGIN}\n\n${referenceTable()}\n${REFERENCE_END}${after}`;
+  return TABLES.reduce((text, { what, table }) => {
+    const begin = `<!-- ${what}: written by \`node config/write-docs.ts\` -->`;
+    const end = `<!-- end of ${what} -->`;
+    const [before, rest] = text.split(begin);
+    const after = rest?.split(end)[1];
+    if (before === undefined || after === undefined) throw new Error(`the document has no place for the ${what}`);
+    return `${before}${begin}\n\n${table()}\n${end}${after}`;
+  }, document);
+}
+
+function unitTable(): string {
+  const lines = Object.entries(UNIT_MEANINGS).map(([unit, meaning]) => `| \`${unit}\` | ${meaning} |`);
+  return `${['| unit | |', '|---|---|', ...lines].join('\n')}\n`;
 }
 
 function referenceTable(): string {

@@ -1,6 +1,6 @@
 import { add, ceil, type Exact, exact, formatScaled, multiply, parseExact, round, ZERO } from './exact.ts';
 import { NANOS_PER_UNIT } from './money.ts';
-import type { Counts, Unit } from './quantity.ts';
+import { type Counts, INPUT_TOKEN_UNITS, OUTPUT_TOKEN_UNITS, type Unit } from './quantity.ts';
 
 /** What one unit costs: `amount` (exact, in nanos of the currency) for every `per` units. 0.0025 USD per million stays exact. */
 export interface Price {
@@ -46,25 +46,30 @@ export interface PriceBook {
   findModel(provider: string, model: string): ModelEntry | undefined;
 }
 
-const INPUT_UNITS: readonly Unit[] = [
-  'input_tokens',
-  'cache_read_tokens',
-  'cache_write_tokens',
-  'cache_write_5m_tokens',
-  'cache_write_1h_tokens',
-  'input_audio_tokens',
-  'input_image_tokens',
-];
-
-const OUTPUT_UNITS: readonly Unit[] = ['output_tokens', 'output_audio_tokens', 'output_image_tokens'];
-
-/** Units that are free wherever the price list does not name them: a call as such has no provider price. */
-export const FREE_UNLESS_PRICED: ReadonlySet<string> = new Set(['calls', 'tool_calls']);
+/**
+ * Units that are free wherever the price list does not name them: they say how a call went, and whoever bills for one
+ * of them bills for that one alone. Every other unit without a price makes a call unpriced.
+ */
+export const FREE_UNLESS_PRICED: ReadonlySet<string> = new Set<Unit>([
+  'calls',
+  'web_fetches',
+  'computer_calls',
+  'tool_calls',
+  'resource_reads',
+  'prompt_reads',
+  'sampling_requests',
+  'messages',
+  'tasks',
+  'duration_ms',
+  'compute_ms',
+  'bytes_in',
+  'bytes_out',
+]);
 
 function pricesFor(counts: Counts, model: ModelPrices): Readonly<Partial<Record<Unit, Price>>> {
   if (model.tiers.length === 0) return model.prices;
   let input = 0n;
-  for (const unit of INPUT_UNITS) input += counts[unit] ?? 0n;
+  for (const unit of INPUT_TOKEN_UNITS) input += counts[unit] ?? 0n;
   let prices = model.prices;
   for (const tier of model.tiers) if (input > tier.aboveInputTokens) prices = { ...prices, ...tier.prices };
   return prices;
@@ -110,7 +115,7 @@ const dearestKnown = new WeakMap<ModelPrices, Dearest>();
 function dearestOf(model: ModelPrices): Dearest {
   let known = dearestKnown.get(model);
   if (!known) {
-    known = { input: dearest(model, INPUT_UNITS), output: dearest(model, OUTPUT_UNITS) };
+    known = { input: dearest(model, INPUT_TOKEN_UNITS), output: dearest(model, OUTPUT_TOKEN_UNITS) };
     dearestKnown.set(model, known);
   }
   return known;
