@@ -1,4 +1,5 @@
 import type { Database } from '#billing/db/database.ts';
+import type { EventPlace } from '#billing/http/page.ts';
 import type { UsageQuantity } from '#billing/rating/rating.ts';
 import type { Period } from '#billing/subscriptions/period.ts';
 import { exactOfNumeric } from '#core/exact.ts';
@@ -38,7 +39,7 @@ export async function billedEventsOf(
   db: Database,
   period: Period,
   line: { unit: string; models: readonly string[] },
-  page: { after: { time: string; source: string; id: string } | undefined; count: number },
+  page: { after: EventPlace | undefined; count: number },
 ): Promise<BilledEvent[]> {
   return listBilledEvents(db, period, line, page);
 }

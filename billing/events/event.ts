@@ -57,6 +57,7 @@ export interface StorableEvent {
   source: string;
   id: string;
   hash: string;
+  type: string;
   timeMs: number;
   customer: string;
   key: string;
@@ -99,6 +100,7 @@ export function parseEvent(value: unknown, nowMs: number): StorableEvent | Parke
     source: storableText(event.source),
     id: storableText(event.id),
     hash: hashOf(body),
+    type: event.type,
     timeMs,
     customer: storableText(event.data.customer),
     key: storableText(event.data.key),

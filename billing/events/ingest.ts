@@ -44,7 +44,11 @@ export async function ingest(db: Database, values: readonly unknown[], nowMs: nu
       await shareCustomerLocks(tx, [...new Set(first.map((event) => event.customer))]);
       await insertAll(tx, first, standing, nowMs);
       const taken = first.filter((event) => standing.get(keyOf(event)) === 'accepted');
-      await recordLateEvents(tx, taken, nowMs);
+      await recordLateEvents(
+        tx,
+        taken.map((event) => ({ ...event, revision: 0 })),
+        nowMs,
+      );
     }
     const results = events.map((event) => resultOf(event, firstById, standing));
     const conflicts = events.filter((_, i) => results[i]?.status === 'conflict').filter(isStorable);

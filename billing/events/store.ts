@@ -1,4 +1,5 @@
 import { type Database, findRow, instant, joinSql, prepared, type Sql, sql } from '#billing/db/database.ts';
+import { ROLL_UP } from '#billing/db/roll-up.ts';
 import type { ParkedEvent, ParkedReason, StorableEvent } from './event.ts';
 
 /**
@@ -15,44 +16,28 @@ export async function insertEvents(db: Database, events: readonly StorableEvent[
       'insert_events',
       sql`
         with incoming as materialized (
-          select i.at, i.source collate "C" source, i.id collate "C" id, i.hash::bytea hash, i.time,
+          select i.at, i.source collate "C" source, i.id collate "C" id, i.hash::bytea hash, i.type collate "C" type, i.time,
             i.customer collate "C" customer, i.key collate "C" as key, i.model collate "C" model, i.body::jsonb body
           from unnest(
             ${events.map((_, at) => at)}::int4[], ${events.map((event) => event.source)}::text[],
             ${events.map((event) => event.id)}::text[], ${events.map((event) => `\\x${event.hash}`)}::text[],
+            ${events.map((event) => event.type)}::text[],
             ${events.map((event) => instant(event.timeMs))}::timestamptz[],
             ${events.map((event) => event.customer)}::text[], ${events.map((event) => event.key)}::text[],
             ${events.map((event) => event.model)}::text[], ${events.map((event) => event.body)}::text[]
-          ) i (at, source, id, hash, time, customer, key, model, body)
+          ) i (at, source, id, hash, type, time, customer, key, model, body)
         ), claimed as (
           insert into event_id (source, id, hash, time, customer)
           select source, id, hash, time, customer from incoming order by id, source
           on conflict do nothing
           returning source, id
         ), fresh as materialized (
-          select incoming.*, date_trunc('hour', time, 'UTC') as hour, body -> 'data' as data
+          select incoming.*, 0 as revision, 1 as sign, body -> 'data' as data
           from incoming join claimed using (source, id)
         ), stored as (
-          insert into event (source, id, time, customer, key, model, received_at, body)
-          select source, id, time, customer, key, model, ${instant(nowMs)}::timestamptz, body from fresh order by at
-        ), measured as (
-          insert into usage_hour as u (customer, hour, key, model, unit, quantity)
-          select customer, hour, key, model, q.unit collate "C", sum(q.quantity::numeric)
-          from fresh, jsonb_each_text(data -> 'quantities') q (unit, quantity)
-          where q.quantity::numeric > 0
-          group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5
-          on conflict (customer, hour, key, model, unit) do update set quantity = u.quantity + excluded.quantity
-        ), costed as (
-          insert into cost_hour as c (customer, hour, key, model, currency, cost, events, estimated)
-          select customer, hour, key, model, coalesce(data #>> '{cost,currency}', 'XXX') collate "C",
-            sum(coalesce((data #>> '{cost,amount}')::numeric, 0)), count(*),
-            count(*) filter (where data ->> 'usage_status' = 'estimated')
-          from fresh
-          group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5
-          on conflict (customer, hour, key, model, currency) do update
-            set cost = c.cost + excluded.cost, events = c.events + excluded.events,
-                estimated = c.estimated + excluded.estimated
-        )
+          insert into event (source, id, type, time, customer, key, model, received_at, body)
+          select source, id, type, time, customer, key, model, ${instant(nowMs)}::timestamptz, body from fresh order by at
+        ), ${ROLL_UP}
         select at from incoming left join claimed using (source, id) where claimed.id is null`,
     ),
   );
@@ -118,7 +103,7 @@ export interface EventFilter {
 
 /** Newest first. */
 export async function selectEvents(db: Database, filter: EventFilter): Promise<EventRow[]> {
-  const conditions: Sql[] = [sql`true`];
+  const conditions: Sql[] = [sql`live`];
   if (filter.customer !== undefined) conditions.push(sql`customer = ${filter.customer}`);
   if (filter.key !== undefined) conditions.push(sql`key = ${filter.key}`);
   if (filter.model !== undefined) conditions.push(sql`model = ${filter.model}`);
@@ -141,8 +126,8 @@ export async function selectEventsOfId(db: Database, id: string): Promise<EventR
     select event.source, event.id, event.time, event.received_at, event.body
     from event_id join event
       on event.customer = event_id.customer and event.time = event_id.time
-      and event.source = event_id.source and event.id = event_id.id
-    where event_id.id = ${id} order by event.source`);
+      and event.source = event_id.source and event.id = event_id.id and event.revision = event_id.revision
+    where event_id.id = ${id} and event.live order by event.source`);
 }
 
 export interface ConflictRow {

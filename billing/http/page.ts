@@ -51,6 +51,21 @@ export function placeOfCursor(column: string | undefined): number {
   return Number.parseInt(column, 10);
 }
 
+/** The place of a row of an event, in lists of them by time. */
+export interface EventPlace {
+  time: string;
+  source: string;
+  id: string;
+  revision: number;
+}
+
+export function eventOfCursor(cursor: string | undefined): EventPlace | undefined {
+  const columns = decodeCursor(cursor, 4);
+  if (!columns) return undefined;
+  const [time, source = '', id = '', revision] = columns;
+  return { time: instantOfCursor(time), source, id, revision: placeOfCursor(revision) };
+}
+
 function wrongCursor(): Fault {
   return new Fault('validation_failed', {
     issues: [{ parameter: 'cursor', detail: 'This is no cursor of this list.' }],

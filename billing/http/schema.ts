@@ -17,6 +17,9 @@ export const idParams = z.strictObject({ id: Id });
 /** An instant that we send. */
 export const Instant = z.string().openapi({ format: 'date-time', example: '2026-11-20T12:00:00.000Z' });
 
+/** Which of an event's rows it is: 0 as it was first taken; each correction adds one that takes back and one that counts. */
+export const EventRevision = z.int().openapi({ description: 'Rows of one event, in order; 0 is the first.' });
+
 /** An instant that we take, as epoch ms: RFC 3339 with its offset. */
 export const InstantIn = z
   .string()

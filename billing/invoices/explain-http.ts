@@ -1,9 +1,9 @@
 import { z } from '@hono/zod-openapi';
 import { billedEventsOf, billedHoursOf } from '#billing/billed-usage/billed-usage.ts';
-import { decodeCursor, instantOfCursor, pageOf, pageQuery, pageSchema } from '#billing/http/page.ts';
+import { decodeCursor, eventOfCursor, instantOfCursor, pageOf, pageQuery, pageSchema } from '#billing/http/page.ts';
 import { READERS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
-import { Id, Instant, MoneyJson } from '#billing/http/schema.ts';
+import { EventRevision, Id, Instant, MoneyJson } from '#billing/http/schema.ts';
 import { policies } from '#billing/rating/policies.ts';
 import { chargePrice } from '#billing/rating/price.ts';
 import { PeriodJson, periodToJson } from '#billing/subscriptions/http.ts';
@@ -50,7 +50,8 @@ const LineEvent = z
     key: z.string(),
     model: z.string(),
     usage_status: z.string(),
-    quantity: ExactText,
+    revision: EventRevision,
+    quantity: ExactText.openapi({ description: 'Negative where the row takes back what another counted.' }),
   })
   .openapi('LineEvent');
 
@@ -125,13 +126,12 @@ export function explainRoutes(api: Api): void {
     answer: pageSchema('LineEvent', LineEvent),
     run: async ({ db, params, query }) => {
       const { period, usage } = await getUsageLine(db, params.id, params.line);
-      const cursor = decodeCursor(query.cursor, 3);
-      const after = cursor && { time: instantOfCursor(cursor[0]), source: cursor[1] ?? '', id: cursor[2] ?? '' };
+      const after = eventOfCursor(query.cursor);
       const rows = await billedEventsOf(db, period, usage, { after, count: query.limit + 1 });
       return pageOf(
         rows,
         query.limit,
-        (row) => [formatInstant(row.time), row.source, row.id],
+        (row) => [formatInstant(row.time), row.source, row.id, String(row.revision)],
         (row) => ({ ...row, time: formatInstant(row.time), received_at: formatInstant(row.received_at) }),
       );
     },

@@ -1,10 +1,10 @@
 import { z } from '@hono/zod-openapi';
 import { billedUsageOf } from '#billing/billed-usage/billed-usage.ts';
 import type { Database } from '#billing/db/database.ts';
-import { decodeCursor, instantOfCursor, pageOf, pageQuery, pageSchema, placeOfCursor } from '#billing/http/page.ts';
+import { decodeCursor, eventOfCursor, pageOf, pageQuery, pageSchema, placeOfCursor } from '#billing/http/page.ts';
 import { READERS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
-import { Id, Instant, MoneyJson } from '#billing/http/schema.ts';
+import { EventRevision, Id, Instant, MoneyJson } from '#billing/http/schema.ts';
 import { UsageQuantityJson, usageToJson } from '#billing/invoices/line-json.ts';
 import { rateUsage } from '#billing/invoices/period-rating.ts';
 import { PeriodJson, periodToJson } from '#billing/subscriptions/http.ts';
@@ -33,6 +33,10 @@ const LateEvent = z
     time: Instant,
     received_at: Instant,
     model: z.string(),
+    revision: EventRevision,
+    takes_back: z
+      .boolean()
+      .openapi({ description: 'True when these quantities are taken off: a correction or a deletion.' }),
     quantities: z.record(z.string(), z.string()),
   })
   .openapi('LateEvent');
@@ -77,19 +81,20 @@ export function lateUsageRoutes(api: Api): void {
     run: async ({ db, query }) => {
       const key = { subscription_id: query.subscription, period_index: query.period_index };
       await getPeriod(db, key);
-      const cursor = decodeCursor(query.cursor, 3);
-      const after = cursor && { time: instantOfCursor(cursor[0]), source: cursor[1] ?? '', id: cursor[2] ?? '' };
+      const after = eventOfCursor(query.cursor);
       const rows = await listLateEvents(db, key, { after, count: query.limit + 1 });
       return pageOf(
         rows,
         query.limit,
-        (row) => [formatInstant(row.event_at), row.source, row.event_id],
+        (row) => [formatInstant(row.event_at), row.source, row.event_id, String(row.revision)],
         (row) => ({
           id: row.event_id,
           source: row.source,
           time: formatInstant(row.event_at),
           received_at: formatInstant(row.received_at),
           model: row.model,
+          revision: row.revision,
+          takes_back: row.takes_back,
           quantities: row.quantities,
         }),
       );

@@ -26,6 +26,7 @@ export const CLOSE_GRACE_MS_MIN = 60_000;
 export interface TakenEvent {
   source: string;
   id: string;
+  revision: number;
   customer: string;
   timeMs: number;
 }

@@ -1,17 +1,18 @@
 import { type Database, instant, sql } from '#billing/db/database.ts';
+import type { EventPlace } from '#billing/http/page.ts';
 import type { Period, PeriodKey } from '#billing/subscriptions/period.ts';
 import type { TakenEvent } from './late-usage.ts';
 
 /** Those of the events whose period is closed, unless its invoice is a draft, which is rated again when it is finalised. */
 export async function insertLateEvents(db: Database, events: readonly TakenEvent[], nowMs: number): Promise<void> {
   await db.query(sql`
-    insert into late_event (source, event_id, customer_id, subscription_id, period_index, event_at, received_at)
-    select taken.source, taken.id, taken.customer, period.subscription_id, period.period_index, taken.time,
+    insert into late_event (source, event_id, revision, customer_id, subscription_id, period_index, event_at, received_at)
+    select taken.source, taken.id, taken.revision, taken.customer, period.subscription_id, period.period_index, taken.time,
            ${instant(nowMs)}
     from unnest(
       ${events.map((event) => event.source)}::text[], ${events.map((event) => event.id)}::text[],
-      ${events.map((event) => event.customer)}::text[], ${events.map((event) => instant(event.timeMs))}::timestamptz[]
-    ) as taken (source, id, customer, time)
+      ${events.map((event) => event.revision)}::int4[], ${events.map((event) => event.customer)}::text[], ${events.map((event) => instant(event.timeMs))}::timestamptz[]
+    ) as taken (source, id, revision, customer, time)
     join subscription_period as period
       on period.customer_id = taken.customer and period.end_at > taken.time and period.start_at <= taken.time
       and period.closed_at is not null
@@ -28,13 +29,14 @@ export async function sumLateUsage(
   period: Period,
 ): Promise<{ model: string; unit: string; quantity: string }[]> {
   return db.query(sql`
-    select event.model, measured.unit, trim_scale(sum(measured.quantity::numeric)) as quantity
+    select event.model, measured.unit, trim_scale(sum(event.sign * measured.quantity::numeric)) as quantity
     from late_event
     join event on event.customer = late_event.customer_id and event.time = late_event.event_at
-      and event.source = late_event.source and event.id = late_event.event_id,
+      and event.source = late_event.source and event.id = late_event.event_id and event.revision = late_event.revision,
       jsonb_each_text(event.body #> '{data,quantities}') as measured (unit, quantity)
     where late_event.subscription_id = ${period.subscription_id} and late_event.period_index = ${period.period_index}
-    group by 1, 2 having sum(measured.quantity::numeric) > 0 order by 2, 1`);
+      and event.type = 'weir.usage.v1'
+    group by 1, 2 having sum(event.sign * measured.quantity::numeric) <> 0 order by 2, 1`);
 }
 
 export interface LatePeriodRow extends PeriodKey {
@@ -62,6 +64,9 @@ export interface LateEventRow {
   event_at: number;
   received_at: number;
   model: string;
+  revision: number;
+  /** True when the row takes back what another counted. */
+  takes_back: boolean;
   quantities: Record<string, string>;
 }
 
@@ -69,17 +74,18 @@ export interface LateEventRow {
 export async function listLateEvents(
   db: Database,
   period: PeriodKey,
-  page: { after: { time: string; source: string; id: string } | undefined; count: number },
+  page: { after: EventPlace | undefined; count: number },
 ): Promise<LateEventRow[]> {
-  const { time = null, source = null, id = null } = page.after ?? {};
+  const { time = null, source = null, id = null, revision = null } = page.after ?? {};
   return db.query<LateEventRow>(sql`
     select late_event.source, late_event.event_id, late_event.event_at, late_event.received_at, event.model,
-           event.body #> '{data,quantities}' as quantities
+           late_event.revision, event.sign < 0 as takes_back, event.body #> '{data,quantities}' as quantities
     from late_event
     join event on event.customer = late_event.customer_id and event.time = late_event.event_at
-      and event.source = late_event.source and event.id = late_event.event_id
+      and event.source = late_event.source and event.id = late_event.event_id and event.revision = late_event.revision
     where late_event.subscription_id = ${period.subscription_id} and late_event.period_index = ${period.period_index}
       and (${time}::timestamptz is null or
-           (late_event.event_at, late_event.source, late_event.event_id) > (${time}::timestamptz, ${source}, ${id}))
-    order by late_event.event_at, late_event.source, late_event.event_id limit ${page.count}`);
+           (late_event.event_at, late_event.source, late_event.event_id, late_event.revision)
+           > (${time}::timestamptz, ${source}, ${id}, ${revision}::int4))
+    order by late_event.event_at, late_event.source, late_event.event_id, late_event.revision limit ${page.count}`);
 }

@@ -37,11 +37,11 @@ export async function sumQuantities(
       join usage_hour on hour >= whole.start_at and hour < whole.end_at
       where ${conditions(filter)}
       union all
-      select edge.slot, customer, key, model, q.unit, q.quantity::numeric
+      select edge.slot, customer, key, model, q.unit, sign * q.quantity::numeric
       from ${edges(slots)} edge
       join event on time >= edge.start_at and time < edge.end_at
       cross join lateral jsonb_each_text(body #> '{data,quantities}') q (unit, quantity)
-      where ${conditions(filter)} and q.quantity::numeric > 0
+      where ${conditions(filter)} and type = 'weir.usage.v1' and q.quantity::numeric > 0
     ) used
     group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5`);
 }
@@ -74,11 +74,11 @@ export async function sumCosts(
       where ${conditions(filter)}
       union all
       select edge.slot, customer, key, model, coalesce(body #>> '{data,cost,currency}', 'XXX') collate "C",
-        coalesce((body #>> '{data,cost,amount}')::numeric, 0), 1,
-        case when body #>> '{data,usage_status}' = 'estimated' then 1 else 0 end
+        sign * coalesce((body #>> '{data,cost,amount}')::numeric, 0), sign,
+        case when body #>> '{data,usage_status}' = 'estimated' then sign else 0 end
       from ${edges(slots)} edge
       join event on time >= edge.start_at and time < edge.end_at
-      where ${conditions(filter)}
+      where ${conditions(filter)} and type = 'weir.usage.v1'
     ) costed
     group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5`);
 }
@@ -145,9 +145,9 @@ export async function listQuantityDifferences(db: Database, period: Period, limi
     select customer, hour, key, model, unit, rolled.quantity rolled_up, events.quantity recomputed
     from (
       select customer, date_trunc('hour', time, 'UTC') as hour, key, model, q.unit collate "C" unit,
-        sum(q.quantity::numeric) quantity
+        sum(sign * q.quantity::numeric) quantity
       from event cross join lateral jsonb_each_text(body #> '{data,quantities}') q (unit, quantity)
-      where time >= ${from} and time < ${to} and q.quantity::numeric > 0
+      where time >= ${from} and time < ${to} and type = 'weir.usage.v1' and q.quantity::numeric > 0
       group by 1, 2, 3, 4, 5
     ) events
     full join (
@@ -168,9 +168,9 @@ export async function listCostDifferences(db: Database, period: Period, limit: n
       from (
         select customer, date_trunc('hour', time, 'UTC') as hour, key, model,
           coalesce(body #>> '{data,cost,currency}', 'XXX') collate "C" currency,
-          sum(coalesce((body #>> '{data,cost,amount}')::numeric, 0)) cost, count(*) events,
-          count(*) filter (where body #>> '{data,usage_status}' = 'estimated') estimated
-        from event where time >= ${from} and time < ${to}
+          sum(sign * coalesce((body #>> '{data,cost,amount}')::numeric, 0)) cost, sum(sign) events,
+          coalesce(sum(sign) filter (where body #>> '{data,usage_status}' = 'estimated'), 0) estimated
+        from event where time >= ${from} and time < ${to} and type = 'weir.usage.v1'
         group by 1, 2, 3, 4, 5
       ) events
       full join (

@@ -1,0 +1,29 @@
+import { sql } from './database.ts';
+
+/**
+ * How rows of events become roll-ups: the one place where it is said. A list of `with` queries over `fresh`, the rows
+ * that the statement adds to `event` (at, source, id, revision, sign, type, time, customer, key, model, body, and
+ * body's `data`). Ingest and corrections splice it into the statement that adds the rows, so that a roll-up and its
+ * events are one step. Every figure is multiplied by `sign`. Rows of a roll-up are locked in sorted order.
+ */
+export const ROLL_UP = sql`
+  measured as (
+    insert into usage_hour as u (customer, hour, key, model, unit, quantity)
+    select customer, date_trunc('hour', time, 'UTC'), key, model, q.unit collate "C", sum(sign * q.quantity::numeric)
+    from fresh, jsonb_each_text(data -> 'quantities') q (unit, quantity)
+    where type = 'weir.usage.v1' and q.quantity::numeric > 0
+    group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5
+    on conflict (customer, hour, key, model, unit) do update set quantity = u.quantity + excluded.quantity
+  ), costed as (
+    insert into cost_hour as c (customer, hour, key, model, currency, cost, events, estimated)
+    select customer, date_trunc('hour', time, 'UTC'), key, model,
+      coalesce(data #>> '{cost,currency}', 'XXX') collate "C",
+      sum(sign * coalesce((data #>> '{cost,amount}')::numeric, 0)), sum(sign),
+      coalesce(sum(sign) filter (where data ->> 'usage_status' = 'estimated'), 0)
+    from fresh
+    where type = 'weir.usage.v1'
+    group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5
+    on conflict (customer, hour, key, model, currency) do update
+      set cost = c.cost + excluded.cost, events = c.events + excluded.events,
+          estimated = c.estimated + excluded.estimated
+  )`;
