@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
 import { Fault } from '#core/fault.ts';
 
 const USAGE = `Usage: weir COMMAND
@@ -35,6 +36,8 @@ async function main(argv: string[]): Promise<number> {
     case 'gateway':
     case 'billing':
     case 'jobs': {
+      // Before the code of the roles is compiled: docs/decisions/0013.
+      setFlagsFromString('--no-allocation-site-pretenuring');
       const { run } = await import('./node.ts');
       // At once: what could still keep the process is nothing that anybody waits for.
       return process.exit(await run(command));
