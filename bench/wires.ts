@@ -1,12 +1,13 @@
 /**
- * How fast each wire's scanner reads a stream, on one core: `node bench/wires.ts`, or `node bench/wires.ts gemini` for
+ * How fast each wire's scanner reads a stream, by the processor time it takes: `node bench/wires.ts`, or `node bench/wires.ts gemini` for
  * those whose name holds the word. It repeats recorded streams where they are at hand (../shared/data/wire), else made
  * ones of the same form, in chunks as they come from a network: about 1,400 bytes, and 16 kB when a reader falls behind.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
+import { GeminiReader } from '#proxy/wire/gemini-meter.ts';
 import { openaiChat } from '#proxy/wire/openai-chat.ts';
+import { jsonMeter, sseMeter } from '#proxy/wire/paths-meter.ts';
 import type { Meter } from '#proxy/wire/wire.ts';
 
 interface Stream {
@@ -27,6 +28,9 @@ const ROUNDS = 24;
 
 const sse = (data: string): string => `data: ${data}\n\n`;
 
+const GEMINI =
+  '{"candidates":[{"content":{"parts":[{"text":"There are **3** of them."}],"role":"model"},"index":0}],"usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":5,"totalTokenCount":199,"promptTokensDetails":[{"modality":"TEXT","tokenCount":9}],"thoughtsTokenCount":185},"modelVersion":"gemini-3-pro-preview","responseId":"bH6LaZW8Fp_3nsEPqtaSwQ4"}';
+
 const STREAMS: readonly Stream[] = [
   {
     name: 'openai-chat',
@@ -42,13 +46,34 @@ const STREAMS: readonly Stream[] = [
     frame: sse,
     meter: () => openaiChat.meter(ASKED_CHAT, { eventStream: true, hideUsage: true }),
   },
+  {
+    name: 'gemini',
+    recorded: 'gemini-text.chunks.txt',
+    made: GEMINI,
+    frame: (data) => `data: ${data}\r\n\r\n`,
+    meter: () => sseMeter(new GeminiReader({ model: 'm', stream: true })),
+  },
+  {
+    name: 'gemini, small events',
+    recorded: '',
+    made: GEMINI,
+    frame: (data) => `data: ${data}\r\n\r\n`,
+    meter: () => sseMeter(new GeminiReader({ model: 'm', stream: true })),
+  },
+  {
+    name: 'gemini, a list',
+    recorded: 'gemini-text.chunks.txt',
+    made: GEMINI,
+    frame: (data) => `${data}\r\n,`,
+    meter: () => jsonMeter(new GeminiReader({ model: 'm', stream: true })),
+  },
 ];
 
 const ASKED_CHAT = openaiChat.parse(new TextEncoder().encode('{"model":"m","messages":[],"stream":true}'));
 
 function bytesOf({ recorded, made, frame }: Stream): Uint8Array {
   const file = `${RECORDINGS}${recorded}`;
-  const lines = existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : [made];
+  const lines = recorded !== '' && existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : [made];
   const once = new TextEncoder().encode(lines.map(frame).join(''));
   const whole = new Uint8Array(Math.ceil(STREAM_BYTES / once.length) * once.length);
   for (let at = 0; at < whole.length; at += once.length) whole.set(once, at);
@@ -70,9 +95,11 @@ function pass(stream: Stream, chunks: readonly Uint8Array[]): void {
 function measure(stream: Stream, bytes: Uint8Array, size: number): number {
   const chunks = chunksOf(bytes, size);
   for (let n = 0; n < WARM_ROUNDS; n++) pass(stream, chunks);
-  const start = performance.now();
+  const before = process.cpuUsage();
   for (let n = 0; n < ROUNDS; n++) pass(stream, chunks);
-  return (bytes.length * ROUNDS) / 1e6 / ((performance.now() - start) / 1_000);
+  const { user, system } = process.cpuUsage(before);
+  // Bytes a microsecond are megabytes a second.
+  return (bytes.length * ROUNDS) / (user + system);
 }
 
 const [word = ''] = process.argv.slice(2);

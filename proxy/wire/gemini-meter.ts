@@ -1,0 +1,100 @@
+import { ByteBuffer, decodeUtf8, parseJson } from './bytes.ts';
+import { errorElement, errorEvent } from './gemini-error.ts';
+import { billedQueries, groundingCounts, parseUsageMetadata, tierOf } from './gemini-usage.ts';
+import { pathsOf } from './json-path-tree.ts';
+import { parseName } from './openai-request.ts';
+import type { AnswerReader, Place, Seen } from './paths-meter.ts';
+import { guessTokens, type Reading, type Usage } from './wire.ts';
+
+const KEPT = [
+  'usageMetadata',
+  'modelVersion',
+  'error',
+  'candidates[].finishReason',
+  'promptFeedback.blockReason',
+  'candidates[].groundingMetadata.webSearchQueries[]',
+  'candidates[].groundingMetadata.groundingChunks[].maps',
+];
+const [USAGE, MODEL, ERROR, FINISHED, BLOCKED, QUERY, MAPS] = [0, 1, 2, 3, 4, 5, 6];
+const PATHS = pathsOf(KEPT, [
+  'candidates[].content.parts[].text',
+  'candidates[].content.parts[].functionCall',
+  'candidates[].content.parts[].executableCode',
+]);
+
+/** More than any answer has; beyond it none is remembered. */
+const QUERIES_MAX = 1_000;
+const N = 0x6e;
+
+/**
+ * An answer of generateContent, whole or streamed. Each part of a stream states the usage so far: the last one counts.
+ * It is kept as bytes and read once, at the end.
+ */
+export class GeminiReader implements AnswerReader {
+  readonly paths = PATHS;
+  readonly #usage = new ByteBuffer();
+  readonly #queries = new Set<string>();
+  #model: string | null = null;
+  #finished = false;
+  #failed = false;
+  #maps = false;
+  readonly #asked: { readonly model: string; readonly stream: boolean };
+
+  constructor(asked: { readonly model: string; readonly stream: boolean }) {
+    this.#asked = asked;
+  }
+
+  keep(kept: number, bytes: Uint8Array, start: number, end: number): void {
+    // A member that is null says nothing.
+    if (bytes[start] === N) return;
+    switch (kept) {
+      case USAGE:
+        this.#usage.clear();
+        this.#usage.append(bytes.subarray(start, end));
+        break;
+      case MODEL:
+        this.#model ??= parseName(parse(bytes, start, end));
+        break;
+      case ERROR:
+        this.#failed = true;
+        break;
+      case QUERY:
+        if (this.#queries.size < QUERIES_MAX) this.#queries.add(String(parse(bytes, start, end)));
+        break;
+      case MAPS:
+        this.#maps = true;
+        break;
+      case FINISHED:
+      case BLOCKED:
+        this.#finished = true;
+    }
+  }
+
+  read({ whole, textBytes }: Seen): Reading {
+    const raw = this.#usage.length === 0 ? undefined : parse(this.#usage.view(), 0, this.#usage.length);
+    return {
+      usage: this.#withGrounding(parseUsageMetadata(raw)),
+      complete: this.#asked.stream ? this.#finished : whole,
+      failed: this.#failed,
+      model: this.#model,
+      serviceTier: tierOf(raw),
+      outputTokensGuess: guessTokens(textBytes),
+    };
+  }
+
+  #withGrounding(usage: Usage | undefined): Usage | null {
+    if (!usage) return null;
+    if (this.#queries.size === 0 && !this.#maps) return usage;
+    const grounding = groundingCounts(billedQueries(this.#queries), this.#model ?? this.#asked.model);
+    return { ...usage, counts: { ...usage.counts, ...grounding, ...(this.#maps && { maps_queries: 1n }) } };
+  }
+
+  breakOff(message: string, code: string, place: Place): Uint8Array | undefined {
+    if (place.kind === 'sse') return errorEvent(message, code);
+    return place.kind === 'array' ? errorElement(message, code, place.comma) : undefined;
+  }
+}
+
+function parse(bytes: Uint8Array, start: number, end: number): unknown {
+  return parseJson(decodeUtf8(bytes.subarray(start, end)))?.value;
+}

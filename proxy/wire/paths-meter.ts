@@ -1,0 +1,88 @@
+import { EMPTY } from './bytes.ts';
+import type { Paths } from './json-path-tree.ts';
+import { JsonPaths } from './json-paths.ts';
+import { type DataSink, SseData } from './sse-data.ts';
+import type { Meter, Reading } from './wire.ts';
+
+/** What one format makes of the values that it watches for. */
+export interface AnswerReader {
+  readonly paths: Paths;
+  /** One of the kept paths, by its place; `bytes[start, end)` is good until the call returns. */
+  keep(kept: number, bytes: Uint8Array, start: number, end: number): void;
+  read(seen: Seen): Reading;
+  /** An error at this place, in the format's words; undefined where none can be put. */
+  breakOff(message: string, code: string, place: Place): Uint8Array | undefined;
+}
+
+/** What went by, beside the values that were kept. */
+export interface Seen {
+  /** A whole value has gone by at the root, and nothing has begun after it. */
+  readonly whole: boolean;
+  readonly textBytes: number;
+}
+
+/**
+ * Where an answer stands. sse: between two events. array: inside a list and between its elements, of which `comma` says
+ * that one is due. lines: between two values, or before the first. inside: anywhere else.
+ */
+export type Place = { readonly kind: 'sse' | 'lines' | 'inside' } | { readonly kind: 'array'; readonly comma: boolean };
+
+const SSE: Place = { kind: 'sse' };
+const LINES: Place = { kind: 'lines' };
+const INSIDE: Place = { kind: 'inside' };
+
+const COMMA = 0x2c;
+const OPEN_BRACKET = 0x5b;
+const BLANK_MAX = 0x20;
+
+/** Watches an event stream whose data is JSON. */
+export function sseMeter(reader: AnswerReader): Meter {
+  const json = new JsonPaths(reader.paths, (kept, bytes, start, end) => reader.keep(kept, bytes, start, end));
+  const sink: DataSink = {
+    data: (bytes, start, end) => json.push(bytes, start, end),
+    endEvent() {
+      if (!json.between) json.reset();
+    },
+  };
+  const sse = new SseData(sink);
+  return meterOf(
+    json,
+    reader,
+    (chunk) => sse.push(chunk),
+    () => (sse.between ? SSE : INSIDE),
+  );
+}
+
+/** Watches an answer that is JSON: one value, one a line, or a list that grows. */
+export function jsonMeter(reader: AnswerReader): Meter {
+  const json = new JsonPaths(reader.paths, (kept, bytes, start, end) => reader.keep(kept, bytes, start, end));
+  /** The last byte that is no blank. */
+  let last = 0;
+  function push(chunk: Uint8Array): void {
+    json.push(chunk);
+    for (let at = chunk.length - 1; at >= 0; at--) {
+      const byte = chunk[at] as number;
+      if (byte <= BLANK_MAX) continue;
+      last = byte;
+      return;
+    }
+  }
+  function place(): Place {
+    if (json.between) return LINES;
+    return json.inRootArray ? { kind: 'array', comma: last !== COMMA && last !== OPEN_BRACKET } : INSIDE;
+  }
+  return meterOf(json, reader, push, place);
+}
+
+function meterOf(json: JsonPaths, reader: AnswerReader, push: (chunk: Uint8Array) => void, place: () => Place): Meter {
+  return {
+    edits: false,
+    push(chunk) {
+      push(chunk);
+      return chunk;
+    },
+    end: () => EMPTY,
+    read: () => reader.read({ whole: json.values > 0 && json.between, textBytes: json.textBytes }),
+    breakOff: (message, code) => reader.breakOff(message, code, place()),
+  };
+}
