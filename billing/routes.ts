@@ -1,5 +1,6 @@
 import { customerRoutes } from '#billing/customers/http.ts';
 import { eventRoutes } from '#billing/events/http.ts';
+import { haltRoutes } from '#billing/halts/http.ts';
 import type { Api } from '#billing/http/route.ts';
 import { invoiceRoutes } from '#billing/invoices/http.ts';
 import { keyRoutes } from '#billing/keys/http.ts';
@@ -21,6 +22,7 @@ export function billingRoutes(parts: RouteParts): (api: Api) => void {
   return (api) => {
     customerRoutes(api, parts.policies.nudge);
     keyRoutes(api, parts.policies.nudge);
+    haltRoutes(api, parts.policies.nudge);
     policyRoutes(api, parts.policies);
     tokenRoutes(api);
     eventRoutes(api);

@@ -1,4 +1,4 @@
-import { KEY_POLICY_VERSION, type KeyPolicy, type LimitPolicy } from '#core/key-policy.ts';
+import { type Halt, KEY_POLICY_VERSION, type KeyPolicy, type LimitPolicy } from '#core/key-policy.ts';
 import { type Price, parsePrice } from '#core/price.ts';
 import type { Unit } from '#core/quantity.ts';
 import { startOfDate } from '#core/time.ts';
@@ -11,6 +11,7 @@ import { keyLimits, kindOf, limitId } from './limits.ts';
 import { secretHash } from './references.ts';
 import type { ConfigFile } from './schema.ts';
 import type { CustomerFile, KeyFile, LimitFile, PlanFile } from './schema-customers.ts';
+import type { HaltFile } from './schema-halts.ts';
 import type { ModelFile, RouteFile, UpstreamFile } from './schema-routing.ts';
 import { compileGateway } from './settings.ts';
 
@@ -32,6 +33,7 @@ export async function compileConfig(file: ConfigFile, env: EnvironmentVariables)
     },
     upstreams: new Map(Object.entries(file.upstreams ?? {}).map(([name, one]) => [name, compileUpstream(name, one)])),
     routes: (file.routes ?? []).map(compileRoute),
+    halts: (file.halts ?? []).map(compileHalt),
     customers: await Promise.all(
       Object.entries(file.customers ?? {}).map(([id, customer]) => compileCustomer(id, customer, plans)),
     ),
@@ -80,6 +82,17 @@ function compileRoute(file: RouteFile): RouteRule {
         ? { upstream: target, model: null }
         : { upstream: target.upstream, model: target.model ?? null },
     ),
+  };
+}
+
+function compileHalt(file: HaltFile, i: number): Halt {
+  return {
+    id: `config/${i}`,
+    customer: file.customer ?? null,
+    key: file.key ?? null,
+    upstream: file.upstream ?? null,
+    model: file.model ?? null,
+    cutOpen: file.cut_open ?? false,
   };
 }
 

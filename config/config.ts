@@ -1,4 +1,4 @@
-import type { KeyPolicy, LimitPolicy } from '#core/key-policy.ts';
+import type { Halt, KeyPolicy, LimitPolicy } from '#core/key-policy.ts';
 import type { Catalogue } from './catalogue.ts';
 
 /**
@@ -13,6 +13,7 @@ export interface Config {
   telemetry: TelemetrySettings;
   upstreams: ReadonlyMap<string, UpstreamConfig>;
   routes: readonly RouteRule[];
+  halts: readonly Halt[];
   customers: readonly CustomerConfig[];
   plans: readonly PlanConfig[];
   priceBook: Catalogue;

@@ -38,6 +38,9 @@ const FULL = yaml`
     local-vllm: { wire: openai, base_url: http://gpu-1:8000/v1, provider: lab, models: ["llama-*"] }
   routes:
     - { model: "gpt-*", to: [{ upstream: openai, weight: 9 }, { upstream: local-vllm, model: llama-3.3-70b }], fallback: [local-vllm] }
+  halts:
+    - { customer: acme, cut_open: true }
+    - { upstream: openai, model: "o1*" }
   models:
     - provider: lab
       model: llama-*
@@ -151,6 +154,14 @@ describe('a configuration', () => {
       ['key/acme-old/budget/month', '12500000000'],
     ]);
     expect(modelAllowed(prod?.models ?? [], 'gpt-4o')).toBe(true);
+  });
+
+  it('says what is switched off', async () => {
+    const nothing = { customer: null, key: null, upstream: null, model: null, cutOpen: false };
+    expect((await good(FULL, { OPENAI_API_KEY: 'sk-1' })).halts).toEqual([
+      { ...nothing, id: 'config/0', customer: 'acme', cutOpen: true },
+      { ...nothing, id: 'config/1', upstream: 'openai', model: 'o1*' },
+    ]);
   });
 
   it('may be empty', async () => {
@@ -330,6 +341,22 @@ describe('mistakes', () => {
       'w:7:40 routes[0].to[0].upstream: no upstream is named "opnai"; did you mean "openai"?',
       'w:10:15 customers.acme.timezone: must be an IANA time zone such as Europe/Paris',
       'w:11:11 customers.acme.plan: no plan is named "grwoth"; did you mean "growth"?',
+    ]);
+  });
+
+  it('in what is switched off are reported: a halt of nothing, or of an upstream that is not there', async () => {
+    const text = yaml`
+      upstreams:
+        openai: { wire: openai }
+      halts:
+        - { cut_open: true }
+        - { upstream: opnai, customer: acme }
+        - { model: gpt-4o, usr: ann }
+    `;
+    expect(await problems(text)).toEqual([
+      'w:4:5 halts[0]: must name a customer, a key, an upstream or a model',
+      'w:5:17 halts[1].upstream: no upstream is named "opnai"; did you mean "openai"?',
+      'w:6:22 halts[2].usr: is no field that is known here; known are customer, cut_open, key, model, upstream',
     ]);
   });
 

@@ -41,6 +41,7 @@ export async function findWrongReferences(file: YamlFile): Promise<Finding[]> {
   return [
     ...findWrongRoutes(root),
     ...findWrongUpstreams(root),
+    ...findWrongHalts(root),
     ...findWrongCustomers(root),
     ...(await findWrongSecrets(root, file)),
   ];
@@ -118,6 +119,16 @@ function findWrongUpstreams(root: Fields): Finding[] {
     findings.push({ path: ['models', i, 'provider'], text });
   });
   return findings;
+}
+
+/** Customers and keys may be billing's; an upstream is always one of this file. */
+function findWrongHalts(root: Fields): Finding[] {
+  const upstreams = Object.keys(fieldsOf(root.upstreams));
+  return itemsOf(root.halts).flatMap((halt, i): Finding[] => {
+    const name = textOf(fieldsOf(halt).upstream);
+    if (name === undefined || upstreams.includes(name)) return [];
+    return [{ path: ['halts', i, 'upstream'], text: `no upstream is named "${name}"${didYouMean(name, upstreams)}` }];
+  });
 }
 
 function findWrongCustomers(root: Fields): Finding[] {

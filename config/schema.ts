@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { fields, list, nameRecord } from './fields.ts';
 import { flag } from './scalars.ts';
 import { customer, plan } from './schema-customers.ts';
+import { halt } from './schema-halts.ts';
 import { model, route, upstream } from './schema-routing.ts';
 import { billing, gateway, telemetry } from './schema-settings.ts';
 
@@ -24,6 +25,9 @@ export const configSchema = fields({
     .describe(
       'Which upstream serves which model. Without a rule a model goes to the first upstream of the file that has it.',
     ),
+  halts: list(halt)
+    .optional()
+    .describe('What is switched off for the moment. Each entry is for the calls that match every name in it.'),
   models: list(model).optional().describe('Costs and sizes of models that the catalogue has not, or has otherwise.'),
   customers: nameRecord('a customer', customer).optional().describe('Who owns keys and is billed.'),
   plans: nameRecord('a plan', plan)

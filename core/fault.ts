@@ -12,6 +12,7 @@ export const FAULTS = {
   invalid_key: { status: 401, text: 'The API key is not known.' },
   expired_key: { status: 401, text: 'The API key has expired.' },
   revoked_key: { status: 401, text: 'The API key has been revoked.' },
+  customer_paused: { status: 403, text: 'The operator has paused this customer or key.' },
   model_not_allowed: { status: 403, text: 'This API key may not use that model.' },
   model_not_found: { status: 404, text: 'No upstream serves that model.' },
   route_not_found: { status: 404, text: 'There is nothing at this path.' },
@@ -25,6 +26,7 @@ export const FAULTS = {
   budget_exhausted: { status: 429, text: 'A budget of this key or customer is used up.' },
   unpriced_model: { status: 403, text: 'This model has no known price, and a budget applies to this key.' },
   // What happened behind the gateway
+  model_halted: { status: 503, text: 'The operator has halted that model, or every upstream that serves it.' },
   upstream_unreachable: { status: 502, text: 'The upstream could not be reached.' },
   upstream_broken: { status: 502, text: 'The upstream broke off its answer.' },
   upstream_invalid: { status: 502, text: 'The upstream answered something that is no HTTP answer.' },

@@ -31,7 +31,8 @@ export type IdPrefix =
   | 'line'
   | 'job'
   | 'usr'
-  | 'tok';
+  | 'tok'
+  | 'halt';
 
 /** A new id for a thing of this kind that begins now. */
 export function newId(prefix: IdPrefix, nowMs: number): string {

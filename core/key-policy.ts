@@ -12,6 +12,8 @@ export interface KeyPolicy {
   /** SHA-256 of each secret that works now (two while a rotation is in its grace period), lower-case hex. */
   secretHashes: string[];
   state: 'active' | 'revoked';
+  /** Of a revoked key: its calls in flight end too. */
+  cutOpen?: true;
   /** Epoch ms; null for never. */
   expiresAtMs: number | null;
   /** Patterns with `*`; empty means every model. */
@@ -38,6 +40,21 @@ export interface LimitPolicy {
   burst: string | null;
   /** The zone of calendar periods. */
   timezone: string;
+}
+
+/**
+ * The operator's kill switch: what matches every name that it gives is not served, on any gateway, until it is lifted.
+ * Customer and key alone refuse the caller; an upstream or a model is taken out of the caller's routes.
+ */
+export interface Halt {
+  id: string;
+  customer: string | null;
+  key: string | null;
+  upstream: string | null;
+  /** A pattern over the name that was asked for and the one that the upstream knows. */
+  model: string | null;
+  /** Calls in flight end too. */
+  cutOpen: boolean;
 }
 
 /** Counters hold whole numbers that Redis' Lua can compare exactly (below 2^53): budgets end at 9 million units. */

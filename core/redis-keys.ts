@@ -31,6 +31,9 @@ export const EVENT_FIELD = 'event';
  */
 export const POLICY_VERSION_FIELD = '@version';
 
+/** Beside it, in the same hash: the list of the operator's halts. */
+export const HALTS_FIELD = '@halts';
+
 /** A hash from key id to key policy as JSON, and the channel on which a change of it is announced. */
 export function policyHash(namespace: string): string {
   return `${namespace}:policies`;

@@ -5,6 +5,7 @@ import { queryWithoutSecret } from './caller.ts';
 import { type Ending, faultOfFailure } from './ending.ts';
 import { Exchange, type ExchangeEnd } from './exchange.ts';
 import type { Flight } from './flight.ts';
+import type { Halts } from './halts.ts';
 import { headerOf, isPlain, requestHeaders, responseHeaders } from './headers.ts';
 import type { Call, HeaderMap } from './inbound/call.ts';
 import { backoffMs, isRetriable, retryAfterMs } from './retry.ts';
@@ -24,10 +25,12 @@ export class Attempts {
   readonly #upstream: Upstream;
   readonly #clock: Clock;
   readonly #random: () => number;
+  readonly #halts: Halts;
   /** False while the gateway drains: what fails then fails. */
   mayRepeat = true;
 
-  constructor({ upstream, clock, random }: { upstream: Upstream; clock: Clock; random: () => number }) {
+  constructor({ upstream, clock, random }: { upstream: Upstream; clock: Clock; random: () => number }, halts: Halts) {
+    this.#halts = halts;
     this.#upstream = upstream;
     this.#clock = clock;
     this.#random = random;
@@ -38,6 +41,7 @@ export class Attempts {
     const deadline = setTimeout(() => flight.stop('deadline'), admitted.config.gateway.callTimeoutMs);
     try {
       for (let n = 0; ; n++) {
+        if (this.#isHalted(admitted, n)) return { kind: 'unanswered', fault: new Fault('model_halted') };
         const { end, retryInMs } = await this.#attempt(flight, admitted, n);
         if (end.kind === 'answered') return end;
         if (flight.stopped) {
@@ -56,6 +60,11 @@ export class Attempts {
     } finally {
       clearTimeout(deadline);
     }
+  }
+
+  /** Since the call was routed, or tried before. */
+  #isHalted({ policy, asked, targets }: Admitted, n: number): boolean {
+    return this.#halts.findTarget({ policy, model: asked.model }, targets[n % targets.length] as Target) !== undefined;
   }
 
   async #attempt(flight: Flight, admitted: Admitted, n: number): Promise<AttemptEnd> {

@@ -6,8 +6,11 @@ import { min } from './limits/decide.ts';
 import type { UpstreamFailure } from './upstream/upstream.ts';
 import type { Asked, Reading } from './wire/wire.ts';
 
-/** Why the gateway itself ended a call. gone: the client left. deadline: the call took too long. shutdown: so did the drain. */
-export type Stop = 'gone' | 'deadline' | 'shutdown';
+/**
+ * Why the gateway itself ended a call. gone: the client left. deadline: the call took too long. shutdown: so did the drain.
+ * The others are the operator's: the key was revoked, its customer paused, the model or the upstream halted.
+ */
+export type Stop = 'gone' | 'deadline' | 'shutdown' | 'revoked' | 'paused' | 'halted';
 
 /** How a call ended after it was opened. `reading` is what went by of the last answer. */
 export type Ending =
@@ -95,5 +98,18 @@ export function faultOfFailure({ kind, cause }: UpstreamFailure): Fault {
 export function faultOfEnding(ending: Exclude<Ending, { kind: 'answered' }>): Fault {
   if (ending.kind === 'unanswered') return ending.fault;
   if (ending.kind === 'broken') return faultOfFailure(ending.failure);
-  return new Fault(ending.why === 'shutdown' ? 'shutting_down' : 'upstream_timeout', { story: ending.why });
+  return faultOfStop(ending.why);
+}
+
+const STOPS = {
+  gone: 'upstream_timeout',
+  deadline: 'upstream_timeout',
+  shutdown: 'shutting_down',
+  revoked: 'revoked_key',
+  paused: 'customer_paused',
+  halted: 'model_halted',
+} as const satisfies Record<Stop, Fault['code']>;
+
+export function faultOfStop(why: Stop): Fault {
+  return new Fault(STOPS[why], { story: why });
 }

@@ -1,3 +1,4 @@
+import type { KeyPolicy } from '#core/key-policy.ts';
 import { formatInstant } from '#core/time.ts';
 import type { Attempt } from '#core/usage-event.ts';
 import type { Stop } from './ending.ts';
@@ -16,6 +17,9 @@ export class Flight {
   /** It came while the gateway drains. */
   readonly late: boolean;
   readonly attempts: Attempt[] = [];
+  /** Who calls, and for which model; null until it is known. */
+  policy: KeyPolicy | null = null;
+  model: string | null = null;
   /** The upstream whose answer is, or was last, on its way. */
   target: Target | null = null;
   exchange: Exchange | null = null;
@@ -39,6 +43,11 @@ export class Flight {
     this.call = call;
     this.reply = reply;
     this.late = late;
+  }
+
+  /** An upstream has been asked. */
+  get isSent(): boolean {
+    return this.exchange !== null || this.attempts.length > 0;
   }
 
   /** The first reason stays. */

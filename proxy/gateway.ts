@@ -9,10 +9,11 @@ import { type Admitted, admit } from './admission.ts';
 import { reply, replyJson, replyMetrics } from './answers.ts';
 import { Attempts } from './attempts.ts';
 import { checkKey, getSecret } from './caller.ts';
-import { type Ending, faultOfEnding } from './ending.ts';
+import { type Ending, faultOfEnding, faultOfStop } from './ending.ts';
 import { Flight, Flights } from './flight.ts';
 import { isPlain } from './headers.ts';
 import type { Call, Reply } from './inbound/call.ts';
+import { KillSwitch } from './kill-switch.ts';
 import type { Counters, MaybePromise, Refused, Reservation, ReserveAnswer } from './limits/counters.ts';
 import { refusalOf } from './limits/policy.ts';
 import { modelsAnswer } from './models.ts';
@@ -66,19 +67,23 @@ export class Gateway {
   readonly #attempts: Attempts;
   #snapshot: Snapshot;
   readonly #flights = new Flights();
+  /** What an operator turns off, here and now. */
+  readonly killSwitch = new KillSwitch(this.#flights);
   #drains = 0;
   #draining = false;
   #onEmpty: (() => void) | undefined;
 
   constructor(parts: GatewayParts) {
     this.#parts = parts;
-    this.#attempts = new Attempts(parts);
+    this.#attempts = new Attempts(parts, this.killSwitch.halts);
     this.#snapshot = snapshotOf(parts.config);
+    this.killSwitch.use('config', parts.config.halts);
   }
 
   /** Calls that begin from now on; those in flight keep what they began with. */
   use(config: Config): void {
     this.#snapshot = snapshotOf(config);
+    this.killSwitch.use('config', config.halts);
   }
 
   get callsInFlight(): number {
@@ -135,9 +140,9 @@ export class Gateway {
     replyJson(flight, 200, modelsAnswer(endpoint, call.path, policy, snapshot.routes));
   }
 
-  async #authenticate({ call, atMs }: Flight): Promise<KeyPolicy> {
-    const hash = await this.#parts.hash(getSecret(call));
-    return checkKey(await this.#parts.policies.find(hash), atMs);
+  async #authenticate(flight: Flight): Promise<KeyPolicy> {
+    const hash = await this.#parts.hash(getSecret(flight.call));
+    return this.killSwitch.pass(flight, checkKey(await this.#parts.policies.find(hash), flight.atMs));
   }
 
   // --- A metered call -------------------------------------------------------------------------------------------
@@ -152,13 +157,19 @@ export class Gateway {
     const body = await call.body(gateway.bodyBytesMax, gateway.bodyTimeoutMs);
     if (body === undefined) return;
     const asked = wire.parse(body);
+    flight.model = asked.model;
     const route = this.#route(snapshot, policy, asked);
     const targets = targetsOf(route, this.#parts.random());
     const admitted = admit(flight, { config: snapshot.config, policy, wire, body, asked, targets });
+    if (flight.stopped && !flight.gone) throw faultOfStop(flight.stopped);
     if (!(await this.#reserve(flight, admitted))) return;
     const opening = await this.#open(flight, admitted);
     // From here on the call is on record, and there are two ways out: given up before anything was sent, or finished.
-    if (flight.stopped || flight.gone) return this.#parts.sink.abandon(opening);
+    if (flight.stopped || flight.gone) {
+      await this.#parts.sink.abandon(opening);
+      if (flight.stopped && !flight.gone) throw faultOfStop(flight.stopped);
+      return;
+    }
     await this.#finish(flight, admitted, await this.#attempts.send(flight, admitted));
   }
 
@@ -166,7 +177,7 @@ export class Gateway {
     if (!modelAllowed(policy.models, asked.model)) throw new Fault('model_not_allowed');
     const route = snapshot.routes.find(asked.model);
     if (!route) throw new Fault('model_not_found');
-    return route;
+    return this.killSwitch.halts.routeLeft({ policy, model: asked.model }, route);
   }
 
   /** False when a limit refused: then the client has been told. */

@@ -103,6 +103,7 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
     clock,
     random: Math.random,
   });
+  gateway.killSwitch.follow(table);
   const take = async (next: Config): Promise<void> => {
     await backing.prepare(policiesOf(next));
     // Another change may have come meanwhile, and been ready sooner.

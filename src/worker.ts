@@ -77,6 +77,7 @@ async function start(env: Env): Promise<Running> {
     clock: Date.now,
     random: Math.random,
   });
+  gateway.killSwitch.follow(table);
   // Two calls may come at once to a new isolate: each starts one, and the later one stays.
   running = { gateway, table, config, text, version, refreshedMs: Date.now() };
   return running;

@@ -78,6 +78,12 @@ const Rotation = z
   })
   .openapi('KeyRotation');
 
+const Revocation = z
+  .strictObject({
+    cut_open: z.boolean().default(false).openapi({ description: 'Its calls in flight end too.' }),
+  })
+  .openapi('KeyRevocation');
+
 export function keyRoutes(api: Api, policiesChanged: () => void): void {
   api.route({
     method: 'post',
@@ -166,11 +172,13 @@ export function keyRoutes(api: Api, policiesChanged: () => void): void {
     path: '/v1/keys/{id}/revoke',
     noun: 'keys',
     summary: 'Revoke a key, for good',
+    description: 'Every gateway knows it within a second. Calls in flight go on, unless `cut_open` says otherwise.',
     roles: OPERATORS,
     params: idParams,
+    body: Revocation,
     answer: KeyJson,
-    run: async ({ db, params, nowMs, afterCommit }) => {
-      const key = await revokeKey(db, params.id, nowMs);
+    run: async ({ db, params, body, nowMs, afterCommit }) => {
+      const key = await revokeKey(db, params.id, body.cut_open, nowMs);
       await refreshPolicies(db, [key.id], nowMs);
       afterCommit(policiesChanged);
       return toJson(key);

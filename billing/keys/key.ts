@@ -16,6 +16,7 @@ import {
   type KeyFields,
   type KeyRow,
   type KeySecretRow,
+  type KeyUpdate,
   listKeyRows,
   listKeySecrets,
   lockKeyRow,
@@ -116,10 +117,15 @@ export async function rotateKey(
   return { key: await getKey(db, id), secret };
 }
 
-/** For good: a revoked key never works again. Revoking twice is revoking once. */
-export async function revokeKey(db: Database, id: string, nowMs: number): Promise<Key> {
+/**
+ * For good: a revoked key never works again. Revoking twice is revoking once, unless only the second time asks for the
+ * calls in flight.
+ */
+export async function revokeKey(db: Database, id: string, cutOpen: boolean, nowMs: number): Promise<Key> {
   const key = await lockManagedHere(db, id);
-  if (key.state !== 'revoked') await updateKeyRow(db, { ...fieldsOf(key), state: 'revoked' }, nowMs);
+  if (key.state !== 'revoked' || (cutOpen && !key.cut_open)) {
+    await updateKeyRow(db, { ...fieldsOf(key), state: 'revoked', cutOpen: cutOpen || key.cut_open }, nowMs);
+  }
   return getKey(db, id);
 }
 
@@ -169,8 +175,8 @@ async function withSecrets(db: Database, row: KeyRow): Promise<Key> {
   return { ...row, secrets: await listKeySecrets(db, [row.id]) };
 }
 
-function fieldsOf(key: KeyRow): KeyFields {
-  return { ...key, customerId: key.customer_id, expiresAtMs: key.expires_at };
+function fieldsOf(key: KeyRow): KeyUpdate {
+  return { ...key, customerId: key.customer_id, expiresAtMs: key.expires_at, cutOpen: key.cut_open };
 }
 
 function orNotFound(key: KeyRow | undefined, id: string): KeyRow {

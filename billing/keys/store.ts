@@ -7,6 +7,7 @@ export interface KeyRow {
   name: string;
   mode: 'live' | 'test';
   state: 'active' | 'revoked';
+  cut_open: boolean;
   models: string[];
   labels: Record<string, string>;
   limits: LimitPolicy[];
@@ -29,6 +30,10 @@ export interface KeyFields {
   expiresAtMs: number | null;
 }
 
+export interface KeyUpdate extends KeyFields {
+  cutOpen: boolean;
+}
+
 export interface KeySecretRow {
   key_id: string;
   hint: string;
@@ -37,7 +42,8 @@ export interface KeySecretRow {
 }
 
 const columns = sql`
-  id, customer_id, name, mode, state, models, labels, limits, expires_at, managed_by, created_at, updated_at, removed_at`;
+  id, customer_id, name, mode, state, cut_open, models, labels, limits, expires_at, managed_by, created_at, updated_at,
+  removed_at`;
 
 /** False when there is one with that id. */
 export async function insertKey(db: Database, key: KeyFields, nowMs: number): Promise<boolean> {
@@ -70,10 +76,10 @@ export async function listKeyRows(
     select ${columns} from key where ${ofCustomer} and id > ${page.after} order by id limit ${page.count}`);
 }
 
-export async function updateKeyRow(db: Database, key: KeyFields, nowMs: number): Promise<void> {
+export async function updateKeyRow(db: Database, key: KeyUpdate, nowMs: number): Promise<void> {
   await db.query(sql`
     update key
-    set name = ${key.name}, state = ${key.state}, models = ${json(key.models)}, labels = ${json(key.labels)},
+    set name = ${key.name}, state = ${key.state}, cut_open = ${key.cutOpen}, models = ${json(key.models)}, labels = ${json(key.labels)},
         limits = ${json(key.limits)}, expires_at = ${orNull(key.expiresAtMs)}, updated_at = ${instant(nowMs)}
     where id = ${key.id}`);
 }

@@ -27,6 +27,7 @@ const KeyPolicyJson = z
     customer: z.string(),
     secretHashes: z.array(z.string()).openapi({ description: 'SHA-256 of each secret that works, hex.' }),
     state: z.enum(['active', 'revoked']),
+    cutOpen: z.literal(true).optional().openapi({ description: 'Of a revoked key: its calls in flight end too.' }),
     expiresAtMs: z.int().nullable(),
     models: z.array(z.string()),
     labels: z.record(z.string(), z.string()),
@@ -34,12 +35,24 @@ const KeyPolicyJson = z
   })
   .openapi('KeyPolicy');
 
+const HaltPolicyJson = z
+  .object({
+    id: z.string(),
+    customer: z.string().nullable(),
+    key: z.string().nullable(),
+    upstream: z.string().nullable(),
+    model: z.string().nullable(),
+    cutOpen: z.boolean(),
+  })
+  .openapi('HaltPolicy');
+
 const PolicyChangesJson = z
   .object({
     version: z.string().openapi({ description: 'Give it back as `after`.' }),
     reset: z.boolean().openapi({ description: 'True when these are all policies there are.' }),
     policies: z.array(KeyPolicyJson),
     removed: z.array(z.string()).openapi({ description: 'Ids of keys that are no longer managed here.' }),
+    halts: z.array(HaltPolicyJson).openapi({ description: 'All that is switched off, whatever `after` is.' }),
   })
   .openapi('PolicyChanges');
 

@@ -111,7 +111,7 @@ for (const kind of DATABASE_KINDS) {
     it('tell only what changed after a version, and everything to whom the version means nothing', async () => {
       await createKey('two');
       const { version } = await policies();
-      expect(await policies(version)).toEqual({ version, reset: false, policies: [], removed: [] });
+      expect(await policies(version)).toEqual({ version, reset: false, policies: [], removed: [], halts: [] });
       await api.call('PATCH', '/v1/keys/two', { body: { models: ['a*'] } });
       const changes = await policies(version);
       expect(changes.reset).toBe(false);

@@ -1,6 +1,7 @@
 import type { Database } from '#billing/db/database.ts';
+import { haltsForGateways } from '#billing/halts/halt.ts';
 import { endGracePeriods } from '#billing/keys/key.ts';
-import { KEY_POLICY_VERSION, type KeyPolicy, type LimitPolicy } from '#core/key-policy.ts';
+import { type Halt, KEY_POLICY_VERSION, type KeyPolicy, type LimitPolicy } from '#core/key-policy.ts';
 import {
   incrementPolicyVersion,
   listKeyIdsManagedHere,
@@ -25,11 +26,18 @@ export interface PolicyChanges {
   policies: KeyPolicy[];
   /** Keys that are no longer managed here. */
   removed: string[];
+  /** All that is in force. */
+  halts: Halt[];
 }
 
 /** Compiles the policies of these keys anew. Call it in the transaction that changed anything that they are made of. */
 export async function refreshPolicies(db: Database, keyIds: readonly string[], nowMs: number): Promise<void> {
   if (keyIds.length > 0) await compileAll(db, await incrementPolicyVersion(db), keyIds, nowMs);
+}
+
+/** What gateways are told beside the policies has changed. */
+export async function movePolicies(db: Database): Promise<void> {
+  await incrementPolicyVersion(db);
 }
 
 /** As refreshPolicies, for all keys that these customers have here. */
@@ -79,6 +87,8 @@ async function read(
   const rows = await listPoliciesAfter(db, version);
   const first = rows[0];
   if (!first) throw new Error('the row of policy_feed is gone');
+  // After them, so that they are never older than the version.
+  const halts = await haltsForGateways(db);
   const policies: KeyPolicy[] = [];
   const removed: string[] = [];
   for (const row of rows) {
@@ -90,6 +100,7 @@ async function read(
     reset,
     policies,
     removed: reset ? [] : removed,
+    halts,
     epoch: first.epoch,
     feedVersion: first.feed_version,
   };
@@ -112,6 +123,7 @@ function compilePolicy(source: PolicySourceRow): KeyPolicy {
     customer: source.customer,
     secretHashes: source.secret_hashes,
     state: source.state === 'revoked' || source.is_removed ? 'revoked' : 'active',
+    ...(source.cut_open && { cutOpen: true }),
     expiresAtMs: source.expires_at,
     models: source.models,
     labels: source.labels,

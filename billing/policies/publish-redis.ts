@@ -3,7 +3,13 @@ import { faultOf } from '#core/fault.ts';
 import type { KeyPolicy } from '#core/key-policy.ts';
 import type { Log } from '#core/log.ts';
 import { pause } from '#core/pause.ts';
-import { POLICY_VERSION_FIELD, type PolicyAnnouncement, policyChannel, policyHash } from '#core/redis-keys.ts';
+import {
+  HALTS_FIELD,
+  POLICY_VERSION_FIELD,
+  type PolicyAnnouncement,
+  policyChannel,
+  policyHash,
+} from '#core/redis-keys.ts';
 import type { PolicyFeed } from './feed.ts';
 import type { PolicyChanges } from './policy.ts';
 
@@ -58,7 +64,11 @@ export function publishPolicies(options: {
 
   async function publish(changes: PolicyChanges, expected: string): Promise<boolean> {
     const { epoch, version } = partsOf(changes.version);
-    const fields = [...changes.policies.flatMap(fieldOf), ...changes.removed.flatMap((key) => [key, ''])];
+    const fields = [
+      ...[HALTS_FIELD, JSON.stringify(changes.halts)],
+      ...changes.policies.flatMap(fieldOf),
+      ...changes.removed.flatMap((key) => [key, '']),
+    ];
     const keys = [...changes.policies.map((policy) => policy.key), ...changes.removed];
     const announcement: PolicyAnnouncement = {
       from: expected === '' || keys.length > KEYS_ANNOUNCED_MAX ? null : expected,

@@ -8,6 +8,7 @@ export interface PolicySourceRow {
   timezone: string;
   state: 'active' | 'revoked';
   is_removed: boolean;
+  cut_open: boolean;
   managed_by: 'api' | 'config';
   expires_at: number | null;
   models: string[];
@@ -23,7 +24,7 @@ export async function listPolicySources(
   nowMs: number,
 ): Promise<PolicySourceRow[]> {
   return db.query<PolicySourceRow>(sql`
-    select key.id as key, customer.id as customer, customer.timezone, key.state,
+    select key.id as key, customer.id as customer, customer.timezone, key.state, key.cut_open,
            (customer.removed_at is not null or key.removed_at is not null) as is_removed,
            key.managed_by, key.expires_at, key.models, key.labels,
            customer.limits as customer_limits, key.limits as key_limits,

@@ -136,6 +136,24 @@ describe('followHttp', () => {
     expect(new URL(away.asked[0] ?? '').search).toBe('?after=e.7');
   });
 
+  it('knows what is switched off, also when it starts while billing is away, until it is lifted', async () => {
+    const path = await temporaryFile();
+    const halt = { id: 'halt_1', customer: 'acme', key: null, upstream: null, model: null, cutOpen: true };
+    const all = { version: 'e.7', reset: true, policies: [policy('a', 'a')], removed: [] };
+    await follow(billing({ ...all, halts: [halt] }), policyTable(), { path }).ready;
+    const table = policyTable();
+    const heard: (readonly object[])[] = [];
+    table.onChange({ policies: () => undefined, halts: (halts) => heard.push(halts) });
+    const later = { version: 'e.8', reset: false, policies: [], removed: [] };
+    // A halt that cannot be read lifts none of those that are known; nor does a billing that knows of no halts.
+    const unread = { ...later, halts: [{ ...halt, id: 'halt_2', region: 'eu', cutOpen: 'yes' }] };
+    const away = billing(0, later, unread, { ...later, version: 'e.9', halts: [] });
+    await follow(away, table, { path }).ready;
+    expect(table.halts()).toEqual([halt]);
+    await vi.waitFor(() => expect(table.halts()).toEqual([]));
+    expect(heard).toEqual([[halt], []]);
+  });
+
   it('goes on without a snapshot that it cannot read, and without a place to write one', async () => {
     const path = await temporaryFile();
     for (const text of ['{"version":', '{"version":1}', '']) {

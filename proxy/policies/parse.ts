@@ -1,9 +1,9 @@
-import { KEY_POLICY_VERSION, type KeyPolicy, type LimitPolicy } from '#core/key-policy.ts';
+import { type Halt, KEY_POLICY_VERSION, type KeyPolicy, type LimitPolicy } from '#core/key-policy.ts';
 
 /** A policy from outside, checked field by field. Undefined for one of a newer version and for anything that is none. */
 export function parseKeyPolicy(value: unknown): KeyPolicy | undefined {
   if (!isRecord(value) || value.version !== KEY_POLICY_VERSION) return undefined;
-  const { key, customer, secretHashes, state, expiresAtMs, models, labels, limits } = value;
+  const { key, customer, secretHashes, state, cutOpen, expiresAtMs, models, labels, limits } = value;
   if (typeof key !== 'string' || typeof customer !== 'string') return undefined;
   if (!isListOf(secretHashes, isHash) || !isListOf(models, isText) || !isListOf(limits, isLimitPolicy))
     return undefined;
@@ -16,6 +16,7 @@ export function parseKeyPolicy(value: unknown): KeyPolicy | undefined {
     customer,
     secretHashes,
     state,
+    ...(cutOpen === true && { cutOpen }),
     expiresAtMs: expiresAtMs as number | null,
     models,
     labels: labels as Record<string, string>,
@@ -31,6 +32,8 @@ export interface PolicyChanges {
   /** How many of the answer's policies were passed over: of a newer version, or none at all. */
   ignored: number;
   removed: string[];
+  /** All halts that are in force; undefined from a billing that knows none, or knows them in another form. */
+  halts: Halt[] | undefined;
 }
 
 export function parsePolicyChanges(value: unknown): PolicyChanges | undefined {
@@ -39,7 +42,22 @@ export function parsePolicyChanges(value: unknown): PolicyChanges | undefined {
   if (typeof version !== 'string' || typeof reset !== 'boolean') return undefined;
   if (!Array.isArray(policies) || !isListOf(removed, isText)) return undefined;
   const parsed = policies.map(parseKeyPolicy).filter((policy) => policy !== undefined);
-  return { version, reset, policies: parsed, ignored: policies.length - parsed.length, removed };
+  const halts = parseHalts(value.halts);
+  return { version, reset, policies: parsed, ignored: policies.length - parsed.length, removed, halts };
+}
+
+/** All of them or undefined: a halt that is passed over would be one that is lifted. */
+export function parseHalts(value: unknown): Halt[] | undefined {
+  return isListOf(value, isHalt) ? value : undefined;
+}
+
+function isHalt(value: unknown): value is Halt {
+  return (
+    isRecord(value) &&
+    isText(value.id) &&
+    [value.customer, value.key, value.upstream, value.model].every((name) => name === null || isText(name)) &&
+    typeof value.cutOpen === 'boolean'
+  );
 }
 
 const KINDS: readonly unknown[] = ['requests', 'tokens', 'concurrency', 'budget'] satisfies LimitPolicy['kind'][];

@@ -1,4 +1,4 @@
-import type { KeyPolicy } from '#core/key-policy.ts';
+import type { Halt, KeyPolicy } from '#core/key-policy.ts';
 import type { PolicyChanges } from './parse.ts';
 import type { Policies } from './policies.ts';
 
@@ -12,8 +12,18 @@ export interface PolicyTable extends Policies {
   replace(source: PolicySource, policies: readonly KeyPolicy[]): void;
   /** Some policies of a source: the rest stays. */
   change(source: PolicySource, policies: readonly KeyPolicy[], removed: readonly string[]): void;
+  /** Billing's halts. Those that were there before and are not among these are lifted. */
+  replaceHalts(halts: readonly Halt[]): void;
+  halts(): readonly Halt[];
+  /** Hears of every change after it has been made. */
+  onChange(listener: PolicyListener): void;
   /** Of one source, for snapshots and the operator's page. */
   list(source: PolicySource): KeyPolicy[];
+}
+
+export interface PolicyListener {
+  policies(changed: readonly KeyPolicy[]): void;
+  halts(halts: readonly Halt[]): void;
 }
 
 /**
@@ -24,6 +34,8 @@ export function policyTable(): PolicyTable {
   const keys: Record<PolicySource, Map<string, KeyPolicy>> = { config: new Map(), billing: new Map() };
   const hashes: Record<PolicySource, Map<string, KeyPolicy>> = { config: new Map(), billing: new Map() };
   const winners = new Map<string, KeyPolicy>();
+  const listeners: PolicyListener[] = [];
+  let halts: readonly Halt[] = [];
 
   function elect(hash: string): void {
     const ofConfig = hashes.config.get(hash);
@@ -65,6 +77,7 @@ export function policyTable(): PolicyTable {
     for (const key of removed) forget(source, key, touched);
     for (const policy of policies) put(source, policy, touched);
     for (const hash of touched) elect(hash);
+    for (const listener of listeners) listener.policies(policies);
   }
 
   return {
@@ -75,14 +88,24 @@ export function policyTable(): PolicyTable {
       change(source, policies, gone);
     },
     change,
+    replaceHalts: (next) => {
+      halts = next;
+      for (const listener of listeners) listener.halts(halts);
+    },
+    halts: () => halts,
+    onChange: (listener) => listeners.push(listener),
     list: (source) => [...keys[source].values()],
   };
 }
 
 /** What billing answered, into the table. */
-export function applyPolicyChanges(table: PolicyTable, { reset, policies, removed, ignored }: PolicyChanges): void {
+export function applyPolicyChanges(
+  table: PolicyTable,
+  { reset, policies, removed, ignored, halts }: PolicyChanges,
+): void {
   if (!reset) table.change('billing', policies, removed);
   // What was ignored may be a newer form of a policy that we have, so the old one stays where nothing replaces it.
   else if (ignored > 0) table.change('billing', policies, []);
   else table.replace('billing', policies);
+  if (halts) table.replaceHalts(halts);
 }

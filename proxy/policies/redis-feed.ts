@@ -2,9 +2,15 @@ import type { Redis } from 'ioredis';
 import { faultOf } from '#core/fault.ts';
 import type { KeyPolicy } from '#core/key-policy.ts';
 import type { Log } from '#core/log.ts';
-import { POLICY_VERSION_FIELD, type PolicyAnnouncement, policyChannel, policyHash } from '#core/redis-keys.ts';
+import {
+  HALTS_FIELD,
+  POLICY_VERSION_FIELD,
+  type PolicyAnnouncement,
+  policyChannel,
+  policyHash,
+} from '#core/redis-keys.ts';
 import type { PolicyFeed } from './feed.ts';
-import { parseKeyPolicy } from './parse.ts';
+import { parseHalts, parseKeyPolicy } from './parse.ts';
 import type { PolicyTable } from './policy-table.ts';
 import { loadSnapshot, type Snapshot, saveSnapshot } from './snapshot.ts';
 
@@ -33,7 +39,7 @@ export function followRedis(options: RedisFeedOptions): PolicyFeed {
   let closed = false;
 
   async function readAll(): Promise<void> {
-    const { [POLICY_VERSION_FIELD]: found, ...fields } = await redis.hgetall(hash);
+    const { [POLICY_VERSION_FIELD]: found, [HALTS_FIELD]: halts, ...fields } = await redis.hgetall(hash);
     if (closed) return;
     if (found === undefined) {
       log.warn({ hash }, 'Redis has no key policies; keeping the last until billing publishes them');
@@ -44,13 +50,14 @@ export function followRedis(options: RedisFeedOptions): PolicyFeed {
     // Where some cannot be read, they may be newer forms of what we have, which stays then.
     if (known.length < policies.length) table.change('billing', known, []);
     else table.replace('billing', known);
+    takeHalts(halts);
     await stand(found);
   }
 
   async function readAnnounced(announcement: PolicyAnnouncement): Promise<void> {
     if (announcement.version === version) return;
     if (announcement.from === null || announcement.from !== version) return readAll();
-    const fields = announcement.keys.length === 0 ? [] : await redis.hmget(hash, ...announcement.keys);
+    const [halts, ...fields] = await redis.hmget(hash, HALTS_FIELD, ...announcement.keys);
     if (closed) return;
     const removed = announcement.keys.filter((_, i) => fields[i] === null);
     const known = fields.filter((field) => typeof field === 'string').map(parse);
@@ -59,7 +66,14 @@ export function followRedis(options: RedisFeedOptions): PolicyFeed {
       known.filter((policy) => policy !== undefined),
       removed,
     );
+    takeHalts(halts);
     await stand(announcement.version);
+  }
+
+  /** Where they are missing or of a newer form, those that are known stay. */
+  function takeHalts(text: string | null | undefined): void {
+    const halts = typeof text === 'string' ? parseHalts(parseJson(text)) : undefined;
+    if (halts) table.replaceHalts(halts);
   }
 
   async function check(): Promise<void> {

@@ -22,6 +22,7 @@ export async function loadSnapshot(
     const saved = parsePolicyChanges(JSON.parse(text));
     if (!saved) throw new TypeError('the snapshot of key policies has another form');
     table.replace('billing', saved.policies);
+    if (saved.halts) table.replaceHalts(saved.halts);
     // A policy that an older Weir could not read is asked for again.
     return saved.ignored === 0 ? saved.version : undefined;
   } catch (thrown) {
@@ -38,7 +39,8 @@ export async function saveSnapshot(
   log: Log,
 ): Promise<void> {
   try {
-    await snapshot?.write(JSON.stringify({ version, reset: true, policies: table.list('billing'), removed: [] }));
+    const saved = { version, reset: true, policies: table.list('billing'), removed: [], halts: table.halts() };
+    await snapshot?.write(JSON.stringify(saved));
   } catch (thrown) {
     log.warn({ err: faultOf(thrown) }, 'the snapshot of key policies cannot be written');
   }

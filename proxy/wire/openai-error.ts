@@ -29,11 +29,12 @@ const CODES: Readonly<Partial<Record<Fault['code'], string>>> = {
 const PARAMS: Readonly<Partial<Record<Fault['code'], string>>> = {
   model_not_found: 'model',
   model_not_allowed: 'model',
+  model_halted: 'model',
   unpriced_model: 'model',
 };
 
 /** Nothing will change by asking again. */
-const FINAL: ReadonlySet<Fault['code']> = new Set(['unpriced_model', 'upstream_unauthorized']);
+const FINAL: ReadonlySet<Fault['code']> = new Set(['unpriced_model', 'upstream_unauthorized', 'model_halted']);
 /** A moment later it may be another gateway, or a calmer one. */
 const RETRY_AFTER_SECONDS: Readonly<Partial<Record<Fault['code'], number>>> = {
   overloaded: 1,

@@ -62,7 +62,7 @@ export function upstreamConfig(name: string, baseUrl: string, changes: Partial<U
 
 export function configOf(
   upstreams: readonly UpstreamConfig[],
-  changes: { gateway?: Partial<GatewaySettings>; routes?: Config['routes'] } = {},
+  changes: { gateway?: Partial<GatewaySettings>; routes?: Config['routes']; halts?: Config['halts'] } = {},
 ): Config {
   return {
     version: 'test',
@@ -71,6 +71,7 @@ export function configOf(
     telemetry: { otlpEndpoint: null, logLevel: 'error' },
     upstreams: new Map(upstreams.map((upstream) => [upstream.name, upstream])),
     routes: changes.routes ?? [],
+    halts: changes.halts ?? [],
     customers: [],
     plans: [],
     priceBook: builtinPriceBook(),

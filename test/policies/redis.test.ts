@@ -2,7 +2,7 @@ import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Publisher, publishPolicies } from '#billing/policies/publish-redis.ts';
 import { SILENT } from '#core/log.ts';
-import { POLICY_VERSION_FIELD, policyChannel, policyHash } from '#core/redis-keys.ts';
+import { HALTS_FIELD, POLICY_VERSION_FIELD, policyChannel, policyHash } from '#core/redis-keys.ts';
 import type { PolicyFeed } from '#proxy/policies/feed.ts';
 import { type PolicyTable, policyTable } from '#proxy/policies/policy-table.ts';
 import { followRedis } from '#proxy/policies/redis-feed.ts';
@@ -98,7 +98,7 @@ describe('key policies through Redis', () => {
     await vi.waitFor(async () => expect(keysOf(table)).toEqual(await allKeys()), { timeout: 10_000 });
     const redis = connect();
     expect(Object.keys(await redis.hgetall(policyHash(namespace))).sort()).toEqual(
-      [POLICY_VERSION_FIELD, ...(await allKeys())].sort(),
+      [HALTS_FIELD, POLICY_VERSION_FIELD, ...(await allKeys())].sort(),
     );
   });
 

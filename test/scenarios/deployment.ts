@@ -21,6 +21,8 @@ export interface Deployment {
   /** The prefix of all keys in Redis. */
   namespace: string;
   folder: string;
+  /** What the configuration file of a role says, such as `gateway-0`: to be written anew, with something changed. */
+  configText(name: string): string;
   killGateway(index: number): Promise<void>;
   startGateway(index: number): Promise<void>;
   /** Of a gateway that does not run: it starts as on a new machine. */
@@ -122,6 +124,10 @@ export async function deploy(options: DeploymentOptions): Promise<Deployment> {
     },
     namespace,
     folder,
+    configText: (name) => {
+      const index = name === 'billing' ? -1 : Number(name.slice('gateway-'.length));
+      return configText(options, billingPort, index < 0 ? billingPort : (gatewayPorts[index] as number));
+    },
     killGateway: (index) => kill(`gateway-${index}`),
     startGateway: (index) => start(`gateway-${index}`, gatewayPorts[index] as number),
     emptyGateway: (index) => rm(path.join(folder, `gateway-${index}`), { recursive: true, force: true }),

@@ -1,0 +1,57 @@
+import { Fault } from '#core/fault.ts';
+import type { Halt, KeyPolicy } from '#core/key-policy.ts';
+import type { Flight, Flights } from './flight.ts';
+import { Halts } from './halts.ts';
+import type { PolicySource, PolicyTable } from './policies/policy-table.ts';
+
+/**
+ * What an operator switches off. Calls that begin from now on meet it in `halts` and in their key's policy; this ends
+ * those that have begun: all of them where it is asked for (`cutOpen`), and always those that no upstream has yet.
+ */
+export class KillSwitch {
+  readonly halts = new Halts();
+  readonly #flights: Flights;
+
+  constructor(flights: Flights) {
+    this.#flights = flights;
+  }
+
+  /** What billing switches off, from now on. */
+  follow(table: PolicyTable): void {
+    this.use('billing', table.halts());
+    table.onChange({
+      policies: (changed) => this.recheck(changed),
+      halts: (halts) => this.use('billing', halts),
+    });
+  }
+
+  /** All halts of a source; those that it had before are lifted. */
+  use(source: PolicySource, halts: readonly Halt[]): void {
+    this.halts.use(source, halts);
+    for (const flight of this.#flights.list()) {
+      const { policy, model, target } = flight;
+      if (!policy) continue;
+      const paused = this.halts.findCaller(policy);
+      if (paused && (paused.cutOpen || !flight.isSent)) flight.stop('paused');
+      // Before it is sent, every attempt looks for itself.
+      if (model !== null && target && this.halts.findTarget({ policy, model }, target)?.cutOpen) flight.stop('halted');
+    }
+  }
+
+  /** Who calls is known now. Throws `customer_paused`. */
+  pass(flight: Flight, policy: KeyPolicy): KeyPolicy {
+    if (this.halts.findCaller(policy)) throw new Fault('customer_paused');
+    flight.policy = policy;
+    return policy;
+  }
+
+  /** Policies that have changed, some of which may be revoked now. */
+  recheck(policies: readonly KeyPolicy[]): void {
+    const revoked = new Map(policies.flatMap((one) => (one.state === 'revoked' ? [[one.key, one]] : [])));
+    if (revoked.size === 0) return;
+    for (const flight of this.#flights.list()) {
+      const policy = flight.policy && revoked.get(flight.policy.key);
+      if (policy && (policy.cutOpen || !flight.isSent)) flight.stop('revoked');
+    }
+  }
+}
