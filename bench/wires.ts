@@ -26,6 +26,7 @@ const STREAM_BYTES = 4 << 20;
 const WARM_ROUNDS = 12;
 const ROUNDS = 24;
 
+const EVENT_STREAM = { status: 200, headers: { 'content-type': 'text/event-stream' } };
 const sse = (data: string): string => `data: ${data}\n\n`;
 
 const GEMINI =
@@ -37,14 +38,14 @@ const STREAMS: readonly Stream[] = [
     recorded: 'mistral-text.chunks.txt',
     made: '{"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":" water"},"finish_reason":null}]}',
     frame: sse,
-    meter: () => openaiChat.meter(ASKED_CHAT, { eventStream: true, hideUsage: false }),
+    meter: () => openaiChat.meter(ASKED_CHAT, { ...EVENT_STREAM, hideUsage: false }),
   },
   {
     name: 'openai-chat, usage hidden',
     recorded: 'mistral-text.chunks.txt',
     made: '{"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":" water"},"finish_reason":null}],"usage":null}',
     frame: sse,
-    meter: () => openaiChat.meter(ASKED_CHAT, { eventStream: true, hideUsage: true }),
+    meter: () => openaiChat.meter(ASKED_CHAT, { ...EVENT_STREAM, hideUsage: true }),
   },
   {
     name: 'gemini',

@@ -6,6 +6,7 @@ import { type CatalogueFile, type CatalogueModel, catalogueFile, providersFile }
 import google from './catalogue/google.json' with { type: 'json' };
 import openai from './catalogue/openai.json' with { type: 'json' };
 import providersJson from './catalogue/providers.json' with { type: 'json' };
+import type { WireFamily } from './wires.ts';
 
 /** The price book that the configuration makes: the catalogue of this release under the prices of the file. */
 export interface Catalogue extends PriceBook {
@@ -18,7 +19,7 @@ export interface ProviderRow {
   readonly name: string;
   readonly aliases: readonly string[];
   readonly hosts: readonly string[];
-  readonly base_urls: { readonly openai?: string | undefined };
+  readonly base_urls: Readonly<Partial<Record<WireFamily, string>>>;
 }
 
 /** Prices and sizes that the configuration sets. They replace the catalogue's, for good; what is null stays as it is. */

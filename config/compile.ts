@@ -3,7 +3,7 @@ import { type Price, parsePrice } from '#core/price.ts';
 import type { Unit } from '#core/quantity.ts';
 import { startOfDate } from '#core/time.ts';
 import { BILLING_BOUNDS } from './bounds.ts';
-import { findProvider, type ModelOverride, priceBook } from './catalogue.ts';
+import { findProvider, type ModelOverride, type ProviderRow, priceBook } from './catalogue.ts';
 import type { Config, CustomerConfig, PlanConfig, RouteRule, UpstreamConfig } from './config.ts';
 import type { EnvironmentVariables } from './environment.ts';
 import { sha256Hex } from './hash.ts';
@@ -52,21 +52,28 @@ function canonical(value: unknown): string {
 }
 
 function compileUpstream(name: string, file: UpstreamFile): UpstreamConfig {
-  const row = findProvider(file.provider ?? name, file.base_url ?? null);
-  const baseUrl = file.base_url ?? row?.base_urls[file.wire];
-  if (baseUrl === undefined) throw new Error(`upstream ${name} has no address`);
+  const row = findProvider(file.provider ?? name, file.base_url ?? Object.values(file.base_urls ?? {})[0] ?? null);
   return {
     name,
-    wire: file.wire,
+    addresses: addressesOf(file, row),
+    auth: file.auth ?? null,
     provider: file.provider ?? row?.provider ?? null,
-    baseUrl,
     credential: file.key ?? null,
     headers: Object.fromEntries(
       Object.entries(file.headers ?? {}).map(([header, text]) => [header.toLowerCase(), text]),
     ),
     models: file.models ?? null,
     includeUsage: file.include_usage ?? true,
+    passthrough: file.passthrough ?? false,
   };
+}
+
+/** Its own addresses, else all that its provider has, or the one for its wire. */
+function addressesOf(file: UpstreamFile, row: ProviderRow | undefined): UpstreamConfig['addresses'] {
+  if (file.base_urls) return file.base_urls;
+  if (file.wire === undefined) return row?.base_urls ?? {};
+  const address = file.base_url ?? row?.base_urls[file.wire];
+  return address === undefined ? {} : { [file.wire]: address };
 }
 
 function compileRoute(file: RouteFile): RouteRule {

@@ -1,5 +1,6 @@
 import type { Halt, KeyPolicy, LimitPolicy } from '#core/key-policy.ts';
 import type { Catalogue } from './catalogue.ts';
+import type { Auth, WireFamily } from './wires.ts';
 
 /**
  * The configuration after parsing: every default filled in, every secret expanded, every reference resolved. What the
@@ -69,12 +70,15 @@ export interface TelemetrySettings {
 
 export interface UpstreamConfig {
   name: string;
-  /** The dialect that it speaks: which wire files may be sent there. */
-  wire: 'openai';
+  /**
+   * Where it speaks each family of wires: what its SDK takes as base address (`https://api.openai.com/v1`,
+   * `https://api.anthropic.com`), without a trailing slash.
+   */
+  addresses: Readonly<Partial<Record<WireFamily, string>>>;
+  /** Where its credential is put; null for where the family has it. */
+  auth: Auth | null;
   /** Whose prices and models apply; `null` for a server of one's own. */
   provider: string | null;
-  /** Without a trailing slash; includes the version segment (`https://api.openai.com/v1`). */
-  baseUrl: string;
   credential: string | null;
   /** Extra request headers. */
   headers: Readonly<Record<string, string>>;
@@ -82,6 +86,8 @@ export interface UpstreamConfig {
   models: readonly string[] | null;
   /** False for servers that reject `stream_options`: their streams are metered by estimate where they send no usage. */
   includeUsage: boolean;
+  /** Lets `/u/{upstream}/…` reach what no wire knows: as calls that are marked as unpriced. */
+  passthrough: boolean;
 }
 
 /** First match wins. A weight of 0 is never chosen first. Fallbacks are tried in order after the chosen one. */

@@ -85,13 +85,14 @@ describe('a configuration', () => {
     });
     expect(config.upstreams.get('openai')).toEqual({
       name: 'openai',
-      wire: 'openai',
+      addresses: { openai: 'https://api.openai.com/v1' },
+      auth: null,
       provider: 'openai',
-      baseUrl: 'https://api.openai.com/v1',
       credential: 'sk-1',
       headers: {},
       models: null,
       includeUsage: true,
+      passthrough: false,
     });
     expect(config.upstreams.get('local-vllm')).toMatchObject({
       provider: 'lab',
@@ -198,9 +199,28 @@ describe('a configuration', () => {
     `);
     expect(config.upstreams.get('gemini')).toMatchObject({
       provider: 'google',
-      baseUrl: 'https://generativelanguage.googleapis.com/v1beta/openai',
+      addresses: { openai: 'https://generativelanguage.googleapis.com/v1beta/openai' },
     });
     expect(config.upstreams.get('main')?.provider).toBe('anthropic');
+  });
+
+  it('takes the addresses of every wire that a provider has, or those that the file gives', async () => {
+    const config = await good(yaml`
+      allow_plaintext_secrets: true
+      upstreams:
+        anthropic: { key: k }
+        native: { wire: anthropic, provider: anthropic, key: k, auth: bearer }
+        gpu: { models: [m], base_urls: { anthropic: "http://gpu:8000/", openai: "http://gpu:8000/v1" }, passthrough: true }
+    `);
+    const addressesOf = (name: string) => config.upstreams.get(name)?.addresses;
+    expect(addressesOf('anthropic')).toEqual({
+      anthropic: 'https://api.anthropic.com',
+      openai: 'https://api.anthropic.com/v1',
+    });
+    expect(addressesOf('native')).toEqual({ anthropic: 'https://api.anthropic.com' });
+    expect(config.upstreams.get('native')?.auth).toBe('bearer');
+    expect(addressesOf('gpu')).toEqual({ anthropic: 'http://gpu:8000', openai: 'http://gpu:8000/v1' });
+    expect(config.upstreams.get('gpu')?.passthrough).toBe(true);
   });
 
   it('bills in the currency of the plan unless told otherwise', async () => {
@@ -229,7 +249,7 @@ describe('variables of the environment', () => {
       { LAB: 'gpu-1', HOST: '' },
     );
     expect(config.gateway).toMatchObject({ host: '127.0.0.1', port: 8000 });
-    expect(config.upstreams.get('lab')?.baseUrl).toBe('http://gpu-1:8000/v1');
+    expect(config.upstreams.get('lab')?.addresses).toEqual({ openai: 'http://gpu-1:8000/v1' });
   });
 
   it('cannot change the structure of the file', async () => {
@@ -369,15 +389,11 @@ describe('mistakes', () => {
   });
 
   const cases: [string, string, string][] = [
-    [
-      'a field that is missing',
-      'upstreams: { openai: {} }',
-      'w:1:14 upstreams.openai.wire: is missing; it must be "openai"',
-    ],
+    ['a field that is missing', 'upstreams: { openai: {} }\nroutes: [{ to: [openai] }]', 'routes[0].model: is missing'],
     [
       'a dialect to come',
-      'upstreams: { anthropic: { wire: anthropic } }',
-      '"anthropic" is not supported yet; it must be "openai"',
+      'upstreams: { aws: { wire: bedrock, base_url: http://h } }',
+      '"bedrock" is not supported yet; it must be "openai" or "anthropic"',
     ],
     [
       'an address with a credential',
@@ -388,6 +404,21 @@ describe('mistakes', () => {
       'an upstream without an address',
       'upstreams: { a: { wire: openai, models: [x] } }',
       'upstreams.a: must have a `base_url`',
+    ],
+    [
+      'an address where nobody knows what is spoken',
+      'upstreams: { a: { models: [x], base_url: "http://h/v1" } }',
+      'upstreams.a: must have a `wire`',
+    ],
+    [
+      'two ways to give addresses',
+      'upstreams: { a: { models: [x], wire: openai, base_urls: { openai: "http://h/v1" } } }',
+      'upstreams.a: must have either `base_urls` or',
+    ],
+    [
+      'a wire that its provider has no address for',
+      'upstreams: { openai: { wire: anthropic } }',
+      'upstreams.openai: must have a `base_url`, since no address of OpenAI for "anthropic" is known',
     ],
     [
       'an upstream that nothing leads to',

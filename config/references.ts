@@ -1,7 +1,8 @@
-import { builtinPriceBook, findProvider, listProviders } from './catalogue.ts';
+import { builtinPriceBook, findProvider, listProviders, type ProviderRow } from './catalogue.ts';
 import { sha256Hex } from './hash.ts';
 import { didYouMean } from './nearest.ts';
 import { hides } from './schema-parts.ts';
+import { WIRE_FAMILIES } from './wires.ts';
 import type { Path, YamlFile } from './yaml.ts';
 
 /**
@@ -93,16 +94,16 @@ function findWrongUpstreams(root: Fields): Finding[] {
     const upstream = fieldsOf(value);
     const path = ['upstreams', name];
     const own = textOf(upstream.provider);
-    const known = findProvider(own ?? name, textOf(upstream.base_url) ?? null);
+    const addresses = fieldsOf(upstream.base_urls);
+    const known = findProvider(own ?? name, textOf(upstream.base_url ?? Object.values(addresses)[0]) ?? null);
     const provider = own ?? known?.provider;
     if (provider !== undefined) providers.add(provider);
     if (own !== undefined && !listed.has(own) && !priced.has(own)) {
       const text = `is no provider of the catalogue, and no entry of \`models\` is for it${didYouMean(own, [...listed])}`;
       findings.push({ path: [...path, 'provider'], text });
     }
-    if (upstream.base_url === undefined && !known) {
-      findings.push({ path, text: 'must have a `base_url`, since its provider is not one that is known' });
-    }
+    const addressless = findWrongAddress(upstream, known);
+    if (addressless !== undefined) findings.push({ path, text: addressless });
     const hasModels =
       upstream.models !== undefined ||
       (provider !== undefined &&
@@ -129,6 +130,21 @@ function findWrongHalts(root: Fields): Finding[] {
     if (name === undefined || upstreams.includes(name)) return [];
     return [{ path: ['halts', i, 'upstream'], text: `no upstream is named "${name}"${didYouMean(name, upstreams)}` }];
   });
+}
+
+/** An upstream needs one address at least, and each address a wire that is spoken there. */
+function findWrongAddress(upstream: Fields, known: ProviderRow | undefined): string | undefined {
+  const { wire, base_url, base_urls } = upstream;
+  if (base_urls !== undefined) {
+    if (wire !== undefined || base_url !== undefined) return 'must have either `base_urls` or `wire` and `base_url`';
+    return Object.keys(fieldsOf(base_urls)).length === 0 ? 'must have an address in its `base_urls`' : undefined;
+  }
+  if (base_url !== undefined) {
+    return wire === undefined ? 'must have a `wire`: the API that is spoken at its `base_url`' : undefined;
+  }
+  if (!known) return 'must have a `base_url`, since its provider is not one that is known';
+  const missing = WIRE_FAMILIES.find((family) => family === wire && known.base_urls[family] === undefined);
+  return missing && `must have a \`base_url\`, since no address of ${known.name} for "${missing}" is known`;
 }
 
 function findWrongCustomers(root: Fields): Finding[] {

@@ -4,6 +4,7 @@ import { COST_CURRENCY } from './catalogue.ts';
 import { choice, fields, list, nameText } from './fields.ts';
 import { count, flag, pattern, secretText } from './scalars.ts';
 import { address, checkCurrency, checkPer, price } from './schema-parts.ts';
+import { AUTHS, WIRE_FAMILIES, WIRE_FAMILIES_LATER } from './wires.ts';
 
 /** Where requests go: upstreams, routes, and what models cost there. */
 
@@ -27,16 +28,27 @@ const headers = z
   .describe('Extra headers of every request to it.');
 
 export const upstream = fields({
-  wire: choice(['openai'], ['anthropic', 'gemini', 'bedrock', 'azure', 'cohere', 'ollama']).describe(
-    'The dialect that it speaks.',
-  ),
-  base_url: address.optional().describe("Its address with the version segment; the provider's own when absent."),
+  wire: choice(WIRE_FAMILIES, WIRE_FAMILIES_LATER)
+    .optional()
+    .describe('The API that it speaks at its address; all that its provider has an address for when absent.'),
+  base_url: address
+    .optional()
+    .describe("Its address, as the API's own SDK takes it (with `/v1` for `openai`); the provider's own when absent."),
+  base_urls: z
+    .partialRecord(z.enum(WIRE_FAMILIES, { error: `must be ${WIRE_FAMILIES.join(' or ')}` }), address, {
+      error: 'must be a map from wires to addresses',
+    })
+    .optional()
+    .describe('For an upstream that speaks several: its address for each wire, in place of `wire` and `base_url`.'),
   provider: nameText('a provider')
     .optional()
     .describe('Whose models and prices apply; known by itself for the well-known addresses and names.'),
   key: secretText('must be text without blanks', (text) => /^[\x21-\x7e]{1,4096}$/.test(text))
     .optional()
     .describe('Our credential there. From the environment, or with `allow_plaintext_secrets`.'),
+  auth: choice(AUTHS)
+    .optional()
+    .describe("The header that `key` is put into (`bearer`: `authorization`); the API's own place when absent."),
   headers: headers.optional(),
   models: list(pattern())
     .optional()
@@ -45,6 +57,11 @@ export const upstream = fields({
     .optional()
     .describe(
       'Ask streams for their usage. Off for servers that refuse `stream_options`: usage is then estimated where they send none.',
+    ),
+  passthrough: flag(false)
+    .optional()
+    .describe(
+      'Let `/u/NAME/…` reach what Weir has no wire for. Such calls are counted and marked as unpriced; keys with a budget may not make them.',
     ),
 });
 

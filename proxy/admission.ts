@@ -6,6 +6,7 @@ import type { Flight } from './flight.ts';
 import type { Reservation } from './limits/counters.ts';
 import { holdsFor } from './limits/policy.ts';
 import type { CallSeen } from './observer.ts';
+import type { Match } from './routes.ts';
 import { traceOf } from './trace.ts';
 import type { Target } from './upstream/route-table.ts';
 import type { Asked, Wire } from './wire/wire.ts';
@@ -14,6 +15,7 @@ import type { Asked, Wire } from './wire/wire.ts';
 export interface Decided {
   readonly config: Config;
   readonly policy: KeyPolicy;
+  readonly match: Match;
   readonly wire: Wire;
   readonly body: Uint8Array;
   readonly asked: Asked;

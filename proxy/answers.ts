@@ -1,6 +1,6 @@
 import type { Flight } from './flight.ts';
 import { encodeUtf8 } from './wire/bytes.ts';
-import type { ErrorAnswer } from './wire/openai-error.ts';
+import type { ErrorAnswer } from './wire/dialect.ts';
 
 /** Answers of our own: small, whole, and with our request id. */
 export function reply(flight: Flight, { status, headers, body }: ErrorAnswer): void {

@@ -1,3 +1,4 @@
+import { FAMILIES } from '#config/wires.ts';
 import { Fault, faultOf } from '#core/fault.ts';
 import type { Clock } from '#core/time.ts';
 import type { Admitted } from './admission.ts';
@@ -6,13 +7,15 @@ import { type Ending, faultOfFailure } from './ending.ts';
 import { Exchange, type ExchangeEnd } from './exchange.ts';
 import type { Flight } from './flight.ts';
 import type { Halts } from './halts.ts';
-import { headerOf, isPlain, requestHeaders, responseHeaders } from './headers.ts';
+import { isPlain, requestHeaders, responseHeaders } from './headers.ts';
 import type { Call, HeaderMap } from './inbound/call.ts';
 import { backoffMs, isRetriable, retryAfterMs } from './retry.ts';
+import type { Match } from './routes.ts';
+import { authorize } from './upstream/credential.ts';
 import type { Target } from './upstream/route-table.ts';
-import type { Upstream } from './upstream/upstream.ts';
+import type { Upstream, UpstreamRequest } from './upstream/upstream.ts';
 import { blindMeter } from './wire/blind-meter.ts';
-import type { Meter, Wire } from './wire/wire.ts';
+import type { Meter } from './wire/wire.ts';
 
 /** An upstream's answer to a credential that it does not take. */
 const CREDENTIAL_REFUSED = 401;
@@ -88,22 +91,20 @@ export class Attempts {
     });
     flight.target = target;
     flight.exchange = exchange;
-    exchange.start(
-      this.#upstream.send(
-        {
-          method: 'POST',
-          origin: target.origin,
-          path: pathOf(target, wire, flight.call),
-          headers: requestHeaders(flight.call.headers, target.upstream, admitted.seen.trace),
-          body: wire.rewrite(body, asked, { model: target.model, includeUsage }),
-          connectTimeoutMs: config.gateway.connectTimeoutMs,
-          headersTimeoutMs: config.gateway.headersTimeoutMs,
-          idleTimeoutMs: config.gateway.idleTimeoutMs,
-          connectionsMax: config.gateway.upstreamConnectionsMax,
-        },
-        exchange,
-      ),
-    );
+    const request: UpstreamRequest = {
+      method: flight.call.method,
+      origin: target.origin,
+      path: pathOf(target, admitted.match, flight.call),
+      headers: requestHeaders(flight.call.headers, target, admitted.seen.trace),
+      body: body.length === 0 ? null : wire.rewrite(body, asked, { model: target.model, includeUsage }),
+      connectTimeoutMs: config.gateway.connectTimeoutMs,
+      headersTimeoutMs: config.gateway.headersTimeoutMs,
+      idleTimeoutMs: config.gateway.idleTimeoutMs,
+      connectionsMax: config.gateway.upstreamConnectionsMax,
+    };
+    const signing = authorize(request, target);
+    if (signing !== undefined) await signing;
+    exchange.start(this.#upstream.send(request, exchange));
     const end = await exchange.ended;
     const durationMs = Math.max(0, this.#clock() - startMs);
     flight.attempts.push({ upstream: target.upstream.name, status, duration_ms: durationMs });
@@ -131,10 +132,10 @@ interface AttemptEnd {
 
 /** The answer that the client gets: its head goes out, and its meter says what becomes of the rest. */
 function passOn(flight: Flight, admitted: Admitted, status: number, headers: HeaderMap, hideUsage: boolean): Meter {
-  const eventStream = (headerOf(headers, 'content-type') ?? '').startsWith('text/event-stream');
-  const meter = isPlain(headers) ? admitted.wire.meter(admitted.asked, { eventStream, hideUsage }) : blindMeter();
+  const { wire, asked } = admitted;
+  const meter = isPlain(headers) ? wire.meter(asked, { status, headers, hideUsage }) : blindMeter();
   flight.status = status;
-  flight.reply.head(status, responseHeaders(headers, flight.id, meter.edits));
+  flight.reply.head(status, responseHeaders(headers, flight.id, wire.dialect.requestIdHeader, meter.edits));
   return meter;
 }
 
@@ -146,9 +147,13 @@ function isForClient(status: number): boolean {
   return status !== CREDENTIAL_REFUSED && (status < 300 || status >= 400);
 }
 
-function pathOf({ basePath }: Target, wire: Wire, call: Call): string {
+function pathOf(target: Target, { endpoint, params, path }: Match, call: Call): string {
+  const renamed = target.model !== null && endpoint.kind === 'wire' && params.model !== undefined;
+  const asked = renamed ? endpoint.pattern.fill({ ...params, model: encodeURIComponent(target.model) }) : path;
+  const { prefix } = FAMILIES[target.family];
   const query = queryWithoutSecret(call.query);
-  return `${basePath}${wire.path}${query === '' ? '' : `?${query}`}`;
+  const below = asked.startsWith(prefix) ? asked.slice(prefix.length) : asked;
+  return `${target.basePath}${below}${query === '' ? '' : `?${query}`}`;
 }
 
 function faultOfAttempt(end: Extract<ExchangeEnd, { kind: 'discarded' | 'failed' }>): Fault {

@@ -11,17 +11,15 @@ const LABELS_MAX = 32;
 const LABEL_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
 const TEXT_CHARS_MAX = 256;
 
-/** The secret from wherever the SDKs put it. The first place that has something decides. Throws `missing_key`. */
+/** The secret from wherever the SDKs put it. The first place that has one decides: an SDK may also sign, or say `Basic`. Throws `missing_key`. */
 export function getSecret(call: Call): string {
   const { headers } = call;
-  const authorization = headerOf(headers, 'authorization');
   const secret =
-    authorization !== undefined
-      ? BEARER.exec(authorization)?.[1]
-      : (headerOf(headers, 'x-api-key') ??
-        headerOf(headers, 'x-goog-api-key') ??
-        headerOf(headers, 'api-key') ??
-        (call.query.includes('key=') ? new URLSearchParams(call.query).get('key') : null));
+    BEARER.exec(headerOf(headers, 'authorization') ?? '')?.[1] ??
+    headerOf(headers, 'x-api-key') ??
+    headerOf(headers, 'x-goog-api-key') ??
+    headerOf(headers, 'api-key') ??
+    (call.query.includes('key=') ? new URLSearchParams(call.query).get('key') : null);
   if (!secret || secret.length > SECRET_CHARS_MAX) throw new Fault('missing_key');
   return secret;
 }

@@ -52,7 +52,13 @@ function ask(fields: object): Asked {
 }
 
 function targets(...models: string[]): Target[] {
-  return models.map((model) => ({ upstream: UPSTREAM, model, origin: 'http://127.0.0.1:1', basePath: '/v1' }));
+  return models.map((model) => ({
+    upstream: UPSTREAM,
+    family: 'openai',
+    model,
+    origin: 'http://127.0.0.1:1',
+    basePath: '/v1',
+  }));
 }
 
 describe('the worst case of a call', () => {
@@ -164,7 +170,7 @@ describe('the routes', () => {
     };
     const routes = new RouteTable(configOf(upstreams, { routes: [rule] }));
     const names = (model: string) => {
-      const route = routes.find(model);
+      const route = routes.find(model, 'openai');
       return route && targetsOf(route, 0).map((one) => [one.upstream.name, one.model]);
     };
     expect(names('gpt-4o')).toEqual([
@@ -176,6 +182,28 @@ describe('the routes', () => {
     expect(names('no-such')).toBeUndefined();
   });
 
+  it('lead a wire only to upstreams that speak it, and each to its address for it', () => {
+    const both = upstreamConfig('both', '', {
+      addresses: { anthropic: 'https://api.anthropic.com', openai: 'https://api.anthropic.com/v1' },
+      models: ['claude-*'],
+    });
+    const rule = {
+      model: 'claude-1',
+      to: [{ upstream: 'openai', weight: 1, model: null }],
+      fallback: [{ upstream: 'both', model: null }],
+    };
+    const routes = new RouteTable(configOf([...upstreams, both], { routes: [rule] }));
+    expect(routes.find('claude-2', 'anthropic')?.choices[0]).toMatchObject({ family: 'anthropic', basePath: '' });
+    expect(routes.find('claude-2', 'openai')?.choices[0]).toMatchObject({ family: 'openai', basePath: '/v1' });
+    expect(routes.find('gpt-4o', 'anthropic')).toBeUndefined();
+    // The rule names one that does not speak it: what is left of the rule decides.
+    expect(routes.find('claude-1', 'anthropic')).toBeUndefined();
+    expect(routes.find('claude-1', 'openai')?.fallbacks.map(({ upstream }) => upstream.name)).toEqual(['both']);
+    expect(routes.find('', 'anthropic')?.choices[0]?.upstream.name).toBe('both');
+    expect(routes.findUpstream('openai', 'anthropic')).toBeUndefined();
+    expect(routes.findUpstream('openai', 'openai')?.choices[0]?.basePath).toBe('/v1');
+  });
+
   it('list every model that has a name', () => {
     const list = new RouteTable(configOf(upstreams)).listModels();
     expect(list).toEqual(expect.arrayContaining(['gpt-4o', 'qwen']));
@@ -183,7 +211,7 @@ describe('the routes', () => {
   });
 
   it('take an address apart once', () => {
-    const [found] = new RouteTable(configOf(upstreams)).find('qwen')?.choices ?? [];
+    const [found] = new RouteTable(configOf(upstreams)).find('qwen', 'openai')?.choices ?? [];
     expect([found?.origin, found?.basePath]).toEqual(['http://gpu:8000', '/v1']);
   });
 });

@@ -4,7 +4,7 @@ import type { MoneyJson } from '#core/money.ts';
 import { costOf, formatNanos, type ModelEntry, type ModelPrices, worstCostNanos } from '#core/price.ts';
 import type { Counts, Unit } from '#core/quantity.ts';
 import type { Target } from './upstream/route-table.ts';
-import type { Asked } from './wire/wire.ts';
+import { type Asked, NO_COUNTS } from './wire/wire.ts';
 
 /** What a call can cost before it is sent, and what it did cost after. */
 
@@ -45,11 +45,12 @@ export function worstCaseOf(asked: Asked, targets: readonly Target[], config: Co
   let outputTokens = 0n;
   let costNanos: bigint | null = 0n;
   let currency = 'USD';
+  if (asked.metering === 'free') return FREE;
   for (const target of targets) {
     const entry = findEntry(config, target, asked.model);
     const { inputTokens: input, outputTokens: output } = tokensMaxAt(asked, entry, config);
     const prices = TIERS_ABOVE_LIST.has(asked.serviceTier ?? '') ? undefined : entry?.findPrices(atMs);
-    const cost = prices && worstCost(asked, input, output, prices);
+    const cost = prices && asked.metering === 'usage' ? worstCost(asked, input, output, prices) : undefined;
     if (cost === undefined) costNanos = null;
     else if (costNanos !== null && cost > costNanos) costNanos = cost;
     if (prices) currency = prices.currency;
@@ -59,11 +60,13 @@ export function worstCaseOf(asked: Asked, targets: readonly Target[], config: Co
   return { inputTokens, outputTokens, costNanos, currency };
 }
 
+const FREE: WorstCase = { inputTokens: 0n, outputTokens: 0n, costNanos: 0n, currency: 'USD' };
+
 function worstCost(asked: Asked, input: bigint, output: bigint, prices: ModelPrices): bigint | undefined {
   const tokens = worstCostNanos(input, output, prices);
-  if (tokens === undefined || asked.webSearches === 0n) return tokens;
-  const searches = costOf({ web_searches: asked.webSearches }, prices);
-  return 'unpriced' in searches ? undefined : tokens + ceil(searches.nanos);
+  if (tokens === undefined || asked.bounds === NO_COUNTS) return tokens;
+  const others = costOf(asked.bounds, prices);
+  return 'unpriced' in others ? undefined : tokens + ceil(others.nanos);
 }
 
 /** A provider refuses what does not fit into the context, so the context bounds each input too. */
@@ -90,6 +93,8 @@ export interface Cost {
 
 const NONE: string[] = [];
 const NOTHING: Cost = { json: null, nanos: 0n, unpriced: NONE };
+/** Of a call that nobody can read: it is marked, never free. */
+const UNKNOWN: Cost = { json: null, nanos: null, unpriced: ['calls'] };
 /** What has no price is named unit by unit. */
 const NO_PRICES: ModelPrices = { currency: 'USD', prices: {}, tiers: [] };
 
@@ -103,6 +108,7 @@ export function costOfCall(
   atMs: number,
 ): Cost {
   if (target === null || isNothing(counts)) return NOTHING;
+  if (asked.metering === 'unmetered') return UNKNOWN;
   const tier = served.tier ?? '';
   const prices = TIERS_ABOVE_LIST.has(tier) ? undefined : pricesOf(target, asked, served.model, config, atMs);
   const cost = costOf(counts, prices ?? NO_PRICES);

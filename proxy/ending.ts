@@ -4,7 +4,7 @@ import type { Outcome, UsageStatus } from '#core/usage-event.ts';
 import type { TokensMax } from './cost.ts';
 import { min } from './limits/decide.ts';
 import type { UpstreamFailure } from './upstream/upstream.ts';
-import type { Asked, Reading } from './wire/wire.ts';
+import { type Asked, NO_COUNTS, type Reading } from './wire/wire.ts';
 
 /**
  * Why the gateway itself ended a call. gone: the client left. deadline: the call took too long. shutdown: so did the drain.
@@ -34,9 +34,23 @@ const NOTHING_SERVED: Measured = { outcome: 'failed', status: 'none', counts: {}
 
 /** What is billable, and how sure we are of it. The one place that decides. */
 export function measure(ending: Ending, asked: Asked, max: TokensMax): Measured {
+  if (asked.metering !== 'usage') return measureUnread(ending, asked);
   const measured = measureAnswer(ending, asked, max);
-  if (asked.webSearches === 0n || measured.status === 'none') return measured;
-  return { ...measured, counts: { ...measured.counts, web_searches: asked.webSearches } };
+  if (asked.fixed === NO_COUNTS || measured.status === 'none') return measured;
+  return { ...measured, counts: { ...measured.counts, ...asked.fixed } };
+}
+
+/** A call without usage: what was served of a free one is nothing, of an unmetered one a call. */
+function measureUnread(ending: Ending, asked: Asked): Measured {
+  if (!('reading' in ending) || ending.reading === null) return NOTHING_SERVED;
+  if ('status' in ending && ending.status >= 400) return NOTHING_SERVED;
+  const outcome =
+    ending.kind === 'answered' ? 'ok' : ending.kind === 'stopped' && ending.why === 'gone' ? 'gone' : 'cut';
+  return { outcome, status: 'none', counts: unreadCounts(asked), raw: null };
+}
+
+function unreadCounts({ metering }: Asked): Counts {
+  return metering === 'unmetered' ? { calls: 1n } : NO_COUNTS;
 }
 
 function measureAnswer(ending: Ending, asked: Asked, max: TokensMax): Measured {
@@ -74,11 +88,12 @@ function measureAnswer(ending: Ending, asked: Asked, max: TokensMax): Measured {
 
 /** A guess is never above what was held: a guess of ours must not carry a budget past its limit. */
 export function guessOf(asked: Asked, outputTokens: bigint, max: TokensMax): Counts {
+  if (asked.metering !== 'usage') return unreadCounts(asked);
   return {
+    ...asked.fixed,
     calls: 1n,
     input_tokens: min(asked.inputTokensGuess, max.inputTokens),
     output_tokens: min(outputTokens, max.outputTokens),
-    web_searches: asked.webSearches,
   };
 }
 

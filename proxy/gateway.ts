@@ -1,7 +1,7 @@
 import type { Config } from '#config/config.ts';
 import { Fault, faultOf } from '#core/fault.ts';
 import { newId } from '#core/id.ts';
-import { type KeyPolicy, modelAllowed } from '#core/key-policy.ts';
+import type { KeyPolicy } from '#core/key-policy.ts';
 import type { Clock } from '#core/time.ts';
 import type { UsageEvent } from '#core/usage-event.ts';
 import { within } from '#core/within.ts';
@@ -20,12 +20,11 @@ import { modelsAnswer } from './models.ts';
 import type { Observer } from './observer.ts';
 import type { Policies } from './policies/policies.ts';
 import { closingOf, openingOf } from './record.ts';
-import { getEndpoint, type Probe } from './routes.ts';
+import { dialectOfCall, getMatch, type Match, type Probe } from './routes.ts';
+import { getRoute, getWire } from './routing.ts';
 import type { Opening, Sink } from './sink/sink.ts';
-import { type Route, RouteTable, targetsOf } from './upstream/route-table.ts';
+import { RouteTable, targetsOf } from './upstream/route-table.ts';
 import type { Upstream } from './upstream/upstream.ts';
-import { faultAnswer, refusalAnswer } from './wire/openai-error.ts';
-import type { Asked, Wire } from './wire/wire.ts';
 
 /**
  * The request path, and every branch of it: who calls, what for, where to, held, opened, sent, passed on, settled.
@@ -131,13 +130,16 @@ export class Gateway {
 
   async #answer(flight: Flight, snapshot: Snapshot): Promise<void> {
     const { call } = flight;
-    const endpoint = getEndpoint(call.method, call.path);
+    const match = getMatch(call.method, call.path);
+    const { endpoint } = match;
     if (endpoint.kind === 'probe') return this.#answerProbe(flight, endpoint.probe);
     if (this.#draining) throw new Fault('shutting_down');
     if (this.#flights.count > snapshot.config.gateway.callsMax) throw new Fault('overloaded');
     const policy = await this.#authenticate(flight);
-    if (endpoint.kind === 'wire') return this.#proxy(flight, snapshot, policy, endpoint.wire);
-    replyJson(flight, 200, modelsAnswer(endpoint, call.path, policy, snapshot.routes));
+    if (endpoint.kind === 'models' || endpoint.kind === 'model') {
+      return replyJson(flight, 200, modelsAnswer(match, dialectOfCall(call), policy, snapshot.routes));
+    }
+    return this.#proxy(flight, snapshot, policy, match);
   }
 
   async #authenticate(flight: Flight): Promise<KeyPolicy> {
@@ -147,8 +149,9 @@ export class Gateway {
 
   // --- A metered call -------------------------------------------------------------------------------------------
 
-  async #proxy(flight: Flight, snapshot: Snapshot, policy: KeyPolicy, wire: Wire): Promise<void> {
+  async #proxy(flight: Flight, snapshot: Snapshot, policy: KeyPolicy, match: Match): Promise<void> {
     const { call } = flight;
+    const wire = getWire(match, snapshot.config);
     const { gateway } = snapshot.config;
     flight.reply.onGone(() => this.#clientGone(flight, gateway));
     flight.reply.onDrain(() => flight.exchange?.resume());
@@ -156,11 +159,14 @@ export class Gateway {
     if (!isPlain(call.headers)) throw new Fault('invalid_request', { detail: 'A compressed body is not taken.' });
     const body = await call.body(gateway.bodyBytesMax, gateway.bodyTimeoutMs);
     if (body === undefined) return;
-    const asked = wire.parse(body);
+    const asked = wire.parse(body, call, match.params);
     flight.model = asked.model;
-    const route = this.#route(snapshot, policy, asked);
+    const route = this.killSwitch.halts.routeLeft(
+      { policy, model: asked.model },
+      getRoute(snapshot.routes, policy, match, wire, asked),
+    );
     const targets = targetsOf(route, this.#parts.random());
-    const admitted = admit(flight, { config: snapshot.config, policy, wire, body, asked, targets });
+    const admitted = admit(flight, { config: snapshot.config, policy, match, wire, body, asked, targets });
     if (flight.stopped && !flight.gone) throw faultOfStop(flight.stopped);
     if (!(await this.#reserve(flight, admitted))) return;
     const opening = await this.#open(flight, admitted);
@@ -171,13 +177,6 @@ export class Gateway {
       return;
     }
     await this.#finish(flight, admitted, await this.#attempts.send(flight, admitted));
-  }
-
-  #route(snapshot: Snapshot, policy: KeyPolicy, asked: Asked): Route {
-    if (!modelAllowed(policy.models, asked.model)) throw new Fault('model_not_allowed');
-    const route = snapshot.routes.find(asked.model);
-    if (!route) throw new Fault('model_not_found');
-    return this.killSwitch.halts.routeLeft({ policy, model: asked.model }, route);
   }
 
   /** False when a limit refused: then the client has been told. */
@@ -240,7 +239,8 @@ export class Gateway {
     }
     this.#tellEnding(flight, ending);
     const closing = closingOf(flight, admitted, ending, clock());
-    if (isUnmetered(ending, closing.event)) observer.faulted(unmetered(), flight.id);
+    if (admitted.asked.metering === 'usage' && isUnmetered(ending, closing.event))
+      observer.faulted(unmetered(), flight.id);
     await sink.close(closing);
     observer.callEnded(admitted.seen, closing.event, flight.gone ? null : flight.status);
   }
@@ -263,13 +263,13 @@ export class Gateway {
   #refuse(flight: Flight, admitted: Admitted, refused: Refused): void {
     const refusal = refusalOf(admitted.policy, admitted.reservation, refused);
     this.#parts.observer.callRefused(admitted.seen, { code: refusal.code, limit: refusal.limit });
-    reply(flight, refusalAnswer(refusal, flight.id, admitted.config.gateway.budgetStatus402));
+    reply(flight, admitted.wire.dialect.refusal(refusal, flight.id, admitted.config.gateway.budgetStatus402));
   }
 
   /** The client is told where it has been told nothing yet; else it must see that its answer is not whole. */
   #fail(flight: Flight, fault: Fault): void {
     this.#parts.observer.faulted(fault, flight.id);
-    if (flight.status === null) reply(flight, faultAnswer(fault, flight.id));
+    if (flight.status === null) reply(flight, dialectOfCall(flight.call).fault(fault, flight.id));
     else flight.reply.cut();
   }
 

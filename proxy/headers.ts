@@ -1,6 +1,8 @@
-import type { UpstreamConfig } from '#config/config.ts';
+import { FAMILIES } from '#config/wires.ts';
 import type { HeaderList, HeaderMap } from './inbound/call.ts';
 import type { Trace } from './trace.ts';
+import type { Target } from './upstream/route-table.ts';
+import { idHeaders, REQUEST_ID } from './wire/dialect.ts';
 
 /** Every header that does not simply pass, in both directions. What is in no list here passes as it is. */
 
@@ -54,8 +56,9 @@ const OURS = 'x-weir-';
 
 const RESPONSE_DROPPED: ReadonlySet<string> = new Set([
   ...HOP_BY_HOP,
-  // Ours goes out under this name; the upstream's own is passed under another.
-  'x-request-id',
+  // Ours goes out under these names; the upstream's own is passed under another.
+  REQUEST_ID,
+  'request-id',
   'date',
   'server',
   'set-cookie',
@@ -70,12 +73,15 @@ const RESPONSE_DROPPED: ReadonlySet<string> = new Set([
   // The operator's account, not the caller's.
   'openai-organization',
   'openai-project',
+  'anthropic-organization-id',
 ]);
 
 /** The operator's own limits at the provider say nothing about the caller's. */
-const RESPONSE_DROPPED_PREFIXES = ['x-ratelimit-', 'access-control-', OURS];
+const RESPONSE_DROPPED_PREFIXES = ['x-ratelimit-', 'anthropic-ratelimit-', 'access-control-', OURS];
 
-export function requestHeaders(from: HeaderMap, upstream: UpstreamConfig, trace: Trace): HeaderList {
+/** All but the credential. */
+export function requestHeaders(from: HeaderMap, { upstream, family }: Target, trace: Trace): string[] {
+  const defaults = FAMILIES[family].headers;
   const named = namedByConnection(from);
   const to: string[] = [];
   for (const name in from) {
@@ -85,22 +91,29 @@ export function requestHeaders(from: HeaderMap, upstream: UpstreamConfig, trace:
   }
   // The scanner reads plain bytes.
   to.push('accept-encoding', 'identity', 'traceparent', trace.header);
-  if (upstream.credential !== null) to.push('authorization', `Bearer ${upstream.credential}`);
+  for (const name in defaults) {
+    if (from[name] === undefined && upstream.headers[name] === undefined) addHeader(to, name, defaults[name]);
+  }
   for (const name in upstream.headers) addHeader(to, name, upstream.headers[name]);
   return to;
 }
 
 /** `lengthChanges`: our edits make the upstream's content-length wrong. */
-export function responseHeaders(from: HeaderMap, requestId: string, lengthChanges: boolean): HeaderList {
+export function responseHeaders(
+  from: HeaderMap,
+  requestId: string,
+  requestIdHeader: string,
+  lengthChanges: boolean,
+): HeaderList {
   const named = namedByConnection(from);
-  const to: string[] = ['x-request-id', requestId];
+  const to = idHeaders(requestIdHeader, requestId);
   for (const name in from) {
     if (RESPONSE_DROPPED.has(name) || named?.has(name)) continue;
     if (RESPONSE_DROPPED_PREFIXES.some((prefix) => name.startsWith(prefix))) continue;
     if (lengthChanges && name === 'content-length') continue;
     addHeader(to, name, from[name]);
   }
-  const upstreamId = headerOf(from, 'x-request-id');
+  const upstreamId = headerOf(from, requestIdHeader) ?? headerOf(from, REQUEST_ID);
   if (upstreamId !== undefined) to.push('x-weir-upstream-request-id', upstreamId);
   return to;
 }

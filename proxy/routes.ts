@@ -1,42 +1,108 @@
-import { METHOD_NAME_ALL } from 'hono/router';
-import { RegExpRouter } from 'hono/router/reg-exp-router';
-import { SmartRouter } from 'hono/router/smart-router';
-import { TrieRouter } from 'hono/router/trie-router';
 import { Fault } from '#core/fault.ts';
-import { openaiChat } from './wire/openai-chat.ts';
-import { openaiEmbeddings } from './wire/openai-embeddings.ts';
+import type { Call } from './inbound/call.ts';
+import type { Dialect } from './wire/dialect.ts';
+import { hasNames, type Params, type PathPattern, pathPattern } from './wire/path-pattern.ts';
 import type { Wire } from './wire/wire.ts';
+import { dialectOf, WIRES } from './wire/wires.ts';
 
 /** What can be asked of the gateway. Paths are the providers' own. */
 export type Endpoint =
-  | { readonly kind: 'wire'; readonly method: 'POST'; readonly wire: Wire }
-  | { readonly kind: 'models' | 'model'; readonly method: 'GET' }
-  | { readonly kind: 'probe'; readonly method: 'GET'; readonly probe: Probe };
+  | { readonly kind: 'wire'; readonly wire: Wire; readonly pattern: PathPattern }
+  | { readonly kind: 'models' | 'model' }
+  | { readonly kind: 'probe'; readonly probe: Probe }
+  /** Something of an explicit upstream that no wire knows. */
+  | { readonly kind: 'unknown' };
 
 /** health: the process lives. ready: calls should come here. metrics: for Prometheus. */
 export type Probe = 'health' | 'ready' | 'metrics';
 
-const router = new SmartRouter<Endpoint>({ routers: [new RegExpRouter(), new TrieRouter()] });
-
-function add(path: string, endpoint: Endpoint): void {
-  router.add(METHOD_NAME_ALL, path, endpoint);
+export interface Match {
+  readonly endpoint: Endpoint;
+  /** Of the names in the endpoint's path. */
+  readonly params: Params;
+  /** As callers of the provider's own API ask for it: without `/u/{upstream}`. */
+  readonly path: string;
+  /** The upstream that the caller names; null when the routes decide. */
+  readonly upstream: string | null;
 }
 
-add('/v1/chat/completions', { kind: 'wire', method: 'POST', wire: openaiChat });
-add('/v1/embeddings', { kind: 'wire', method: 'POST', wire: openaiEmbeddings });
-add('/v1/models', { kind: 'models', method: 'GET' });
-// Names of models may hold slashes.
-add('/v1/models/:model{.+}', { kind: 'model', method: 'GET' });
-add('/healthz', { kind: 'probe', method: 'GET', probe: 'health' });
-add('/readyz', { kind: 'probe', method: 'GET', probe: 'ready' });
-add('/metrics', { kind: 'probe', method: 'GET', probe: 'metrics' });
+type Methods = Map<string, Endpoint>;
 
-export const MODEL_PATH = '/v1/models/';
+const NO_PARAMS: Params = {};
+const UNKNOWN: Endpoint = { kind: 'unknown' };
+
+/** Paths without names; each answer is made once. */
+const plain = new Map<string, Map<string, Match>>();
+/** Paths with names, by their first segment: few share one. A name may be part of a segment, which routers do not take. */
+const named = new Map<string, { pattern: PathPattern; methods: Methods }[]>();
+
+function add(method: string, path: string, endpoint: Endpoint): void {
+  if (!hasNames(path)) {
+    const methods = plain.get(path) ?? new Map<string, Match>();
+    plain.set(path, methods.set(method, { endpoint, params: NO_PARAMS, path, upstream: null }));
+    return;
+  }
+  const first = firstSegment(path);
+  const list = named.get(first) ?? [];
+  named.set(first, list);
+  const known = list.find(({ pattern }) => pattern.text === path);
+  if (known) known.methods.set(method, endpoint);
+  else list.push({ pattern: pathPattern(path), methods: new Map([[method, endpoint]]) });
+}
+
+function firstSegment(path: string): string {
+  const end = path.indexOf('/', 1);
+  return end < 0 ? path : path.slice(0, end);
+}
+
+for (const wire of WIRES) {
+  for (const { method, path } of wire.endpoints) add(method, path, { kind: 'wire', wire, pattern: pathPattern(path) });
+}
+add('GET', '/v1/models', { kind: 'models' });
+// Names of models may hold slashes.
+add('GET', '/v1/models/{model+}', { kind: 'model' });
+add('GET', '/healthz', { kind: 'probe', probe: 'health' });
+add('GET', '/readyz', { kind: 'probe', probe: 'ready' });
+add('GET', '/metrics', { kind: 'probe', probe: 'metrics' });
 
 /** Throws the Faults `route_not_found` and `method_not_allowed`. */
-export function getEndpoint(method: string, path: string): Endpoint {
-  const endpoint = router.match(METHOD_NAME_ALL, path)[0][0]?.[0];
-  if (!endpoint) throw new Fault('route_not_found');
-  if (method !== endpoint.method) throw new Fault('method_not_allowed', { detail: `It takes ${endpoint.method}.` });
-  return endpoint;
+export function getMatch(method: string, path: string): Match {
+  const known = plain.get(path)?.get(method);
+  if (known) return known;
+  if (DOT_SEGMENT.test(path)) throw new Fault('route_not_found');
+  const explicit = EXPLICIT.exec(path);
+  if (!explicit) return findBelow(method, path) ?? notFound(method, path);
+  const [, upstream = '', below = ''] = explicit;
+  const found = plain.get(below)?.get(method) ?? findBelow(method, below);
+  // Only what goes to an upstream can go to an explicit one.
+  const endpoint = found?.endpoint.kind === 'wire' ? found.endpoint : UNKNOWN;
+  return { endpoint, params: found?.params ?? NO_PARAMS, path: below, upstream };
+}
+
+/** It would lead out of the path that an upstream's address ends in. */
+const DOT_SEGMENT = /\/(\.|%2e){1,2}(\/|$)/i;
+
+const EXPLICIT = /^\/u\/([^/]+)(\/.*)$/;
+
+/** Whose words to use for a call that has no wire yet: those of its path, else of what its client sends. */
+export function dialectOfCall({ path, headers }: Pick<Call, 'path' | 'headers'>): Dialect {
+  return dialectOf(EXPLICIT.exec(path)?.[2] ?? path, headers);
+}
+
+function findBelow(method: string, path: string): Match | undefined {
+  for (const { pattern, methods } of named.get(firstSegment(path)) ?? []) {
+    const endpoint = methods.get(method);
+    const params = endpoint && pattern.match(path);
+    if (params) return { endpoint, params, path, upstream: null };
+  }
+  return undefined;
+}
+
+function notFound(method: string, path: string): never {
+  const methods = [
+    ...(plain.get(path)?.keys() ?? []),
+    ...(named.get(firstSegment(path)) ?? []).flatMap((one) => (one.pattern.match(path) ? [...one.methods.keys()] : [])),
+  ];
+  if (methods.length === 0) throw new Fault('route_not_found');
+  throw new Fault('method_not_allowed', { detail: `It takes ${methods.join(' and ')}, not ${method}.` });
 }

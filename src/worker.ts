@@ -13,9 +13,9 @@ import {
 } from '#proxy/limits/durable-object.ts';
 import { pullPolicies } from '#proxy/policies/http-pull.ts';
 import { type PolicyTable, policyTable } from '#proxy/policies/policy-table.ts';
+import { dialectOfCall } from '#proxy/routes.ts';
 import { consumeEvents, type QueueBatch, queueSink, type UnsettledCall } from '#proxy/sink/queue.ts';
 import { fetchUpstream } from '#proxy/upstream/fetch.ts';
-import { faultAnswer } from '#proxy/wire/openai-error.ts';
 import { workerLog, workerObserver } from './worker-log.ts';
 
 /** The gateway on Cloudflare Workers. What is bound here stands in wrangler.toml; docs/workers.md says what survives what. */
@@ -144,6 +144,10 @@ async function hash(secret: string): Promise<string> {
   return known;
 }
 
+function callHeadOf(request: Request) {
+  return { path: new URL(request.url).pathname, headers: Object.fromEntries(request.headers) };
+}
+
 export default {
   async fetch(request: Request, env: Env, lifetime: Lifetime): Promise<Response> {
     let current: Running;
@@ -153,7 +157,7 @@ export default {
       const fault = faultOf(thrown);
       log.error({ err: fault }, 'The worker cannot start.');
       // What is wrong with the configuration is the operator's business, not the caller's.
-      const { status, body } = faultAnswer(new Fault('internal', { cause: fault }), null);
+      const { status, body } = dialectOfCall(callHeadOf(request)).fault(new Fault('internal', { cause: fault }), null);
       return new Response(body as BodyInit, { status, headers: { 'content-type': 'application/json' } });
     }
     if (Date.now() - current.refreshedMs >= REFRESH_MS) lifetime.waitUntil(refresh(env, current));

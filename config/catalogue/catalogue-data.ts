@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { parseExact } from '#core/exact.ts';
 import { UNITS } from '#core/quantity.ts';
+import { WIRE_FAMILIES } from '../wires.ts';
 
 /**
  * What the files of the catalogue hold. Prices are decimal text for every 1,000,000 of the unit; every row names where
@@ -56,8 +57,8 @@ export const providersFile = z.strictObject({
       aliases: z.array(z.string()),
       /** Hosts of its API. */
       hosts: z.array(z.string()),
-      /** Where it speaks each wire format. */
-      base_urls: z.partialRecord(z.enum(['openai']), z.url()),
+      /** Where it speaks each family of wires. */
+      base_urls: z.partialRecord(z.enum(WIRE_FAMILIES), z.url()),
     }),
   ),
 });

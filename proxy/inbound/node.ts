@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { listenAt } from '#config/listen.ts';
 import { Fault } from '#core/fault.ts';
 import { concat, EMPTY } from '../wire/bytes.ts';
-import { faultAnswer } from '../wire/openai-error.ts';
+import { openaiDialect } from '../wire/openai-dialect.ts';
 import type { Call, HeaderList, HeaderMap, Reply } from './call.ts';
 
 /** What the server needs of the configuration; bounds that change take effect with the next start. */
@@ -228,7 +228,7 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
       : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
         ? new Fault('body_timeout', { detail: 'Its headers did not either.' })
         : new Fault('invalid_request', { detail: 'It is not HTTP.' });
-  const { status, body } = faultAnswer(fault, null);
+  const { status, body } = openaiDialect.fault(fault, null);
   const text = new TextDecoder().decode(body);
   socket.end(
     `HTTP/1.1 ${status} \r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${text}`,

@@ -1,11 +1,13 @@
 import type { Attributes } from '@opentelemetry/api';
 import type { UpstreamConfig } from '#config/config.ts';
 import type { UsageEventData } from '#core/usage-event.ts';
+import type { Wire } from '../wire/wire.ts';
+import { WIRES } from '../wire/wires.ts';
 
 /**
  * Calls in the words of OpenTelemetry's conventions for generative AI (semantic-conventions-genai, August 2026).
  */
-const OPERATIONS: Readonly<Record<string, string>> = { 'openai-chat': 'chat', 'openai-embeddings': 'embeddings' };
+const WIRES_BY_NAME: ReadonlyMap<string, Wire> = new Map(WIRES.map((wire) => [wire.name, wire]));
 
 /** Names of providers where the conventions have another than our catalogue. */
 const PROVIDERS: Readonly<Record<string, string>> = { google: 'gcp.gemini' };
@@ -22,7 +24,7 @@ export interface TokenUsage {
 }
 
 export function operationOf(wire: string): string {
-  return OPERATIONS[wire] ?? wire;
+  return WIRES_BY_NAME.get(wire)?.operation ?? wire;
 }
 
 /** What all metrics of a call carry, and its span too. */
@@ -34,7 +36,7 @@ export function attributesOf(data: UsageEventData, upstreams: ReadonlyMap<string
     'gen_ai.provider.name': providerOf(data),
     'gen_ai.request.model': data.model,
     ...(data.model_served !== null && { 'gen_ai.response.model': data.model_served }),
-    ...(upstream && serverOf(upstream)),
+    ...(upstream && serverOf(upstream, data.wire)),
     ...(errorType !== null && { 'error.type': errorType }),
   };
 }
@@ -44,8 +46,11 @@ function providerOf({ provider, upstream }: UsageEventData): string {
   return PROVIDERS[provider] ?? provider;
 }
 
-function serverOf({ baseUrl }: UpstreamConfig): Attributes {
-  const { hostname, port, protocol } = new URL(baseUrl);
+function serverOf({ addresses }: UpstreamConfig, wire: string): Attributes {
+  const family = WIRES_BY_NAME.get(wire)?.family;
+  const address = (family && addresses[family]) ?? Object.values(addresses)[0];
+  if (address === undefined) return {};
+  const { hostname, port, protocol } = new URL(address);
   return { 'server.address': hostname, 'server.port': port === '' ? (protocol === 'http:' ? 80 : 443) : Number(port) };
 }
 

@@ -1,12 +1,14 @@
 import type { Config, RouteRule, UpstreamConfig } from '#config/config.ts';
+import { WIRE_FAMILIES, type WireFamily } from '#config/wires.ts';
 import { matchesPattern } from '#core/key-policy.ts';
 
-/** Where a model can be sent, and under which name the upstream knows it. */
+/** Where a call can be sent: an upstream at its address for one family of wires, and its own name for the model. */
 export interface Target {
   readonly upstream: UpstreamConfig;
+  readonly family: WireFamily;
   /** Another name than the one asked for; null for the same. */
   readonly model: string | null;
-  /** The upstream's address, taken apart once: `https://api.openai.com` and `/v1`. */
+  /** The address, taken apart once: `https://api.openai.com` and `/v1`. */
   readonly origin: string;
   readonly basePath: string;
 }
@@ -22,19 +24,30 @@ const CACHED_MAX = 1_000;
 /** The routes of one configuration. First matching rule wins; without one, the first upstream that has the model. */
 export class RouteTable {
   readonly #config: Config;
-  readonly #cache = new Map<string, Route>();
+  readonly #caches: Readonly<Record<WireFamily, Map<string, Route>>>;
 
   constructor(config: Config) {
     this.#config = config;
+    this.#caches = { openai: new Map(), anthropic: new Map() };
   }
 
-  /** Undefined when nothing serves the model. */
-  find(model: string): Route | undefined {
-    const cached = this.#cache.get(model);
+  /**
+   * Undefined when nothing that speaks this family serves the model. Where the model is empty, as for what was stored at
+   * a provider, that is the first upstream that speaks it.
+   */
+  find(model: string, family: WireFamily): Route | undefined {
+    const cache = this.#caches[family];
+    const cached = cache.get(model);
     if (cached) return cached;
-    const found = this.#resolve(model);
-    if (found && this.#cache.size < CACHED_MAX) this.#cache.set(model, found);
+    const found = this.#resolve(model, family);
+    if (found && cache.size < CACHED_MAX) cache.set(model, found);
     return found;
+  }
+
+  /** The upstream of that name, whatever models it serves; undefined when it does not speak the family. */
+  findUpstream(name: string, family: WireFamily): Route | undefined {
+    const target = this.#targetOf(name, null, family);
+    return target && { choices: [{ ...target, weight: 1 }], fallbacks: [] };
   }
 
   /** Every model that has a name: those of the rules and of the upstreams; what only a pattern covers cannot be listed. */
@@ -46,41 +59,50 @@ export class RouteTable {
       if (upstream.provider === null) continue;
       for (const name of this.#config.priceBook.listModels(upstream.provider)) names.add(name);
     }
-    return [...names].filter((name) => this.find(name) !== undefined).sort();
+    return [...names].filter((name) => this.findAny(name) !== undefined).sort();
   }
 
-  #resolve(model: string): Route | undefined {
-    const rule = this.#config.routes.find((candidate) => matchesPattern(candidate.model, model));
-    if (rule) return this.#byRule(rule);
-    for (const upstream of this.#config.upstreams.values()) {
-      if (this.#serves(upstream, model)) {
-        return { choices: [{ ...targetOf(upstream, null), weight: 1 }], fallbacks: [] };
-      }
+  /** In whatever family serves it first. */
+  findAny(model: string): Route | undefined {
+    for (const family of WIRE_FAMILIES) {
+      const found = this.find(model, family);
+      if (found) return found;
     }
     return undefined;
   }
 
-  #byRule(rule: RouteRule): Route | undefined {
+  #resolve(model: string, family: WireFamily): Route | undefined {
+    const rule = model === '' ? undefined : this.#config.routes.find((one) => matchesPattern(one.model, model));
+    if (rule) return this.#byRule(rule, family);
+    for (const upstream of this.#config.upstreams.values()) {
+      if (upstream.addresses[family] === undefined) continue;
+      if (model === '' || this.#serves(upstream, model)) return this.findUpstream(upstream.name, family);
+    }
+    return undefined;
+  }
+
+  /** What a rule names and what does not speak the family is passed over: the bytes would mean nothing there. */
+  #byRule(rule: RouteRule, family: WireFamily): Route | undefined {
     const choices = rule.to.flatMap(({ upstream, model, weight }) => {
-      const found = this.#config.upstreams.get(upstream);
-      return found ? [{ ...targetOf(found, model), weight }] : [];
+      const target = this.#targetOf(upstream, model, family);
+      return target ? [{ ...target, weight }] : [];
     });
-    const fallbacks = rule.fallback.flatMap(({ upstream, model }) => {
-      const found = this.#config.upstreams.get(upstream);
-      return found ? [targetOf(found, model)] : [];
-    });
+    const fallbacks = rule.fallback.flatMap(({ upstream, model }) => this.#targetOf(upstream, model, family) ?? []);
     return choices.length > 0 ? { choices, fallbacks } : undefined;
+  }
+
+  #targetOf(name: string, model: string | null, family: WireFamily): Target | undefined {
+    const upstream = this.#config.upstreams.get(name);
+    const address = upstream?.addresses[family];
+    if (!upstream || address === undefined) return undefined;
+    const { origin, pathname } = new URL(address);
+    return { upstream, family, model, origin, basePath: pathname.replace(/\/$/, '') };
   }
 
   #serves(upstream: UpstreamConfig, model: string): boolean {
     if (upstream.models !== null) return upstream.models.some((pattern) => matchesPattern(pattern, model));
     return upstream.provider !== null && this.#config.priceBook.findModel(upstream.provider, model) !== undefined;
   }
-}
-
-function targetOf(upstream: UpstreamConfig, model: string | null): Target {
-  const { origin, pathname } = new URL(upstream.baseUrl);
-  return { upstream, model, origin, basePath: pathname.replace(/\/$/, '') };
 }
 
 /** In the order in which they are tried: one choice by weight, then the fallbacks. `random` is in [0, 1). */

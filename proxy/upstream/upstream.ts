@@ -1,4 +1,4 @@
-import type { HeaderList, HeaderMap } from '../inbound/call.ts';
+import type { HeaderMap } from '../inbound/call.ts';
 
 /** The port to the upstreams: one HTTP exchange, pushed. undici on Node, fetch elsewhere. Follows no redirects, retries nothing. */
 export interface Upstream {
@@ -6,12 +6,12 @@ export interface Upstream {
 }
 
 export interface UpstreamRequest {
-  method: 'GET' | 'POST';
+  method: string;
   /** `https://api.openai.com` */
   origin: string;
   /** With the query. */
   path: string;
-  headers: HeaderList;
+  headers: string[];
   body: Uint8Array | null;
   connectTimeoutMs: number;
   headersTimeoutMs: number;

@@ -2,7 +2,7 @@ import { ByteBuffer, decodeUtf8, parseJson } from './bytes.ts';
 import { errorElement, errorEvent } from './gemini-error.ts';
 import { billedQueries, groundingCounts, parseUsageMetadata, tierOf } from './gemini-usage.ts';
 import { pathsOf } from './json-path-tree.ts';
-import { parseName } from './openai-request.ts';
+import { parseName } from './json-request.ts';
 import type { AnswerReader, Place, Seen } from './paths-meter.ts';
 import { guessTokens, type Reading, type Usage } from './wire.ts';
 

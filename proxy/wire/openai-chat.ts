@@ -1,20 +1,34 @@
 import { Fault } from '#core/fault.ts';
 import { encodeUtf8, isObject } from './bytes.ts';
+import { parseBody, parseCount, parseFlag, parseModel, parseName, replaceModel } from './json-request.ts';
 import { type Edit, edited, findMember, keyOf, membersOf } from './json-span.ts';
+import { openaiDialect } from './openai-dialect.ts';
 import { answerMembers, jsonMeter } from './openai-json-meter.ts';
 import { mediaBounds } from './openai-media.ts';
-import { parseBody, parseCount, parseFlag, parseModel, parseName, replaceModel } from './openai-request.ts';
 import { streamMeter } from './openai-stream-meter.ts';
-import { type Asked, guessTokens, type RequestEdits, type Wire } from './wire.ts';
+import {
+  type AnswerHead,
+  type Asked,
+  guessTokens,
+  isEventStream,
+  type Meter,
+  NO_COUNTS,
+  type RequestEdits,
+  type Wire,
+} from './wire.ts';
 
 /** OpenAI Chat Completions, and the many servers that speak it. */
-export const openaiChat: Wire = {
+export const openaiChat = {
   name: 'openai-chat',
-  path: '/chat/completions',
+  family: 'openai',
+  dialect: openaiDialect,
+  endpoints: [{ method: 'POST', path: '/v1/chat/completions' }],
+  operation: 'chat',
   parse,
   rewrite,
-  meter: (_asked, answer) => (answer.eventStream ? streamMeter(answer.hideUsage) : jsonMeter(ANSWER)),
-};
+  meter: (_asked: Asked, answer: AnswerHead): Meter =>
+    isEventStream(answer) ? streamMeter(answer.hideUsage) : jsonMeter(ANSWER),
+} as const satisfies Wire;
 
 const ANSWER = answerMembers('choices');
 
@@ -34,6 +48,7 @@ const DECISIVE = new Set([
 
 /** These search once for every call, for a fee a call (recorded: it is not in their usage). */
 const SEARCHING_MODEL = /-search-(preview|api)\b/;
+const ONE_SEARCH = { web_searches: 1n };
 
 /** What the template around the messages adds, and what hidden prompts for tools add. */
 const TEMPLATE_TOKENS = 64n;
@@ -51,8 +66,10 @@ function parse(body: Uint8Array): Asked {
   const textBytes = body.length - media.bytes;
   const hasTools = fields.tools !== undefined || fields.functions !== undefined;
   const metadata = isObject(fields.metadata) ? fields.metadata : {};
+  const searches = SEARCHING_MODEL.test(model) ? ONE_SEARCH : NO_COUNTS;
   return {
     model,
+    metering: 'usage',
     stream: parseFlag(fields, 'stream') === true,
     usageAsked: options !== null && parseFlag(options, 'include_usage') === true,
     user: parseName(fields.user) ?? parseName(fields.safety_identifier) ?? parseName(metadata.user_id),
@@ -63,8 +80,9 @@ function parse(body: Uint8Array): Asked {
     inputElsewhere: media.elsewhere || (fields.web_search_options ?? null) !== null,
     inputTokensGuess: guessTokens(textBytes) + media.tokensGuess,
     outputTokensMax: maxima.reduce((a, b) => (a === null || (b !== null && b > a) ? b : a)),
-    webSearches: SEARCHING_MODEL.test(model) ? 1n : 0n,
     answers: parseCount(fields, 'n') ?? 1n,
+    bounds: searches,
+    fixed: searches,
   };
 }
 

@@ -1,7 +1,8 @@
+import { parseBody, parseModel, parseName, replaceModel } from './json-request.ts';
 import { edited } from './json-span.ts';
+import { openaiDialect } from './openai-dialect.ts';
 import { answerMembers, jsonMeter } from './openai-json-meter.ts';
-import { parseBody, parseModel, parseName, replaceModel } from './openai-request.ts';
-import { guessTokens, type Wire } from './wire.ts';
+import { type Asked, guessTokens, type Meter, NO_COUNTS, type RequestEdits, type Wire } from './wire.ts';
 
 // Vectors are no text: nothing is measured as output.
 const ANSWER = answerMembers(null);
@@ -9,15 +10,19 @@ const ANSWER = answerMembers(null);
 const DECISIVE = new Set(['model', 'input']);
 
 /** OpenAI Embeddings: no output tokens, so only the body can cost. */
-export const openaiEmbeddings: Wire = {
+export const openaiEmbeddings = {
   name: 'openai-embeddings',
-  path: '/embeddings',
+  family: 'openai',
+  dialect: openaiDialect,
+  endpoints: [{ method: 'POST', path: '/v1/embeddings' }],
+  operation: 'embeddings',
 
-  parse(body) {
+  parse(body: Uint8Array): Asked {
     const fields = parseBody(body, DECISIVE);
     return {
       model: parseModel(fields),
       stream: false,
+      metering: 'usage',
       usageAsked: false,
       user: parseName(fields.user),
       session: null,
@@ -28,17 +33,18 @@ export const openaiEmbeddings: Wire = {
       inputElsewhere: false,
       inputTokensGuess: countTokenIds(fields.input) ?? guessTokens(body.length),
       outputTokensMax: 0n,
-      webSearches: 0n,
       answers: 0n,
+      bounds: NO_COUNTS,
+      fixed: NO_COUNTS,
     };
   },
 
-  rewrite(body, _asked, { model }) {
+  rewrite(body: Uint8Array, _asked: Asked, { model }: RequestEdits): Uint8Array {
     return model === null ? body : edited(body, replaceModel(body, model));
   },
 
-  meter: () => jsonMeter(ANSWER),
-};
+  meter: (): Meter => jsonMeter(ANSWER),
+} as const satisfies Wire;
 
 /** One text or one list of token ids is one input; a list of either is a batch. */
 function countInputs(input: unknown): bigint {

@@ -1,6 +1,6 @@
 import { EMPTY } from './bytes.ts';
+import { parseName } from './json-request.ts';
 import { JsonWatch, type WatchList, watchList } from './json-watch.ts';
-import { parseName } from './openai-request.ts';
 import { parseUsage } from './openai-usage.ts';
 import { guessTokens, type Meter, type Reading } from './wire.ts';
 

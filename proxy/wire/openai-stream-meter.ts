@@ -1,7 +1,7 @@
 import { decodeUtf8, EMPTY, encodeUtf8, find, isEqualRange, needle, parseJson } from './bytes.ts';
+import { parseName } from './json-request.ts';
 import { cutOf, isNamed, type Member, membersOf, skipBlanks, stringEnd, valueText } from './json-span.ts';
-import { errorEvent } from './openai-error.ts';
-import { parseName } from './openai-request.ts';
+import { errorEvent } from './openai-dialect.ts';
 import { parseUsage } from './openai-usage.ts';
 import { dataOf, SseSplitter, type SseVisitor } from './sse.ts';
 import { guessTokens, type Meter, type Reading, type Usage } from './wire.ts';

@@ -1,4 +1,8 @@
+import type { WireFamily } from '#config/wires.ts';
 import type { Counts } from '#core/quantity.ts';
+import type { Call, HeaderMap } from '../inbound/call.ts';
+import type { Dialect } from './dialect.ts';
+import type { Params } from './path-pattern.ts';
 
 /**
  * What the gateway asks of a wire format. One file per format; all of it pure, over bytes, free of any runtime. A wire
@@ -7,18 +11,41 @@ import type { Counts } from '#core/quantity.ts';
 export interface Wire {
   /** As it stands in events. */
   readonly name: string;
-  /** Below the upstream's base address. */
-  readonly path: string;
-  /** Throws the Faults `invalid_json` and `invalid_request`. */
-  parse(body: Uint8Array): Asked;
+  /** Which upstreams take it: those that have an address for this family. */
+  readonly family: WireFamily;
+  /** How its callers are told of faults and refusals. */
+  readonly dialect: Dialect;
+  /** What it serves, all of it with the same bytes. */
+  readonly endpoints: readonly WireEndpoint[];
+  /** The `gen_ai.operation.name` of OpenTelemetry's conventions. */
+  readonly operation: string;
+  /** `params` are the values of the names in the endpoint's path. Throws the Faults `invalid_json` and `invalid_request`. */
+  parse(body: Uint8Array, call: CallHead, params: Params): Asked;
   rewrite(body: Uint8Array, asked: Asked, edits: RequestEdits): Uint8Array;
-  meter(asked: Asked, answer: AnswerKind): Meter;
+  meter(asked: Asked, answer: AnswerHead): Meter;
 }
+
+export interface WireEndpoint {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  /**
+   * As callers ask for it: `/v1/chat/completions`, `/v1beta/models/{model}:generateContent`. Where it names `{model}`, a
+   * route that gives the model another name changes it there.
+   */
+  readonly path: string;
+}
+
+export type CallHead = Pick<Call, 'method' | 'path' | 'query' | 'headers'>;
 
 /** What the caller asks, as far as the gateway cares. */
 export interface Asked {
+  /** Empty where the endpoint has none. */
   readonly model: string;
   readonly stream: boolean;
+  /**
+   * usage: the answer says what to bill. free: the provider bills nothing (counting tokens, looking up what is stored);
+   * it counts against limits of requests, and its event has no quantities. unmetered: nobody knows what it costs.
+   */
+  readonly metering: 'usage' | 'free' | 'unmetered';
   /** The client itself wants the usage in the stream. */
   readonly usageAsked: boolean;
   readonly user: string | null;
@@ -34,11 +61,16 @@ export interface Asked {
   readonly inputTokensGuess: bigint;
   /** Per answer; null when the request does not say. */
   readonly outputTokensMax: bigint | null;
-  /** Searches that the model makes for every call and that no usage object reports. */
-  readonly webSearches: bigint;
   /** How many answers to the one prompt. 0n where the endpoint answers no tokens. */
   readonly answers: bigint;
+  /** The most of every unit that is no token: images, seconds, searches. */
+  readonly bounds: Counts;
+  /** Units that every served call is billed for and no answer reports; they are within `bounds`. */
+  readonly fixed: Counts;
 }
+
+/** The `bounds` and `fixed` of calls that use tokens only. */
+export const NO_COUNTS: Counts = {};
 
 export interface RequestEdits {
   /** The name that the upstream knows the model by; null to leave it. */
@@ -46,8 +78,9 @@ export interface RequestEdits {
   readonly includeUsage: boolean;
 }
 
-export interface AnswerKind {
-  readonly eventStream: boolean;
+export interface AnswerHead {
+  readonly status: number;
+  readonly headers: HeaderMap;
   /** Usage was asked for by us and not by the client: what only that brought is taken out again. */
   readonly hideUsage: boolean;
 }
@@ -80,6 +113,21 @@ export interface Usage {
   readonly counts: Counts;
   /** The provider's own object. */
   readonly raw: unknown;
+  /** Where several models served one call: what each used. Together they are `counts`. */
+  readonly parts?: readonly UsagePart[] | undefined;
+  /** What the provider itself says that the call costs, in dollars: plain decimals. It goes before any price list. */
+  readonly costUsd?: string | undefined;
+}
+
+export interface UsagePart {
+  /** Null for the model that the answer names. */
+  readonly model: string | null;
+  readonly counts: Counts;
+}
+
+export function isEventStream({ headers }: AnswerHead): boolean {
+  const type = headers['content-type'];
+  return typeof type === 'string' && type.startsWith('text/event-stream');
 }
 
 /** English prose has about four bytes a token: good enough for figures that are marked as estimated. */

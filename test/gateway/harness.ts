@@ -49,13 +49,14 @@ export const SETTINGS: GatewaySettings = {
 export function upstreamConfig(name: string, baseUrl: string, changes: Partial<UpstreamConfig> = {}): UpstreamConfig {
   return {
     name,
-    wire: 'openai',
+    addresses: { openai: baseUrl },
+    auth: null,
     provider: 'openai',
-    baseUrl,
     credential: 'sk-upstream',
     headers: {},
     models: null,
     includeUsage: true,
+    passthrough: false,
     ...changes,
   };
 }

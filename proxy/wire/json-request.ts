@@ -2,7 +2,7 @@ import { Fault } from '#core/fault.ts';
 import { decodeStrictUtf8, encodeUtf8, isObject, parseJson } from './bytes.ts';
 import { type Edit, keyOf, type Member, membersOf } from './json-span.ts';
 
-/** What the OpenAI formats share on the way in. */
+/** What the formats that take a JSON object share on the way in. */
 export type Fields = Readonly<Record<string, unknown>>;
 
 const MODEL_CHARS_MAX = 256;

@@ -1,0 +1,80 @@
+import { FAULTS, type Fault } from '#core/fault.ts';
+import type { LimitKind } from '#core/key-policy.ts';
+import { encodeUtf8 } from './bytes.ts';
+import {
+  type Dialect,
+  faultHeaders,
+  idHeaders,
+  jsonAnswer,
+  type ModelSeen,
+  REQUEST_ID,
+  refusalWords,
+} from './dialect.ts';
+
+/** OpenAI's words, which are those of most other servers too: what no other dialect claims is answered in them. */
+export const openaiDialect: Dialect = {
+  requestIdHeader: REQUEST_ID,
+  paths: [],
+  header: null,
+
+  fault(fault, requestId) {
+    const error = {
+      message: fault.message,
+      type: fault.status < 500 ? 'invalid_request_error' : 'server_error',
+      param: PARAMS[fault.code] ?? null,
+      code: CODES[fault.code] ?? fault.code,
+      weir: { code: fault.code, request_id: requestId },
+    };
+    return jsonAnswer(fault.status, [...idHeaders(REQUEST_ID, requestId), ...faultHeaders(fault)], { error });
+  },
+
+  refusal(refusal, requestId, budgetStatus402) {
+    const isBudget = refusal.kind === 'budget';
+    const { sentence, weir, headers } = refusalWords(refusal, requestId);
+    const error = {
+      message: sentence,
+      type: ERROR_TYPES[refusal.kind],
+      param: null,
+      code: isBudget ? 'insufficient_quota' : 'rate_limit_exceeded',
+      weir,
+    };
+    const status = isBudget && budgetStatus402 ? 402 : FAULTS[refusal.code].status;
+    return jsonAnswer(status, [...idHeaders(REQUEST_ID, requestId), ...headers], { error });
+  },
+
+  models: (models) => ({ object: 'list', data: models.map(modelAnswer) }),
+  model: modelAnswer,
+};
+
+/** Where OpenAI has a code of its own for the same thing; everything else keeps ours. */
+const CODES: Readonly<Partial<Record<Fault['code'], string>>> = {
+  missing_key: 'invalid_api_key',
+  invalid_key: 'invalid_api_key',
+  expired_key: 'invalid_api_key',
+  revoked_key: 'invalid_api_key',
+};
+
+const PARAMS: Readonly<Partial<Record<Fault['code'], string>>> = {
+  model_not_found: 'model',
+  model_not_allowed: 'model',
+  model_halted: 'model',
+  unpriced_model: 'model',
+};
+
+const ERROR_TYPES = {
+  requests: 'requests',
+  tokens: 'tokens',
+  concurrency: 'requests',
+  budget: 'insufficient_quota',
+} as const satisfies Record<LimitKind, string>;
+
+/** Weir does not know when a provider made a model: `created` is 0. */
+function modelAnswer({ id, owner }: ModelSeen): object {
+  return { id, object: 'model', created: 0, owned_by: owner };
+}
+
+/** An error inside a stream, as an event that OpenAI's SDKs throw on. */
+export function errorEvent(message: string, code: string): Uint8Array {
+  const error = { message, type: 'server_error', param: null, code };
+  return encodeUtf8(`data: ${JSON.stringify({ error })}\n\n`);
+}

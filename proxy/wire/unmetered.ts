@@ -1,0 +1,57 @@
+import type { WireFamily } from '#config/wires.ts';
+import { EMPTY } from './bytes.ts';
+import type { Dialect } from './dialect.ts';
+import { type Asked, type Meter, NO_COUNTS, type Wire } from './wire.ts';
+
+/** Calls without usage: those that the provider gives for nothing, and those that nobody can read. */
+
+/** A call that can use no tokens. */
+export function askedWithoutTokens(model: string, metering: 'free' | 'unmetered', user: string | null = null): Asked {
+  return {
+    model,
+    stream: false,
+    metering,
+    usageAsked: false,
+    user,
+    session: null,
+    serviceTier: null,
+    inputTokensMax: 0n,
+    inputs: 0n,
+    inputElsewhere: false,
+    inputTokensGuess: 0n,
+    outputTokensMax: 0n,
+    answers: 0n,
+    bounds: NO_COUNTS,
+    fixed: NO_COUNTS,
+  };
+}
+
+/** Looks at nothing: what comes is passed on. */
+export const SILENT_METER: Meter = {
+  edits: false,
+  push: (chunk) => chunk,
+  end: () => EMPTY,
+  read: () => ({
+    usage: null,
+    complete: true,
+    failed: false,
+    model: null,
+    serviceTier: null,
+    outputTokensGuess: 0n,
+  }),
+  breakOff: () => undefined,
+};
+
+/** What an explicit upstream serves and no wire knows, where the operator lets it pass: counted, and marked as unpriced. */
+export function passthroughWire(family: WireFamily, dialect: Dialect): Wire {
+  return {
+    name: 'passthrough',
+    family,
+    dialect,
+    endpoints: [],
+    operation: 'passthrough',
+    parse: () => askedWithoutTokens('', 'unmetered'),
+    rewrite: (body) => body,
+    meter: () => SILENT_METER,
+  };
+}
