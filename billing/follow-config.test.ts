@@ -14,7 +14,15 @@ beforeAll(async () => {
 afterAll(() => test.drop());
 
 const configOf = (name: string, planCurrency = 'USD') => {
-  const plan: PlanConfig = { id: 'p', name: 'P', currency: planCurrency, interval: 'month', fee: '1', prices: [] };
+  const plan: PlanConfig = {
+    id: 'p',
+    name: 'P',
+    currency: planCurrency,
+    interval: 'month',
+    fee: '1',
+    prices: [],
+    charges: [],
+  };
   const customer: CustomerConfig = {
     ...{ id: 'acme', name, timezone: 'UTC', currency: planCurrency, plan: 'p' },
     ...{ limits: [], keys: [] },

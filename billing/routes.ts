@@ -9,6 +9,7 @@ import { meterRoutes } from '#billing/meters/http.ts';
 import { planRoutes } from '#billing/plans/http.ts';
 import type { PolicyFeed } from '#billing/policies/feed.ts';
 import { policyRoutes } from '#billing/policies/http.ts';
+import { priceRoutes } from '#billing/prices/http.ts';
 import { subscriptionRoutes, unsubscribedRoutes } from '#billing/subscriptions/http.ts';
 import { tokenRoutes } from '#billing/tokens/http.ts';
 import { usageRoutes } from '#billing/usage/http.ts';
@@ -30,6 +31,7 @@ export function billingRoutes(parts: RouteParts): (api: Api) => void {
     lateUsageRoutes(api);
     meterRoutes(api);
     planRoutes(api);
+    priceRoutes(api);
     subscriptionRoutes(api);
     unsubscribedRoutes(api);
     invoiceRoutes(api);

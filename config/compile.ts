@@ -132,6 +132,7 @@ function compilePlan(id: string, file: PlanFile): PlanConfig {
       amount: price.amount.text,
       per: (price.per ?? 1n).toString(),
     })),
+    charges: file.charges ?? [],
   };
 }
 

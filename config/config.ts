@@ -1,5 +1,6 @@
 import type { Halt, KeyPolicy, LimitPolicy } from '#core/key-policy.ts';
 import type { Catalogue } from './catalogue.ts';
+import type { ChargeTerms } from './charge-terms.ts';
 import type { Auth, WireFamily } from './wires.ts';
 
 /**
@@ -116,6 +117,8 @@ export interface PlanConfig {
   /** Recurring amount per interval, billed in arrears with the usage; null for none. */
   fee: string | null;
   prices: readonly PlanPrice[];
+  /** After the prices. */
+  charges: readonly ChargeTerms[];
 }
 
 /** `amount` for every `per` units of the unit, on calls whose model matches. First match wins; what matches none is unrated and reported. */

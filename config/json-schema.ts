@@ -48,6 +48,12 @@ function forEditors(schema: JsonSchema): JsonSchema {
   if (range !== undefined) own.description = `${own.description ?? ''} From ${range}.`.trim();
   if (initial !== undefined) own.default = initial;
   if (scalar !== undefined) own.$ref = `#/$defs/${scalar}`;
+  if (own.format === 'decimal') {
+    // Numbers are read as the text that is written.
+    delete own.format;
+    delete own.type;
+    own.$ref = '#/$defs/amount';
+  }
   if (own.enum !== undefined) {
     own.anyOf = [{ enum: own.enum }, VARIABLE];
     delete own.enum;

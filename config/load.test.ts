@@ -120,6 +120,7 @@ describe('a configuration', () => {
           { unit: 'input_tokens', model: 'gpt-4o*', amount: '3.10', per: '1000000' },
           { unit: 'calls', model: '*', amount: '0.001', per: '1' },
         ],
+        charges: [],
       },
     ]);
     expect(config.priceBook.findModel('lab', 'llama-3.3-70b')?.contextTokens).toBe(128_000n);

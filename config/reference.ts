@@ -77,6 +77,8 @@ function kindOf(schema: JsonSchema): string {
     .map((one) => listOf(schemaOf(one)?.enum))
     .find((values) => values.length > 0);
   if (choice) return choice.length > 8 ? 'a unit' : choice.map((value) => `\`${String(value)}\``).join(', ');
+  if (schema.oneOf !== undefined) return 'a price';
+  if (listOf(schema.anyOf).some((one) => schemaOf(one)?.type === 'null')) return 'text';
   return schema.anyOf === undefined ? 'text' : 'text or list';
 }
 

@@ -4,6 +4,7 @@ import { exponentOf } from '#core/money.ts';
 import { isTimeZone } from '#core/time.ts';
 import { LABEL_LENGTH_MAX, LABELS_MAX, PLAINTEXT_SECRET_LENGTH, SECRETS_PER_KEY_MAX } from './bounds.ts';
 import { COST_CURRENCY } from './catalogue.ts';
+import { CHARGES_MAX, chargeTerms } from './charge-terms.ts';
 import { choice, fields, list, nameRecord, nameText } from './fields.ts';
 import { keyLimits, repeatedLimits } from './limits.ts';
 import { amount, count, dayOrInstant, flag, money, pattern, secretText } from './scalars.ts';
@@ -208,6 +209,11 @@ export const plan = fields({
   prices: list(planPrice)
     .optional()
     .describe('What the customer pays for usage. Usage that matches no price is unrated, and reported.'),
+  charges: list(chargeTerms, CHARGES_MAX)
+    .optional()
+    .describe(
+      'Charges of any kind, after the prices: with an allowance, tiers, a cap and so on, as in docs/billing.md.',
+    ),
 }).superRefine((value, context) => {
   const inCurrency = value.currency ?? 'USD';
   const problem = (path: (string | number)[], message: string): void =>

@@ -109,6 +109,12 @@ export function localDate(atMs: number, zone: string): string {
   return Temporal.Instant.fromEpochMilliseconds(atMs).toZonedDateTimeISO(zone).toPlainDate().toString();
 }
 
+/** What the clock on the wall shows: Monday is 1, the time as HH:MM. */
+export function localClock(atMs: number, zone: string): { weekday: number; time: string } {
+  const local = Temporal.Instant.fromEpochMilliseconds(atMs).toZonedDateTimeISO(zone);
+  return { weekday: local.dayOfWeek, time: local.toPlainTime().toString({ smallestUnit: 'minute' }) };
+}
+
 /** When a day (YYYY-MM-DD) begins in a zone: midnight, or the first instant after it where midnight is skipped. */
 export function startOfDate(date: string, zone: string): number {
   return startOfDay(Temporal.PlainDate.from(date), zone);

@@ -1,10 +1,11 @@
 import { type Database, instant, joinSql, type Sql, sql } from '#billing/db/database.ts';
 import type { EventPlace } from '#billing/http/page.ts';
+import type { UsageCut } from '#billing/rating/usage-part.ts';
 import type { Period } from '#billing/subscriptions/period.ts';
 import type { HourCut } from '#core/time.ts';
 
-/** Every (hour, model, unit, quantity) of a period, late usage taken off. Rows of one key are yet to be added up. */
-function measuredIn(period: Period, { whole, edges }: HourCut): Sql {
+/** Every (hour, model, unit, quantity) of a period, later usage taken off. Rows of one key are yet to be added up. */
+function measuredIn(period: Period, { whole, edges }: HourCut, lateSeq: bigint): Sql {
   const parts = [
     sql`
     select hour, model, unit, quantity from usage_hour
@@ -16,7 +17,7 @@ function measuredIn(period: Period, { whole, edges }: HourCut): Sql {
       and event.source = late_event.source and event.id = late_event.event_id and event.revision = late_event.revision,
       jsonb_each_text(event.body #> '{data,quantities}') as measured (unit, quantity)
     where late_event.subscription_id = ${period.subscription_id} and late_event.period_index = ${period.period_index}
-      and event.type = 'weir.usage.v1'`,
+      and late_event.seq > ${lateSeq} and event.type = 'weir.usage.v1'`,
   ];
   for (const edge of edges) {
     parts.push(sql`
@@ -33,12 +34,101 @@ export async function sumBilledUsage(
   db: Database,
   period: Period,
   cut: HourCut,
+  lateSeq: bigint,
 ): Promise<{ model: string; unit: string; quantity: string }[]> {
   return db.query(sql`
     select model, unit, trim_scale(sum(quantity)) as quantity
-    from (${measuredIn(period, cut)}) as part (hour, model, unit, quantity)
+    from (${measuredIn(period, cut, lateSeq)}) as part (hour, model, unit, quantity)
     group by model, unit having sum(quantity) <> 0
     order by unit collate "C", model collate "C"`);
+}
+
+/** The late row, after a number, that an event's row with this revision is. */
+function laterRow(period: Period, lateSeq: bigint, revision: Sql): Sql {
+  return sql`
+    select 1 from late_event where late_event.source = event.source and late_event.event_id = event.id
+      and late_event.revision = ${revision} and late_event.subscription_id = ${period.subscription_id}
+      and late_event.period_index = ${period.period_index} and late_event.seq > ${lateSeq}`;
+}
+
+const WINDOWS = { quarter_hour: '15 minutes', hour: '1 hour', day: '1 day' } as const;
+
+/** The start of the window that an event falls into: hours by UTC, days by the period's zone. */
+function windowOf(cut: UsageCut, zone: string): Sql {
+  if (!cut.window) return sql`null::timestamptz`;
+  if (cut.window.size === 'day') return sql`date_trunc('day', event.time, ${zone}::text)`;
+  return sql`date_bin(${WINDOWS[cut.window.size]}::interval, event.time, '2000-01-01T00:00:00Z'::timestamptz)`;
+}
+
+/** What an event carries, in the unit of the currency; null where it carries nothing in it that is a decimal. */
+function carriedBy(cut: UsageCut, currency: string): Sql {
+  if (!cut.carried) return sql`null::numeric`;
+  const field = cut.carried === 'event_price' ? 'price' : 'cost';
+  return sql`case
+    when event.body #>> array['data', ${field}::text, 'currency'] = ${currency}
+      and event.body #>> array['data', ${field}::text, 'amount'] ~ '^\\d{1,18}([.]\\d{1,30})?$'
+    then (event.body #>> array['data', ${field}::text, 'amount'])::numeric end`;
+}
+
+function dimensionsOf(cut: UsageCut): Sql {
+  if (cut.dimensions.length === 0) return sql`array[]::text[]`;
+  const values = cut.dimensions.map((name) => {
+    if (name === 'model') return sql`event.model`;
+    if (name === 'key') return sql`event.key`;
+    const path = name.startsWith('labels.') ? ['data', 'labels', name.slice('labels.'.length)] : ['data', name];
+    return sql`coalesce(event.body #>> ${path}::text[], '')`;
+  });
+  return sql`array[${joinSql(values, ', ')}]::text[]`;
+}
+
+export interface BilledPartRow {
+  model: string;
+  quantity: string;
+  events: bigint;
+  segment: number;
+  dimensions: string[];
+  window_at: number | null;
+  carried: string | null;
+}
+
+/** The usage of a unit on some models, as finely as a price wants it. The largest and each single one are of events that count. */
+export async function listBilledParts(
+  db: Database,
+  period: Period,
+  lateSeq: bigint,
+  line: { unit: string; models: readonly string[] },
+  cut: UsageCut,
+  currency: string,
+): Promise<BilledPartRow[]> {
+  const instants = cut.instants.map(instant);
+  const single = cut.events || cut.window?.aggregation === 'max';
+  const counts = sql`event.sign = 1 and not exists (
+    select 1 from event as next where next.customer = event.customer and next.time = event.time
+      and next.source = event.source and next.id = event.id and next.revision = event.revision + 1
+      and not exists (${laterRow(period, lateSeq, sql`event.revision + 1`)}))`;
+  const measured = sql`
+    select event.model, event.sign, (event.body #> '{data,quantities}' ->> ${line.unit}::text)::numeric as quantity,
+      (select count(*) from unnest(${instants}::timestamptz[]) as change (at) where change.at <= event.time)::int4
+        as segment, ${dimensionsOf(cut)} as dimensions, ${windowOf(cut, period.zone)} as window_at,
+      ${carriedBy(cut, currency)} as carried, event.time, event.source, event.id
+    from event
+    where event.customer = ${period.customer_id} and event.type = 'weir.usage.v1'
+      and event.time >= ${instant(period.start_at)} and event.time < ${instant(period.end_at)}
+      and event.model = any(${line.models}::text[])
+      and (event.body #> '{data,quantities}' ->> ${line.unit}::text)::numeric > 0
+      and not exists (${laterRow(period, lateSeq, sql`event.revision`)}) and ${single ? counts : sql`true`}`;
+  if (cut.events) {
+    return db.query<BilledPartRow>(sql`
+      select model, trim_scale(quantity) as quantity, 1::int8 as events, segment, dimensions, window_at,
+        trim_scale(carried) as carried
+      from (${measured}) as used order by time, source, id`);
+  }
+  const quantity = cut.window?.aggregation === 'max' ? sql`max(quantity)` : sql`sum(sign * quantity)`;
+  return db.query<BilledPartRow>(sql`
+    select model, trim_scale(${quantity}) as quantity, sum(sign)::int8 as events, segment, dimensions, window_at,
+      trim_scale(sum(sign * carried)) as carried
+    from (${measured}) as used group by model, segment, dimensions, window_at, carried is null
+    having ${quantity} <> 0 or sum(sign) <> 0 order by segment, window_at, model, dimensions`);
 }
 
 export interface BilledHourRow {
@@ -52,13 +142,14 @@ export async function listBilledHours(
   db: Database,
   period: Period,
   cut: HourCut,
+  lateSeq: bigint,
   line: { unit: string; models: readonly string[] },
   page: { after: { hour: string; model: string } | undefined; count: number },
 ): Promise<BilledHourRow[]> {
   const { hour = null, model = null } = page.after ?? {};
   return db.query<BilledHourRow>(sql`
     select hour, model collate "C" as model, trim_scale(sum(quantity)) as quantity
-    from (${measuredIn(period, cut)}) as part (hour, model, unit, quantity)
+    from (${measuredIn(period, cut, lateSeq)}) as part (hour, model, unit, quantity)
     where unit = ${line.unit} and model = any(${line.models}::text[])
       and (${hour}::timestamptz is null or (hour, model collate "C") > (${hour}::timestamptz, ${model}::text))
     group by 1, 2 having sum(quantity) <> 0 order by 1, 2 limit ${page.count}`);
@@ -80,6 +171,7 @@ export interface BilledEventRow {
 export async function listBilledEvents(
   db: Database,
   period: Period,
+  lateSeq: bigint,
   line: { unit: string; models: readonly string[] },
   page: { after: EventPlace | undefined; count: number },
 ): Promise<BilledEventRow[]> {
@@ -94,11 +186,7 @@ export async function listBilledEvents(
       and event.time >= ${time ?? instant(period.start_at)}::timestamptz and event.time < ${instant(period.end_at)}
       and event.model = any(${line.models}::text[])
       and (event.body #> '{data,quantities}' ->> ${line.unit}::text)::numeric > 0
-      and not exists (
-        select 1 from late_event where late_event.source = event.source and late_event.event_id = event.id
-          and late_event.revision = event.revision
-          and late_event.subscription_id = ${period.subscription_id}
-          and late_event.period_index = ${period.period_index})
+      and not exists (${laterRow(period, lateSeq, sql`event.revision`)})
       and (${time}::timestamptz is null
         or (event.time, event.source, event.id, event.revision)
           > (${time}::timestamptz, ${source}::text, ${id}::text, ${revision}::int4))

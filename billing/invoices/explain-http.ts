@@ -4,8 +4,8 @@ import { decodeCursor, eventOfCursor, instantOfCursor, pageOf, pageQuery, pageSc
 import { READERS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
 import { EventRevision, Id, Instant, MoneyJson } from '#billing/http/schema.ts';
+import { PriceFields, priceToJson } from '#billing/prices/price-json.ts';
 import { policies } from '#billing/rating/policies.ts';
-import { chargePrice } from '#billing/rating/price.ts';
 import { PeriodJson, periodToJson } from '#billing/subscriptions/http.ts';
 import { moneyToJson } from '#core/money.ts';
 import { formatInstant } from '#core/time.ts';
@@ -22,11 +22,9 @@ const ExplanationJson = z
     policies,
     price: z
       .object({
-        price_id: z.string(),
+        ...PriceFields,
         plan: z.string(),
         plan_version: z.int(),
-        allowance: ExactText,
-        terms: chargePrice,
       })
       .nullable(),
     recomputed: z
@@ -74,11 +72,9 @@ export function explainRoutes(api: Api): void {
         period: periodToJson(period),
         policies: period.policies,
         price: price && {
-          price_id: price.price_id,
+          ...priceToJson(price),
           plan: price.plan_id,
           plan_version: price.version,
-          allowance: price.allowance,
-          terms: price.price,
         },
         recomputed: {
           quantity: recomputed.quantity,
@@ -86,8 +82,8 @@ export function explainRoutes(api: Api): void {
           amount: moneyToJson(recomputed.amount),
           same: recomputed.same,
         },
-        roll_ups: line.kind === 'usage' ? `${here}/roll_ups` : null,
-        events: line.kind === 'usage' ? `${here}/events` : null,
+        roll_ups: line.kind !== 'fee' ? `${here}/roll_ups` : null,
+        events: line.kind !== 'fee' ? `${here}/events` : null,
       };
     },
   });
@@ -102,10 +98,10 @@ export function explainRoutes(api: Api): void {
     query: z.strictObject(pageQuery),
     answer: pageSchema('LineRollUp', RollUp),
     run: async ({ db, params, query }) => {
-      const { period, usage } = await getUsageLine(db, params.id, params.line);
+      const { period, lateSeq, usage } = await getUsageLine(db, params.id, params.line);
       const cursor = decodeCursor(query.cursor, 2);
       const after = cursor && { hour: instantOfCursor(cursor[0]), model: cursor[1] ?? '' };
-      const rows = await billedHoursOf(db, period, usage, { after, count: query.limit + 1 });
+      const rows = await billedHoursOf(db, period, lateSeq, usage, { after, count: query.limit + 1 });
       return pageOf(
         rows,
         query.limit,
@@ -125,9 +121,9 @@ export function explainRoutes(api: Api): void {
     query: z.strictObject(pageQuery),
     answer: pageSchema('LineEvent', LineEvent),
     run: async ({ db, params, query }) => {
-      const { period, usage } = await getUsageLine(db, params.id, params.line);
+      const { period, lateSeq, usage } = await getUsageLine(db, params.id, params.line);
       const after = eventOfCursor(query.cursor);
-      const rows = await billedEventsOf(db, period, usage, { after, count: query.limit + 1 });
+      const rows = await billedEventsOf(db, period, lateSeq, usage, { after, count: query.limit + 1 });
       return pageOf(
         rows,
         query.limit,

@@ -165,7 +165,7 @@ describe.each(DATABASE_KINDS)('from usage to an explained invoice on %s', (kind)
         continue;
       }
       expect(explained.price).toMatchObject({ price_id: line.price_id, plan: 'growth', plan_version: 1 });
-      expect(await get(`/v1/prices/${line.price_id}`)).toMatchObject({ price: explained.price.terms });
+      expect(await get(`/v1/prices/${line.price_id}`)).toMatchObject({ price: explained.price.price });
       const hours = await list(explained.roll_ups);
       const events = await list(explained.events);
       expect(totalOf(hours)).toEqual(getExact(line.quantity));

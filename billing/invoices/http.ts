@@ -14,6 +14,7 @@ import { moneyToJson } from '#core/money.ts';
 import { formatInstant } from '#core/time.ts';
 import { explainRoutes } from './explain-http.ts';
 import {
+  contentsOf,
   finalizeInvoice,
   getInvoiceDetail,
   type Invoice,
@@ -29,7 +30,6 @@ import {
   UsageQuantityJson,
   usageToJson,
 } from './line-json.ts';
-import { ratePeriod } from './period-rating.ts';
 
 const State = z.enum(['draft', 'open', 'void']);
 const summaryFields = {
@@ -178,7 +178,7 @@ async function preview(
   if (!period || (subscription !== undefined && period.subscription_id !== subscription)) {
     throw new Fault('not_found', { detail: 'No period runs at the moment.' });
   }
-  const rating = await ratePeriod(db, period);
+  const contents = await contentsOf(db, period);
   return {
     provisional: true,
     as_of: formatInstant(nowMs),
@@ -186,9 +186,9 @@ async function preview(
     period: periodToJson(period),
     next_plan: await nextPlanOf(db, period),
     policies: period.policies,
-    total: moneyToJson(rating.total),
-    lines: rating.lines.map(ratedLineToJson),
-    unrated: rating.unrated.map(usageToJson),
+    total: moneyToJson(contents.total),
+    lines: contents.lines.map(ratedLineToJson),
+    unrated: contents.unrated.map(usageToJson),
   };
 }
 

@@ -2,12 +2,16 @@ import type { Database } from '#billing/db/database.ts';
 import { lockCustomer } from '#billing/db/lock.ts';
 import { CLOSE_GRACE_MS_MIN } from '#billing/late-usage/late-usage.ts';
 import { modelsInText, stepsInText } from '#billing/rating/exact-amount.ts';
+import type { DocumentLine, UsageQuantity } from '#billing/rating/rating.ts';
 import { getPeriod, markPeriodClosed, type Period, type PeriodKey } from '#billing/subscriptions/period.ts';
 import { formatExact } from '#core/exact.ts';
 import { Fault } from '#core/fault.ts';
 import { newId } from '#core/id.ts';
-import { type PeriodRating, ratePeriod } from './period-rating.ts';
+import { addMoney, type Money } from '#core/money.ts';
+import { type Adjustment, adjustmentsOn } from './adjustments.ts';
+import { ratePeriod } from './period-rating.ts';
 import {
+  type AdjustsRow,
   deleteContents,
   findInvoice,
   type InvoiceRow,
@@ -58,13 +62,13 @@ export async function closePeriod(db: Database, key: PeriodKey, nowMs: number, g
     const period = await getPeriod(tx, key);
     if (period.closed_at !== null) return { outcome: 'closed_before' };
     if (period.end_at + graceMs > nowMs) return { outcome: 'not_due' };
-    const rating = await ratePeriod(tx, period);
+    const contents = await contentsOf(tx, period);
     await markPeriodClosed(tx, period, nowMs);
-    if (rating.lines.length === 0 && rating.unrated.length === 0) return { outcome: 'empty' };
+    if (contents.lines.length === 0 && contents.unrated.length === 0) return { outcome: 'empty' };
     const id = newId('inv', nowMs);
-    const { currency, nanos } = rating.total;
+    const { currency, nanos } = contents.total;
     await insertInvoice(tx, { id, currency, total_nanos: nanos, created_at: nowMs }, period);
-    await insertContents(tx, id, rating, nowMs);
+    await insertContents(tx, id, contents, nowMs);
     if (period.policies.finalization === 'automatic') await giveNumber(tx, id, nowMs);
     return { outcome: 'invoiced', invoiceId: id };
   });
@@ -78,10 +82,10 @@ export async function finalizeInvoice(tx: Database, id: string, nowMs: number): 
   const invoice = await lockInvoice(tx, id);
   if (invoice.state === 'open') return invoice;
   if (invoice.state === 'void') throw new Fault('state_conflict', { detail: `Invoice ${id} is void.` });
-  const rating = await ratePeriod(tx, await getPeriod(tx, invoice));
+  const contents = await contentsOf(tx, await getPeriod(tx, invoice));
   await deleteContents(tx, id);
-  await insertContents(tx, id, rating, nowMs);
-  await updateInvoiceTotal(tx, id, rating.total.nanos);
+  await insertContents(tx, id, contents, nowMs);
+  await updateInvoiceTotal(tx, id, contents.total.nanos);
   await giveNumber(tx, id, nowMs);
   return getInvoice(tx, id);
 }
@@ -98,7 +102,24 @@ async function giveNumber(tx: Database, id: string, nowMs: number): Promise<void
   await updateInvoiceFinalized(tx, id, `INV-${number.toString().padStart(6, '0')}`, nowMs);
 }
 
-async function insertContents(tx: Database, invoiceId: string, rating: PeriodRating, nowMs: number): Promise<void> {
+/** All that stands on the invoice of a period: what it comes to, and what earlier periods still lack. */
+export interface InvoiceContents {
+  lines: readonly (DocumentLine | Adjustment)[];
+  total: Money;
+  unrated: readonly UsageQuantity[];
+}
+
+export async function contentsOf(db: Database, period: Period): Promise<InvoiceContents> {
+  const { lines, total, unrated } = await ratePeriod(db, period);
+  const adjustments = await adjustmentsOn(db, period, total.currency);
+  return {
+    lines: [...lines, ...adjustments],
+    total: adjustments.reduce((sum, { rounded }) => addMoney(sum, rounded), total),
+    unrated,
+  };
+}
+
+async function insertContents(tx: Database, invoiceId: string, rating: InvoiceContents, nowMs: number): Promise<void> {
   for (const [position, line] of rating.lines.entries()) {
     await insertLine(tx, {
       id: newId('line', nowMs),
@@ -111,11 +132,17 @@ async function insertContents(tx: Database, invoiceId: string, rating: PeriodRat
       amount_nanos: line.rounded.nanos,
       steps: stepsInText(line),
       models: modelsInText(line),
+      adjusts: line.kind === 'adjustment' ? adjustsOf(line) : null,
     });
   }
   for (const { model, unit, quantity } of rating.unrated) {
     await insertUnrated(tx, invoiceId, { model, unit, quantity: formatExact(quantity) });
   }
+}
+
+function adjustsOf({ period, lateSeq, billed }: Adjustment): AdjustsRow {
+  const { subscription_id, period_index } = period;
+  return { subscription_id, period_index, late_seq: lateSeq, billed };
 }
 
 export async function getInvoice(db: Database, id: string): Promise<Invoice> {

@@ -1,6 +1,6 @@
 import { type Database, findRow, getRow, instant, json, sql } from '#billing/db/database.ts';
 import type { Period } from '#billing/subscriptions/period.ts';
-import { type Exact, exact } from '#core/exact.ts';
+import { add, type Exact, exact, ZERO } from '#core/exact.ts';
 
 export type InvoiceState = 'draft' | 'open' | 'void';
 
@@ -40,6 +40,18 @@ export async function insertInvoice(
 
 export async function findInvoice(db: Database, id: string): Promise<InvoiceRow | undefined> {
   const row = await findRow<RawInvoice>(db, sql`${INVOICE} where id = ${id}`);
+  return row && invoiceOf(row);
+}
+
+/** The invoice of a period; a period closes with one at most. */
+export async function findInvoiceOfPeriod(
+  db: Database,
+  period: Pick<Period, 'subscription_id' | 'period_index'>,
+): Promise<InvoiceRow | undefined> {
+  const row = await findRow<RawInvoice>(
+    db,
+    sql`${INVOICE} where subscription_id = ${period.subscription_id} and period_index = ${period.period_index}`,
+  );
   return row && invoiceOf(row);
 }
 
@@ -92,12 +104,22 @@ export async function updateInvoiceVoid(db: Database, id: string, nowMs: number)
     update invoice set state = 'void', voided_at = ${instant(nowMs)} where id = ${id} and state <> 'void'`);
 }
 
+/** Which period an adjustment is for, up to which late row it counts, and what had been billed. */
+export interface AdjustsRow {
+  subscription_id: string;
+  period_index: number;
+  late_seq: bigint;
+  billed: Omit<BilledRow, 'price_id'>;
+}
+
 export interface LineRow {
   id: string;
   invoice_id: string;
   position: number;
-  kind: 'fee' | 'usage';
+  kind: 'fee' | 'usage' | 'adjustment';
   price_id: string | null;
+  /** Of an adjustment. */
+  adjusts: AdjustsRow | null;
   /** Of the price. */
   meter: string | null;
   unit: string | null;
@@ -111,16 +133,29 @@ export interface LineRow {
 }
 
 export async function insertLine(db: Database, row: Omit<LineRow, 'meter' | 'unit' | 'model'>): Promise<void> {
+  const { adjusts } = row;
   await db.query(sql`
     insert into invoice_line
       (id, invoice_id, position, kind, price_id, quantity_num, quantity_den, exact_num, exact_den, amount_nanos, steps,
-       models)
+       models, adjusts_subscription, adjusts_period, late_seq, billed_quantity_num, billed_quantity_den, billed_num,
+       billed_den, billed_nanos)
     values (${row.id}, ${row.invoice_id}, ${row.position}, ${row.kind}, ${row.price_id}, ${row.quantity.num},
             ${row.quantity.den}, ${row.exact.num}, ${row.exact.den}, ${row.amount_nanos}, ${json(row.steps)},
-            ${json(row.models)})`);
+            ${json(row.models)}, ${adjusts?.subscription_id ?? null}, ${adjusts?.period_index ?? null},
+            ${adjusts?.late_seq ?? null}, ${adjusts?.billed.quantity.num ?? null},
+            ${adjusts?.billed.quantity.den ?? null}, ${adjusts?.billed.exact.num ?? null}, ${adjusts?.billed.exact.den ?? null},
+            ${adjusts?.billed.nanos ?? null})`);
 }
 
-type RawLine = Omit<LineRow, 'quantity' | 'exact' | 'amount_nanos'> & {
+type RawLine = Omit<LineRow, 'quantity' | 'exact' | 'amount_nanos' | 'adjusts'> & {
+  adjusts_subscription: string | null;
+  adjusts_period: number | null;
+  late_seq: bigint | null;
+  billed_quantity_num: string | null;
+  billed_quantity_den: string | null;
+  billed_num: string | null;
+  billed_den: string | null;
+  billed_nanos: string | null;
   quantity_num: string;
   quantity_den: string;
   exact_num: string;
@@ -131,15 +166,81 @@ type RawLine = Omit<LineRow, 'quantity' | 'exact' | 'amount_nanos'> & {
 export async function listLines(db: Database, invoiceId: string): Promise<LineRow[]> {
   const rows = await db.query<RawLine>(sql`
     select invoice_line.id, invoice_id, invoice_line.position, kind, price_id, price.meter, price.unit, price.model,
-           quantity_num, quantity_den, exact_num, exact_den, amount_nanos, steps, models
+           quantity_num, quantity_den, exact_num, exact_den, amount_nanos, steps, models, adjusts_subscription,
+           adjusts_period, late_seq, billed_quantity_num, billed_quantity_den, billed_num, billed_den, billed_nanos
     from invoice_line left join price on price.id = price_id
     where invoice_id = ${invoiceId} order by invoice_line.position`);
-  return rows.map(({ quantity_num, quantity_den, exact_num, exact_den, amount_nanos, ...row }) => ({
+  return rows.map(lineOf);
+}
+
+function lineOf(raw: RawLine): LineRow {
+  const { quantity_num, quantity_den, exact_num, exact_den, amount_nanos, ...rest } = raw;
+  const { adjusts_subscription, adjusts_period, late_seq, billed_nanos, ...more } = rest;
+  const { billed_quantity_num, billed_quantity_den, billed_num, billed_den, ...row } = more;
+  const billed = {
+    quantity: exactOf(billed_quantity_num, billed_quantity_den),
+    exact: exactOf(billed_num, billed_den),
+    nanos: BigInt(billed_nanos ?? 0),
+  };
+  return {
     ...row,
-    quantity: exact(BigInt(quantity_num), BigInt(quantity_den)),
-    exact: exact(BigInt(exact_num), BigInt(exact_den)),
+    quantity: exactOf(quantity_num, quantity_den),
+    exact: exactOf(exact_num, exact_den),
     amount_nanos: BigInt(amount_nanos),
-  }));
+    adjusts:
+      adjusts_subscription === null
+        ? null
+        : {
+            subscription_id: adjusts_subscription,
+            period_index: adjusts_period ?? 0,
+            late_seq: late_seq ?? 0n,
+            billed,
+          },
+  };
+}
+
+function exactOf(num: string | null, den: string | null): Exact {
+  return exact(BigInt(num ?? 0), BigInt(den ?? 1));
+}
+
+export interface BilledRow {
+  price_id: string;
+  quantity: Exact;
+  /** Exact nanos. */
+  exact: Exact;
+  /** As it was printed. */
+  nanos: bigint;
+}
+
+/** What was billed for the usage of a period by each price: on its own invoice, and by adjustments on others, but for one. */
+export async function sumBilled(
+  db: Database,
+  period: Pick<Period, 'subscription_id' | 'period_index'>,
+  exceptInvoice: string | null,
+): Promise<BilledRow[]> {
+  const rows = await db.query<
+    Pick<RawLine, 'quantity_num' | 'quantity_den' | 'exact_num' | 'exact_den' | 'amount_nanos'> & { price_id: string }
+  >(sql`
+    select price_id, quantity_num, quantity_den, exact_num, exact_den, amount_nanos
+    from invoice_line join invoice on invoice.id = invoice_id
+    where subscription_id = ${period.subscription_id} and period_index = ${period.period_index}
+      and invoice_line.kind = 'usage'
+    union all
+    select price_id, quantity_num, quantity_den, exact_num, exact_den, amount_nanos
+    from invoice_line
+    where adjusts_subscription = ${period.subscription_id} and adjusts_period = ${period.period_index}
+      and invoice_id is distinct from ${exceptInvoice}`);
+  const sums = new Map<string, BilledRow>();
+  for (const row of rows) {
+    const before = sums.get(row.price_id) ?? { price_id: row.price_id, quantity: ZERO, exact: ZERO, nanos: 0n };
+    sums.set(row.price_id, {
+      price_id: row.price_id,
+      quantity: add(before.quantity, exactOf(row.quantity_num, row.quantity_den)),
+      exact: add(before.exact, exactOf(row.exact_num, row.exact_den)),
+      nanos: before.nanos + BigInt(row.amount_nanos),
+    });
+  }
+  return [...sums.values()];
 }
 
 export interface UnratedRow {

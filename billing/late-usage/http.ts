@@ -1,15 +1,15 @@
 import { z } from '@hono/zod-openapi';
-import { billedUsageOf } from '#billing/billed-usage/billed-usage.ts';
 import type { Database } from '#billing/db/database.ts';
 import { decodeCursor, eventOfCursor, pageOf, pageQuery, pageSchema, placeOfCursor } from '#billing/http/page.ts';
 import { READERS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
 import { EventRevision, Id, Instant, MoneyJson } from '#billing/http/schema.ts';
+import { unbilledOf } from '#billing/invoices/adjustments.ts';
 import { UsageQuantityJson, usageToJson } from '#billing/invoices/line-json.ts';
-import { rateUsage } from '#billing/invoices/period-rating.ts';
+import { policies } from '#billing/rating/policies.ts';
 import { PeriodJson, periodToJson } from '#billing/subscriptions/http.ts';
 import { getPeriod } from '#billing/subscriptions/period.ts';
-import { moneyToJson, subtractMoney } from '#core/money.ts';
+import { moneyToJson } from '#core/money.ts';
 import { formatInstant } from '#core/time.ts';
 import { type LatePeriod, lateUsageOf, listLateEvents, listLatePeriods } from './late-usage.ts';
 
@@ -20,8 +20,9 @@ const LateUsage = z
     events: z.string().openapi({ description: 'How many.' }),
     last_received_at: Instant,
     usage: z.array(UsageQuantityJson),
+    policy: policies.shape.late_usage.openapi({ description: 'Whether the next invoice bills it by itself.' }),
     would_add: MoneyJson.openapi({
-      description: 'The period rated with its late usage, less the period rated without. Nothing bills it by itself.',
+      description: 'The period rated as of now, less what was billed for it on all invoices: 0 once it is billed.',
     }),
   })
   .openapi('LateUsage');
@@ -108,16 +109,14 @@ function keyOf(row: LatePeriod): string[] {
 
 async function toJson(db: Database, row: LatePeriod): Promise<z.input<typeof LateUsage>> {
   const period = await getPeriod(db, row);
-  const billed = await billedUsageOf(db, period);
   const late = await lateUsageOf(db, period);
-  const { total: before } = await rateUsage(db, period, billed);
-  const { total: after } = await rateUsage(db, period, [...billed, ...late]);
   return {
     customer: period.customer_id,
     period: periodToJson(period),
     events: row.events.toString(),
     last_received_at: formatInstant(row.last_received_at),
     usage: late.map(usageToJson),
-    would_add: moneyToJson(subtractMoney(after, before)),
+    policy: period.policies.late_usage,
+    would_add: moneyToJson(await unbilledOf(db, period)),
   };
 }

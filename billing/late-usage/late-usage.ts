@@ -1,10 +1,11 @@
 import type { Database } from '#billing/db/database.ts';
-import type { Period } from '#billing/subscriptions/period.ts';
+import type { Period, PeriodKey } from '#billing/subscriptions/period.ts';
 import { type Exact, exactOfNumeric } from '#core/exact.ts';
 import {
   insertLateEvents,
   type LateEventRow,
   type LatePeriodRow,
+  listAdjustable,
   listLateEvents,
   listLatePeriods,
   sumLateUsage,
@@ -38,6 +39,15 @@ export interface TakenEvent {
 export async function recordLateEvents(tx: Database, events: readonly TakenEvent[], nowMs: number): Promise<void> {
   const old = events.filter((event) => event.timeMs < nowMs - CLOSE_GRACE_MS_MIN);
   if (old.length > 0) await insertLateEvents(tx, old, nowMs);
+}
+
+/** Closed periods of the customer of a period, but not that one, for which rows came late that nothing else has billed. */
+export async function listAdjustablePeriods(
+  db: Database,
+  period: Period,
+): Promise<(PeriodKey & { lateSeq: bigint })[]> {
+  const rows = await listAdjustable(db, period);
+  return rows.map(({ late_seq, ...key }) => ({ ...key, lateSeq: late_seq }));
 }
 
 /** What came late for a period, by model and unit. */

@@ -39,6 +39,15 @@ export async function sumLateUsage(
     group by 1, 2 having sum(event.sign * measured.quantity::numeric) <> 0 order by 2, 1`);
 }
 
+/** With the number of the last late row of each. */
+export async function listAdjustable(db: Database, period: Period): Promise<(PeriodKey & { late_seq: bigint })[]> {
+  return db.query(sql`
+    select subscription_id, period_index, max(seq) as late_seq from late_event
+    where customer_id = ${period.customer_id}
+      and (subscription_id, period_index) <> (${period.subscription_id}, ${period.period_index})
+    group by subscription_id, period_index order by subscription_id, period_index`);
+}
+
 export interface LatePeriodRow extends PeriodKey {
   events: bigint;
   last_received_at: number;

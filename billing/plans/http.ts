@@ -2,26 +2,13 @@ import { z } from '@hono/zod-openapi';
 import { decodeCursor, pageOf, pageQuery, pageSchema, placeOfCursor } from '#billing/http/page.ts';
 import { ACCOUNTANTS, READERS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
-import { Decimal, Id, Instant, idParams, MoneyJson } from '#billing/http/schema.ts';
-import { decimalText } from '#billing/rating/decimal.ts';
-import { formatNanosExact, stepsInText } from '#billing/rating/exact-amount.ts';
-import { chargePrice, priceSteps } from '#billing/rating/price.ts';
-import { getExact, sum } from '#core/exact.ts';
-import { Fault } from '#core/fault.ts';
+import { Id, Instant, idParams, MoneyJson } from '#billing/http/schema.ts';
+import { ChargeTermsJson, PriceFields, priceToJson } from '#billing/prices/price-json.ts';
+import { CHARGES_MAX } from '#config/charge-terms.ts';
 import { newId } from '#core/id.ts';
-import { isCurrency, moneyToJson, roundToCurrency } from '#core/money.ts';
 import { formatInstant } from '#core/time.ts';
 import { changePlan, createPlan, feeOf, getPlan, getPlanVersion, type Plan, planTerms } from './plan.ts';
-import { findPrice, listPlans, listPlanVersions, listPrices, type PriceRow } from './store.ts';
-
-const priceFields = {
-  price_id: z.string(),
-  meter: z.string(),
-  unit: z.string(),
-  model: z.string().openapi({ description: 'Pattern over the model that was asked for.' }),
-  allowance: Decimal,
-  price: chargePrice,
-};
+import { listPlans, listPlanVersions, listPrices } from './store.ts';
 
 const PlanSchema = z
   .object({
@@ -31,16 +18,15 @@ const PlanSchema = z
     currency: z.string(),
     interval: z.enum(['month']),
     fee: MoneyJson.nullable(),
-    charges: z.array(z.object(priceFields)),
+    charges: z.array(z.object(PriceFields)),
     managed_by: z.enum(['api', 'config']),
     created_at: Instant,
     changed_at: Instant,
     removed_at: Instant.nullable(),
   })
   .openapi('Plan');
-const PriceSchema = z.object({ ...priceFields, plan: z.string(), plan_version: z.int() }).openapi('Price');
-
-const NewPlan = planTerms.extend({ id: Id.optional() }).openapi('NewPlan');
+const PlanTerms = planTerms.extend({ charges: z.array(ChargeTermsJson).max(CHARGES_MAX).default([]) });
+const NewPlan = PlanTerms.extend({ id: Id.optional() }).openapi('NewPlan');
 const versionParams = z.strictObject({
   id: Id,
   version: z.coerce
@@ -100,7 +86,7 @@ export function planRoutes(api: Api): void {
     description: 'Periods that open from now on are billed by it. The same terms again make no new version.',
     roles: ACCOUNTANTS,
     params: idParams,
-    body: planTerms,
+    body: PlanTerms.openapi('PlanTerms'),
     answer: PlanSchema,
     run: async ({ db, params, body, nowMs }) => toJson(await changePlan(db, params.id, body, nowMs)),
   });
@@ -135,58 +121,6 @@ export function planRoutes(api: Api): void {
     answer: PlanSchema,
     run: async ({ db, params }) => toJson(await getPlanVersion(db, params.id, params.version)),
   });
-
-  priceRoutes(api);
-}
-
-const Evaluation = z
-  .object({
-    amount: MoneyJson.openapi({ description: 'As a line would print it: rounded once.' }),
-    amount_exact: z.string(),
-    steps: z.array(z.object({ formula: z.string(), quantity: Decimal, amount_exact: z.string() })),
-  })
-  .openapi('PriceEvaluation');
-
-function priceRoutes(api: Api): void {
-  api.route({
-    method: 'get',
-    path: '/v1/prices/{id}',
-    noun: 'prices',
-    summary: 'Get a price of a plan version',
-    description: 'Prices never change; invoice lines name them.',
-    roles: READERS,
-    params: idParams,
-    answer: PriceSchema,
-    run: async ({ db, params }) => {
-      const row = await findPrice(db, params.id);
-      if (!row) throw new Fault('not_found', { detail: `There is no price ${params.id}.` });
-      return { ...priceToJson(row), plan: row.plan_id, plan_version: row.version };
-    },
-  });
-
-  api.route({
-    method: 'post',
-    path: '/v1/prices/evaluate',
-    noun: 'prices',
-    summary: 'What a quantity would cost at a price',
-    description: 'The function that rates invoices; nothing is stored.',
-    roles: ACCOUNTANTS,
-    body: z.strictObject({
-      price: chargePrice,
-      quantity: decimalText,
-      currency: z.string().refine(isCurrency, 'Wants three capital letters (ISO 4217).'),
-    }),
-    answer: Evaluation,
-    run: async ({ body }) => {
-      const steps = priceSteps(body.price, getExact(body.quantity));
-      const amount = sum(steps.map((step) => step.amount));
-      return {
-        amount: moneyToJson(roundToCurrency(amount, body.currency, 'half_up')),
-        amount_exact: formatNanosExact(amount),
-        steps: stepsInText({ steps }),
-      };
-    },
-  });
 }
 
 function toJson(plan: Plan): z.input<typeof PlanSchema> {
@@ -203,8 +137,4 @@ function toJson(plan: Plan): z.input<typeof PlanSchema> {
     changed_at: formatInstant(plan.changed_at),
     removed_at: plan.removed_at === null ? null : formatInstant(plan.removed_at),
   };
-}
-
-function priceToJson({ price_id, meter, unit, model, allowance, price }: PriceRow): PriceRow {
-  return { price_id, meter, unit, model, allowance, price };
 }

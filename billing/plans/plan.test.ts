@@ -16,6 +16,8 @@ const growth: PlanConfig = {
     { unit: 'input_tokens', model: 'gpt-*', amount: '2.5', per: '1000000' },
     { unit: 'output_tokens', model: '*', amount: '10', per: '1000000' },
   ],
+
+  charges: [],
 };
 
 describe.each(DATABASE_KINDS)('plans on %s', (kind) => {

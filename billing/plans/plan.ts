@@ -2,21 +2,23 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { Database } from '#billing/db/database.ts';
 import { findMeterById } from '#billing/meters/meter.ts';
-import { amountText, decimalText } from '#billing/rating/decimal.ts';
-import { chargePrice } from '#billing/rating/price.ts';
 import type { Terms } from '#billing/rating/rating.ts';
+import { CHARGES_MAX, canFollow, chargeTerms, type PriceChange } from '#config/charge-terms.ts';
 import type { PlanConfig } from '#config/config.ts';
+import { amountText } from '#config/decimal-text.ts';
 import { hides } from '#config/schema-parts.ts';
 import { canonicalJson } from '#core/canonical-json.ts';
 import { Fault } from '#core/fault.ts';
 import { newId } from '#core/id.ts';
 import { formatAmount, isCurrency, parseMoney } from '#core/money.ts';
+import { parseInstant } from '#core/time.ts';
 import {
   findPlan,
   findPlanAt,
   findPrice,
   insertPlan,
   insertPlanVersion,
+  insertPriceChange,
   insertPrices,
   listPlansOfConfig,
   listPrices,
@@ -35,16 +37,6 @@ import {
 export interface Plan extends PlanRow {
   charges: PriceRow[];
 }
-
-export const CHARGES_MAX = 500;
-
-/** A meter's price for the models that match. A unit of a model belongs to the first charge that matches it. */
-const chargeTerms = z.strictObject({
-  meter: z.string().max(100),
-  model: z.string().min(1).max(200).default('*'),
-  allowance: decimalText.default('0'),
-  price: chargePrice,
-});
 
 export const planTerms = z.strictObject({
   name: z.string().trim().min(1).max(200),
@@ -126,11 +118,14 @@ function termsOfConfig(config: PlanConfig): PlanTerms {
     currency: config.currency,
     interval: config.interval,
     fee: config.fee,
-    charges: config.prices.map(({ unit, model, amount, per }) => ({
-      meter: unit,
-      model,
-      price: { kind: 'unit', amount, per },
-    })),
+    charges: [
+      ...config.prices.map(({ unit, model, amount, per }) => ({
+        meter: unit,
+        model,
+        price: { kind: 'unit', amount, per },
+      })),
+      ...config.charges,
+    ],
   });
 }
 
@@ -145,7 +140,7 @@ async function addVersion(tx: Database, id: string, version: number, terms: Plan
     termsHash: hashTerms(terms),
     nowMs,
   });
-  await insertPrices(tx, id, version, prices);
+  await insertPrices(tx, id, version, prices, nowMs);
 }
 
 /** Resolves each charge's meter. All that is wrong at once: meters that are not known, charges that nothing can reach. */
@@ -154,6 +149,10 @@ async function pricesOf(tx: Database, terms: PlanTerms, nowMs: number): Promise<
   const issues: { pointer: string; detail: string }[] = [];
   const before: { place: number; unit: string; model: string }[] = [];
   for (const [i, charge] of terms.charges.entries()) {
+    if (charge.meter === null) {
+      prices.push({ ...charge, price_id: newId('prc', nowMs), unit: null });
+      continue;
+    }
     const meter = await findMeterById(tx, charge.meter);
     if (!meter) {
       issues.push({ pointer: `#/charges/${i}/meter`, detail: `There is no meter ${charge.meter}.` });
@@ -187,6 +186,34 @@ export async function getPlanVersion(db: Database, id: string, version: number):
   const row = await findPlan(db, id, version);
   if (!row) throw new Fault('not_found', { detail: `There is no version ${version} of plan ${id}.` });
   return { ...row, charges: await listPrices(db, id, version) };
+}
+
+/**
+ * Lets a price change at an instant that is yet to come: usage from then on costs the new one. A change is added and
+ * never changed, so that what was billed can be computed again.
+ */
+export async function changePrice(tx: Database, id: string, change: PriceChange, nowMs: number): Promise<StoredPrice> {
+  const found = await findPrice(tx, id);
+  if (!found) throw new Fault('not_found', { detail: `There is no price ${id}.` });
+  await lockPlan(tx, found.plan_id);
+  const plan = await getPlan(tx, found.plan_id);
+  if (plan.managed_by === 'config') throw new Fault('managed_by_config', { detail: `Plan ${plan.id}.` });
+  const price = (await findPrice(tx, id)) ?? found;
+  const last = price.changes.at(-1);
+  const same = price.changes.find((made) => made.effective_at === change.effective_at);
+  if (same && canonicalJson(same) === canonicalJson(change)) return price;
+  const atMs = parseInstant(change.effective_at) ?? 0;
+  const problem = (pointer: string, detail: string): Fault =>
+    new Fault('validation_failed', { issues: [{ pointer, detail }] });
+  if (atMs < nowMs) throw problem('#/effective_at', 'A price does not change in the past.');
+  if (last && change.effective_at <= last.effective_at) {
+    throw problem('#/effective_at', `The price changes at ${last.effective_at} already: say a later instant.`);
+  }
+  if (!canFollow(price.price, change.price)) {
+    throw problem('#/price', `A ${change.price.kind} price cannot follow a ${price.price.kind} price.`);
+  }
+  await insertPriceChange(tx, id, change, nowMs);
+  return { ...price, changes: [...price.changes, change] };
 }
 
 export async function findPriceById(db: Database, id: string): Promise<StoredPrice | undefined> {

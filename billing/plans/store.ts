@@ -1,6 +1,6 @@
 import { type Database, findRow, instant, json, type Sql, sql } from '#billing/db/database.ts';
-import type { ChargePrice } from '#billing/rating/price.ts';
-import type { Charge } from '#billing/rating/rating.ts';
+import type { Charge } from '#billing/rating/charge.ts';
+import type { ChargePrice, PriceChange } from '#config/charge-terms.ts';
 
 /** A plan as of one of its versions. */
 export interface PlanRow {
@@ -78,13 +78,27 @@ export async function insertPrices(
   planId: string,
   version: number,
   prices: readonly PriceRow[],
+  nowMs: number,
 ): Promise<void> {
   for (const [position, row] of prices.entries()) {
     await db.query(sql`
-      insert into price (id, plan_id, version, position, meter, unit, model, allowance, terms)
+      insert into price
+        (id, plan_id, version, position, meter, unit, model, allowance, discount_percent, cap, minimum, terms)
       values (${row.price_id}, ${planId}, ${version}, ${position}, ${row.meter}, ${row.unit}, ${row.model},
-              ${row.allowance}, ${json(row.price)})`);
+              ${row.allowance}, ${row.discount_percent}, ${row.cap}, ${row.minimum}, ${json(row.price)})`);
+    for (const change of row.changes) await insertPriceChange(db, row.price_id, change, nowMs);
   }
+}
+
+export async function insertPriceChange(
+  db: Database,
+  priceId: string,
+  change: PriceChange,
+  nowMs: number,
+): Promise<void> {
+  await db.query(sql`
+    insert into price_change (price_id, effective_at, terms, created_at)
+    values (${priceId}, ${change.effective_at}, ${json(change.price)}, ${instant(nowMs)})`);
 }
 
 const PLAN = sql`
@@ -140,10 +154,19 @@ export interface StoredPrice extends PriceRow {
   version: number;
 }
 
-type RawPrice = Omit<StoredPrice, 'price'> & { terms: ChargePrice };
+type RawPrice = Omit<StoredPrice, 'price' | 'changes'> & {
+  terms: ChargePrice;
+  changed_at: string[];
+  changed_to: string[];
+};
 
 const PRICE = sql`
-  select id as price_id, plan_id, version, meter, unit, model, trim_scale(allowance) as allowance, terms from price`;
+  select id as price_id, plan_id, version, meter, unit, model, trim_scale(allowance) as allowance,
+         trim_scale(discount_percent) as discount_percent, trim_scale(cap) as cap, trim_scale(minimum) as minimum, terms,
+         array(select to_char(effective_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+               from price_change where price_id = price.id order by effective_at) as changed_at,
+         array(select terms::text from price_change where price_id = price.id order by effective_at) as changed_to
+  from price`;
 
 export async function listPrices(db: Database, planId: string, version: number): Promise<PriceRow[]> {
   const rows = await db.query<RawPrice>(sql`
@@ -156,6 +179,7 @@ export async function findPrice(db: Database, id: string): Promise<StoredPrice |
   return row && priceOf(row);
 }
 
-function priceOf({ terms, ...row }: RawPrice): StoredPrice {
-  return { ...row, price: terms };
+function priceOf({ terms, changed_at, changed_to, ...row }: RawPrice): StoredPrice {
+  const changes = changed_at.map((effective_at, i) => ({ effective_at, price: JSON.parse(changed_to[i] ?? '') }));
+  return { ...row, price: terms, changes };
 }

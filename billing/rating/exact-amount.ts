@@ -17,7 +17,9 @@ export function formatFraction(value: Exact): string {
 }
 
 /** What a line consists of by model, in text, as it is stored and shown. */
-export function modelsInText(line: RatedLine): { model: string; quantity: string; amount_exact: string }[] {
+export function modelsInText(
+  line: Pick<RatedLine, 'models'>,
+): { model: string; quantity: string; amount_exact: string }[] {
   return line.models.map(({ model, quantity, amount }) => ({
     model,
     quantity: formatFraction(quantity),

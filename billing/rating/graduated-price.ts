@@ -1,29 +1,39 @@
-import { z } from 'zod';
-import { add, type Exact, formatExact, getExact, subtract, ZERO } from '#core/exact.ts';
-import { priceOf } from '#core/price.ts';
+import type { PriceOf } from '#config/charge-terms.ts';
+import type { Exact } from '#core/exact.ts';
+import { multiply } from '#core/exact.ts';
+import { NANOS_PER_UNIT } from '#core/money.ts';
+import { factorOf, rateText, unitNanos } from './nanos.ts';
 import type { Step } from './step.ts';
-import { holds, tiers } from './tiers.ts';
-import { getPrice, rateText } from './unit-price.ts';
+import { readyTiers, stepsByTiers } from './tiers.ts';
 
-/** Each unit at the price of the tier that it falls into. */
-export const graduatedPrice = z.strictObject({ kind: z.literal('graduated'), tiers });
-export type GraduatedPrice = z.output<typeof graduatedPrice>;
+type ReadyTiers = ReturnType<typeof readyTiers>;
+/** Prices never change; a period has thousands of quantities for the same one. */
+const ready = new WeakMap<object, ReadyTiers>();
+
+function readyFor(price: object, make: () => ReadyTiers): ReadyTiers {
+  let rows = ready.get(price);
+  if (!rows) {
+    rows = make();
+    ready.set(price, rows);
+  }
+  return rows;
+}
 
 /** A tier is entered by any quantity beyond the bound before it, a fraction of a unit included; the first always is. */
-export function stepsByGraduation(price: GraduatedPrice, quantity: Exact): Step[] {
-  const steps: Step[] = [];
-  let lower: Exact = ZERO;
-  for (const [i, tier] of price.tiers.entries()) {
-    const upper = tier.up_to === null || holds(tier, quantity) ? quantity : getExact(tier.up_to);
-    const units = subtract(upper, lower);
-    const flat = getPrice(tier.flat, '1');
-    steps.push({
-      formula: `tier ${i + 1} (${formatExact(lower)} to ${tier.up_to ?? 'any'}): ${formatExact(units)} x ${rateText(tier)} + ${tier.flat}`,
-      quantity: units,
-      amount: add(priceOf(units, getPrice(tier.amount, tier.per)), flat.amount),
-    });
-    if (holds(tier, quantity)) break;
-    lower = upper;
-  }
-  return steps;
+export function stepsByGraduation(price: PriceOf<'graduated'>, quantity: Exact): Step[] {
+  return stepsByTiers(
+    readyFor(price, () => readyTiers(price.tiers, unitNanos, rateText)),
+    quantity,
+  );
+}
+
+/** The same where the quantity is money. */
+export function stepsByGraduatedPercentage(price: PriceOf<'graduated_percentage'>, quantity: Exact): Step[] {
+  const make = () =>
+    readyTiers(
+      price.tiers,
+      (tier) => multiply(factorOf(tier.percent), { num: NANOS_PER_UNIT, den: 1n }),
+      (tier) => `${tier.percent} %`,
+    );
+  return stepsByTiers(readyFor(price, make), quantity);
 }

@@ -12,8 +12,11 @@ export const policies = z.strictObject({
   proration: z.enum(['by_day', 'by_second', 'none']).default('by_day'),
   /** Whether a charge without usage is rated (and so bills the flat part of its first tier). */
   zero_usage: z.enum(['skip', 'bill']).default('skip'),
-  /** Usage that arrives after its invoice was finalised: kept, listed under late usage, and not billed by itself. */
-  late_usage: z.literal('report').default('report'),
+  /**
+   * Usage that comes, is corrected or deleted after its invoice was finalised: the difference that it makes goes onto the
+   * customer's next invoice, or is listed under late usage and not billed by itself.
+   */
+  late_usage: z.enum(['next_invoice', 'report']).default('next_invoice'),
   /** Whether the close of a period finalises its invoice, or leaves a draft for a person. */
   finalization: z.enum(['automatic', 'manual']).default('automatic'),
 });

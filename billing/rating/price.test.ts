@@ -1,11 +1,19 @@
 import { describe, expect, it } from 'vitest';
-import { exact, formatExact, getExact, sum } from '#core/exact.ts';
+import { chargePrice } from '#config/charge-terms.ts';
+import { exact, formatExact, getExact, sum, ZERO } from '#core/exact.ts';
 import { NANOS_PER_UNIT } from '#core/money.ts';
-import { chargePrice, priceSteps } from './price.ts';
+import { priceSteps } from './price.ts';
+import { pooledPart } from './usage-part.ts';
+
+const LOOKING = { free: ZERO, names: [], zone: 'UTC' };
+
+function stepsOf(price: unknown, quantity: string) {
+  return priceSteps(chargePrice.parse(price), [pooledPart('m', getExact(quantity))], LOOKING);
+}
 
 /** The amount in the currency's unit. */
 function amountOf(price: unknown, quantity: string): string {
-  const nanos = sum(priceSteps(chargePrice.parse(price), getExact(quantity)).map((step) => step.amount));
+  const nanos = sum(stepsOf(price, quantity).map((step) => step.amount));
   return formatExact(exact(nanos.num, nanos.den * NANOS_PER_UNIT));
 }
 
@@ -15,7 +23,7 @@ describe('a price by unit', () => {
   });
 
   it('says how the amount came about', () => {
-    const [step] = priceSteps(chargePrice.parse({ kind: 'unit', amount: '2.50', per: '1000000' }), getExact('1200000'));
+    const [step] = stepsOf({ kind: 'unit', amount: '2.50', per: '1000000' }, '1200000');
     expect(step?.formula).toBe('1200000 x 2.5 / 1000000');
   });
 });

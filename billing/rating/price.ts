@@ -1,25 +1,68 @@
-import { z } from 'zod';
-import type { Exact } from '#core/exact.ts';
-import { graduatedPrice, stepsByGraduation } from './graduated-price.ts';
-import { packagePrice, stepsByPackage } from './package-price.ts';
+import { type ChargePrice, isQuantityPrice } from '#config/charge-terms.ts';
+import { compare, type Exact, formatExact, subtract, sum, ZERO } from '#core/exact.ts';
+import { findCell, stepsByCarried, stepsByMatrix, stepsByTimeOfDay, stepsByWindow } from './dimension-price.ts';
+import { isByEvent, stepsByPercentage } from './percentage-price.ts';
+import { stepsByQuantity } from './quantity-price.ts';
 import type { Step } from './step.ts';
-import { stepsByUnit, unitPrice } from './unit-price.ts';
-import { stepsByVolume, volumePrice } from './volume-price.ts';
+import type { UsageCut, UsagePart } from './usage-part.ts';
 
-/** Every kind of price, as it stands in a plan. A new kind is one file, one line here and one below. */
-export const chargePrice = z.discriminatedUnion('kind', [unitPrice, graduatedPrice, volumePrice, packagePrice]);
-export type ChargePrice = z.output<typeof chargePrice>;
+/** A new kind of price is its terms in config/, its file here, and a line in each of the two functions below. */
 
-/** What a quantity costs, step by step, in exact nanos. Called once per charge, with all of a period's quantity. */
-export function priceSteps(price: ChargePrice, quantity: Exact): Step[] {
-  switch (price.kind) {
-    case 'unit':
-      return stepsByUnit(price, quantity);
-    case 'graduated':
-      return stepsByGraduation(price, quantity);
-    case 'volume':
-      return stepsByVolume(price, quantity);
-    case 'package':
-      return stepsByPackage(price, quantity);
+const NO_CUT: UsageCut = { instants: [], dimensions: [], window: null, carried: null, events: false };
+
+/** How finely prices that follow each other look at usage, or null where the sum is all that they need. */
+export function cutOf(prices: readonly ChargePrice[], instants: readonly number[]): UsageCut | null {
+  let cut: UsageCut = { ...NO_CUT, instants };
+  for (const price of prices) {
+    if (price.kind === 'matrix') {
+      cut = { ...cut, dimensions: [...new Set([...cut.dimensions, ...price.dimensions])] };
+    } else if (price.kind === 'time_of_day') {
+      cut = { ...cut, window: { size: 'quarter_hour', aggregation: 'sum' } };
+    } else if (price.kind === 'windowed') {
+      cut = { ...cut, window: { size: price.window, aggregation: price.aggregation } };
+    } else if (price.kind === 'dynamic') cut = { ...cut, carried: price.of };
+    else if (price.kind === 'percentage') cut = { ...cut, events: cut.events || isByEvent(price) };
   }
+  const counts = prices.some((price) => price.kind === 'percentage');
+  const coarse = instants.length === 0 && cut.dimensions.length === 0 && !cut.window && !cut.carried && !counts;
+  return coarse ? null : cut;
+}
+
+/** Whether a price has an amount for a part: a matrix may have no cell for it, an event carry no price. */
+export function pricesPart(price: ChargePrice, names: readonly string[], part: UsagePart): boolean {
+  if (price.kind === 'matrix') return findCell(price, names, part) !== undefined;
+  return price.kind !== 'dynamic' || part.carried !== null;
+}
+
+/** What the usage of a period costs, step by step, in exact nanos. `free` is what an allowance takes off first. */
+export function priceSteps(
+  price: ChargePrice,
+  parts: readonly UsagePart[],
+  { free, names, zone }: { free: Exact; names: readonly string[]; zone: string },
+): Step[] {
+  if (isQuantityPrice(price)) return stepsAfter(free, price, sum(parts.map((part) => part.quantity)));
+  switch (price.kind) {
+    case 'flat':
+      throw new Error('a flat price is for no usage');
+    case 'percentage':
+      return parts.length === 0 ? [] : stepsByPercentage(price, parts);
+    case 'dynamic':
+      return parts.length === 0 ? [] : stepsByCarried(price, parts);
+    case 'matrix':
+      return stepsByMatrix(price, names, parts);
+    case 'time_of_day':
+      return stepsByTimeOfDay(price, zone, parts);
+    case 'windowed':
+      return stepsByWindow(price, parts);
+  }
+}
+
+function stepsAfter(allowance: Exact, price: Parameters<typeof stepsByQuantity>[0], quantity: Exact): Step[] {
+  if (allowance.num === 0n) return stepsByQuantity(price, quantity);
+  const free = compare(quantity, allowance) < 0 ? quantity : allowance;
+  const steps: Step[] = [];
+  if (free.num > 0n) steps.push({ formula: `allowance: ${formatExact(free)} free`, quantity: free, amount: ZERO });
+  // What the allowance covers in full is no zero usage that would bill the flat part of a first tier.
+  const billable = subtract(quantity, free);
+  return billable.num > 0n || quantity.num === 0n ? [...steps, ...stepsByQuantity(price, billable)] : steps;
 }

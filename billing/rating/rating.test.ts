@@ -1,20 +1,30 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { z } from 'zod';
+import { chargeTerms } from '#config/charge-terms.ts';
 import { compare, type Exact, exact, getExact, ONE, sum } from '#core/exact.ts';
 import { addMoney, formatAmount, money, toNanos } from '#core/money.ts';
-import { DEFAULT_POLICIES } from './policies.ts';
-import type { ChargePrice } from './price.ts';
-import { type Charge, documentOf, rate, type Terms, type UsageQuantity } from './rating.ts';
+import type { Charge } from './charge.ts';
+import { DEFAULT_POLICIES, type Policies } from './policies.ts';
+import { assign, documentOf, type Rating, rate as rateAssigned, type Terms, type UsageQuantity } from './rating.ts';
 
-function charge(unit: string, model: string, price: ChargePrice, allowance = '0'): Charge {
-  return { price_id: `prc_${unit}_${model}`, meter: unit, unit, model, allowance, price };
+/** A price as it is written; terms that are left out have their defaults. */
+type PriceText = z.input<typeof chargeTerms>['price'];
+
+function charge(unit: string, model: string, price: PriceText, allowance = '0'): Charge {
+  return { ...chargeTerms.parse({ meter: unit, model, price, allowance }), price_id: `prc_${unit}_${model}`, unit };
+}
+
+function rate(plan: Terms, rows: readonly UsageQuantity[], share: Exact, policies: Policies): Rating {
+  const span = { startMs: 0, endMs: 1, zone: 'UTC', share, first: true };
+  return rateAssigned(plan, assign(plan.charges, rows), span, policies);
 }
 
 function usage(model: string, unit: string, quantity: string): UsageQuantity {
   return { model, unit, quantity: getExact(quantity) };
 }
 
-const perMillion = (amount: string): ChargePrice => ({ kind: 'unit', amount, per: '1000000' });
+const perMillion = (amount: string): PriceText => ({ kind: 'unit', amount, per: '1000000' });
 const terms = (charges: Charge[], fee: bigint | null = null): Terms => ({
   currency: 'USD',
   feeNanos: fee,
@@ -78,7 +88,7 @@ describe('rate', () => {
   });
 
   it('bills a charge without usage only where the policy says so', () => {
-    const tiered: ChargePrice = { kind: 'volume', tiers: [{ up_to: null, amount: '1', per: '1', flat: '10' }] };
+    const tiered: PriceText = { kind: 'volume', tiers: [{ up_to: null, amount: '1', per: '1', flat: '10' }] };
     const plan = terms([charge('calls', '*', tiered)]);
     expect(rate(plan, [], ONE, DEFAULT_POLICIES).lines).toEqual([]);
     const [line] = rate(plan, [], ONE, { ...DEFAULT_POLICIES, zero_usage: 'bill' }).lines;
@@ -94,10 +104,10 @@ describe('rate', () => {
 
 describe('documentOf', () => {
   it('rounds each line once, half up, and adds what is printed', () => {
-    const charges = ['a', 'b', 'c'].map((unit) => charge(unit, '*', { kind: 'unit', amount: '10.333333', per: '1' }));
+    const charges = ['a', 'b', 'c'].map((unit) => charge(unit, '*', { kind: 'unit', amount: '10.333333' }));
     const rating = rate(
       terms(charges),
-      charges.map(({ unit }) => usage('m', unit, '1')),
+      charges.map(({ unit }) => usage('m', unit ?? '', '1')),
       ONE,
       DEFAULT_POLICIES,
     );
@@ -120,11 +130,11 @@ describe('documentOf', () => {
 });
 
 const quantities = fc.bigInt({ min: 0n, max: 10n ** 15n });
-const prices: fc.Arbitrary<ChargePrice> = fc.oneof(
+const prices: fc.Arbitrary<PriceText> = fc.oneof(
   fc.record({ kind: fc.constant('unit' as const), amount: decimals(), per: fc.constantFrom('1', '1000', '1000000') }),
   fc
     .record({ amount: decimals(), next: decimals(), flat: decimals(), kind: fc.constantFrom('graduated', 'volume') })
-    .map(({ amount, next, flat, kind }): ChargePrice => {
+    .map(({ amount, next, flat, kind }): PriceText => {
       const tiers = [
         { up_to: '1000', amount, per: '1', flat },
         { up_to: null, amount: next, per: '7', flat: '0' },

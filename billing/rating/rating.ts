@@ -1,15 +1,17 @@
-import { add, compare, type Exact, formatExact, getExact, multiply, ONE, subtract, sum, ZERO } from '#core/exact.ts';
+import { add, type Exact, multiply, ONE, sum, ZERO } from '#core/exact.ts';
 import { matchesPattern } from '#core/key-policy.ts';
 import { addMoney, formatAmount, type Money, money, roundToCurrency } from '#core/money.ts';
 import { FREE_UNLESS_PRICED } from '#core/price.ts';
+import { amountOf, type Charge, chargeSteps, cutFor, flatSteps, pricesIn, type Span } from './charge.ts';
 import type { Policies } from './policies.ts';
-import { type ChargePrice, priceSteps } from './price.ts';
+import { pricesPart } from './price.ts';
 import type { Step } from './step.ts';
+import { pooledPart, type UsagePart } from './usage-part.ts';
 
 /**
  * Rating is a pure function with one chain of callers: the live usage page and the invoice both go through `rate` and
- * `documentOf`, so that what was shown is what is billed. Order: pool the quantity of a charge, take off its allowance,
- * price it, round the line. Amounts stay exact until the line is rounded, once.
+ * `documentOf`, so that what was shown is what is billed. Order: give each unit of a model to its charge, rate the
+ * charge (charge.ts), round the line. Amounts stay exact until the line is rounded, once.
  */
 
 /** What a period is rated by: one version of a plan. */
@@ -21,18 +23,6 @@ export interface Terms {
   readonly charges: readonly Charge[];
 }
 
-export interface Charge {
-  /** The price's id: it names one price of one version of a plan for ever. */
-  readonly price_id: string;
-  readonly meter: string;
-  readonly unit: string;
-  /** Pattern over the model asked for. */
-  readonly model: string;
-  /** Free quantity per period, taken off before the price applies. */
-  readonly allowance: string;
-  readonly price: ChargePrice;
-}
-
 export interface UsageQuantity {
   readonly model: string;
   readonly unit: string;
@@ -42,9 +32,9 @@ export interface UsageQuantity {
 /** A line before rounding. */
 export interface RatedLine {
   readonly kind: 'fee' | 'usage';
-  /** Null for the fee. */
+  /** Null for the fee of the plan. */
   readonly charge: Charge | null;
-  /** All that was used; for the fee the share of the interval that is billed. */
+  /** All that was used; for a fee the share of the interval that is billed. */
   readonly quantity: Exact;
   /** What the quantity consists of. Shares of the amount are in proportion to quantity, so they add up to the line. */
   readonly models: readonly { readonly model: string; readonly quantity: Exact; readonly amount: Exact }[];
@@ -59,71 +49,111 @@ export interface Rating {
   readonly unrated: readonly UsageQuantity[];
 }
 
-export function rate(terms: Terms, usage: readonly UsageQuantity[], feeShare: Exact, policies: Policies): Rating {
-  const pooled = new Map<Charge, Map<string, Exact>>();
-  const unrated = new Map<string, UsageQuantity>();
+/** Usage by the charge that it belongs to, by model. */
+export interface Assigned {
+  readonly byCharge: ReadonlyMap<Charge, ReadonlyMap<string, Exact>>;
+  readonly unrated: readonly UsageQuantity[];
+}
+
+export function assign(charges: readonly Charge[], usage: readonly UsageQuantity[]): Assigned {
+  const byCharge = new Map<Charge, Map<string, Exact>>();
+  const unrated: UsageQuantity[] = [];
   for (const row of usage) {
     if (row.quantity.num === 0n) continue;
-    const charge = findCharge(terms.charges, row);
+    const charge = findCharge(charges, row);
     if (charge) {
-      const models = pooled.get(charge) ?? new Map<string, Exact>();
+      const models = byCharge.get(charge) ?? new Map<string, Exact>();
       models.set(row.model, add(models.get(row.model) ?? ZERO, row.quantity));
-      pooled.set(charge, models);
-    } else if (!FREE_UNLESS_PRICED.has(row.unit)) {
-      const key = JSON.stringify([row.unit, row.model]);
-      unrated.set(key, { ...row, quantity: add(unrated.get(key)?.quantity ?? ZERO, row.quantity) });
-    }
+      byCharge.set(charge, models);
+    } else if (!FREE_UNLESS_PRICED.has(row.unit)) unrated.push(row);
   }
-
-  const lines: RatedLine[] = [];
-  if (terms.feeNanos !== null) lines.push(rateFee({ nanos: terms.feeNanos, currency: terms.currency }, feeShare));
-  for (const charge of terms.charges) {
-    const models = pooled.get(charge);
-    if (models || policies.zero_usage === 'bill') lines.push(rateCharge(charge, models ?? new Map()));
-  }
-  return { lines, unrated: [...unrated.values()] };
+  return { byCharge, unrated };
 }
 
 export function findCharge(charges: readonly Charge[], row: { model: string; unit: string }): Charge | undefined {
   return charges.find((charge) => charge.unit === row.unit && matchesPattern(charge.model, row.model));
 }
 
-function rateCharge(charge: Charge, models: ReadonlyMap<string, Exact>): RatedLine {
-  const quantity = sum(models.values());
-  const allowance = getExact(charge.allowance);
-  const free = compare(quantity, allowance) < 0 ? quantity : allowance;
-  const steps: Step[] = [];
-  if (free.num > 0n) steps.push({ formula: `allowance: ${formatExact(free)} free`, quantity: free, amount: ZERO });
-  // What the allowance covers in full is no zero usage that would bill the flat part of a first tier.
-  const billable = subtract(quantity, free);
-  if (billable.num > 0n || quantity.num === 0n) steps.push(...priceSteps(charge.price, billable));
-  const amount = sum(steps.map((step) => step.amount));
-  return {
-    kind: 'usage',
-    charge,
-    quantity,
-    models: [...models].map(([model, part]) => ({ model, quantity: part, amount: shareOf(amount, part, quantity) })),
-    amount,
-    steps,
-  };
+/** `parts` holds what was read more finely, for the charges whose price looks at more than the sum (`cutFor`). */
+export function rate(
+  terms: Terms,
+  { byCharge, unrated }: Assigned,
+  span: Span,
+  policies: Pick<Policies, 'zero_usage'>,
+  parts: ReadonlyMap<Charge, readonly UsagePart[]> = new Map(),
+): Rating {
+  const lines: RatedLine[] = [];
+  const left = [...unrated];
+  if (terms.feeNanos !== null) lines.push(feeLine({ nanos: terms.feeNanos, currency: terms.currency }, span.share));
+  for (const charge of terms.charges) {
+    if (charge.price.kind === 'flat') {
+      const once = charge.price.billed === 'once';
+      if (!once || span.first) lines.push(flatLine(charge, charge.price.amount, once ? ONE : span.share));
+      continue;
+    }
+    const used = parts.get(charge) ?? pooledParts(charge, byCharge.get(charge), span);
+    const refuses = priceRefuses(charge, span);
+    const rated: UsagePart[] = [];
+    for (const part of used) {
+      if (refuses(part)) left.push({ model: part.model, unit: charge.unit ?? '', quantity: part.quantity });
+      else rated.push(part);
+    }
+    if (rated.length > 0 || policies.zero_usage === 'bill' || charge.minimum !== null) {
+      lines.push(usageLine(charge, rated, span, policies.zero_usage === 'bill'));
+    }
+  }
+  return { lines, unrated: pooledByModel(left) };
 }
 
-function rateFee(fee: Money, share: Exact): RatedLine {
-  const amount = multiply({ num: fee.nanos, den: 1n }, share);
-  const whole = formatAmount(fee);
-  const formula = compare(share, ONE) === 0 ? whole : `${whole} x ${share.num}/${share.den}`;
-  return {
-    kind: 'fee',
-    charge: null,
-    quantity: share,
-    models: [],
-    amount,
-    steps: [{ formula, quantity: share, amount }],
-  };
+function pooledParts(charge: Charge, models: ReadonlyMap<string, Exact> | undefined, span: Span): UsagePart[] {
+  if (!models) return [];
+  if (cutFor(charge, span)) throw new Error(`the usage of price ${charge.price_id} was not read as finely as it needs`);
+  return [...models].map(([model, quantity]) => pooledPart(model, quantity));
+}
+
+/** Whether the prices of a charge have no amount for a part: it is reported then, and billed by nothing. */
+export function priceRefuses(charge: Charge, span: Span): (part: UsagePart) => boolean {
+  const { prices } = pricesIn(charge, span);
+  const names = cutFor(charge, span)?.dimensions ?? [];
+  return (part) => prices.slice(part.segment).some((price) => !pricesPart(price, names, part));
+}
+
+function usageLine(charge: Charge, parts: readonly UsagePart[], span: Span, billsNothing: boolean): RatedLine {
+  const models = new Map<string, Exact>();
+  for (const { model, quantity } of parts) models.set(model, add(models.get(model) ?? ZERO, quantity));
+  const quantity = sum(models.values());
+  const steps = chargeSteps(charge, parts, span, billsNothing);
+  const amount = amountOf(steps);
+  const shares = [...models].map(([model, part]) => ({
+    model,
+    quantity: part,
+    amount: shareOf(amount, part, quantity),
+  }));
+  return { kind: 'usage', charge, quantity, models: shares, amount, steps };
+}
+
+function feeLine(fee: Money, share: Exact): RatedLine {
+  const steps = flatSteps(formatAmount(fee), share);
+  return { kind: 'fee', charge: null, quantity: share, models: [], amount: amountOf(steps), steps };
+}
+
+function flatLine(charge: Charge, amount: string, share: Exact): RatedLine {
+  const steps = flatSteps(amount, share);
+  return { kind: 'fee', charge, quantity: share, models: [], amount: amountOf(steps), steps };
 }
 
 function shareOf(amount: Exact, part: Exact, whole: Exact): Exact {
+  if (whole.num === 0n) return ZERO;
   return multiply(amount, { num: part.num * whole.den, den: part.den * whole.num });
+}
+
+function pooledByModel(rows: readonly UsageQuantity[]): UsageQuantity[] {
+  const pooled = new Map<string, UsageQuantity>();
+  for (const row of rows) {
+    const key = JSON.stringify([row.unit, row.model]);
+    pooled.set(key, { ...row, quantity: add(pooled.get(key)?.quantity ?? ZERO, row.quantity) });
+  }
+  return [...pooled.values()];
 }
 
 /** A line as it is printed: rounded once. */
@@ -133,9 +163,9 @@ export interface DocumentLine extends RatedLine {
 
 /** A document's lines and their sum. A fee that rounds to nothing gives no line; usage always shows. */
 export function documentOf(
-  rating: Rating,
+  rating: Pick<Rating, 'lines'>,
   currency: string,
-  policies: Policies,
+  policies: Pick<Policies, 'rounding'>,
 ): { lines: DocumentLine[]; total: Money } {
   const lines = rating.lines
     .map((line) => ({ ...line, rounded: roundToCurrency(line.amount, currency, policies.rounding) }))

@@ -1,38 +1,72 @@
-import { z } from 'zod';
-import { compare, type Exact, getExact } from '#core/exact.ts';
-import { amountText, countText, decimalText } from './decimal.ts';
+import { add, compare, type Exact, formatExact, getExact, multiply, subtract, ZERO } from '#core/exact.ts';
+import { nanosOf } from './nanos.ts';
+import type { Step } from './step.ts';
 
-/** A tier reaches up to and including `up_to`; the last one has none. `flat` is added once when the tier is entered. */
-export const tier = z.strictObject({
-  up_to: decimalText.nullable(),
-  amount: amountText,
-  per: countText.default('1'),
-  flat: amountText.default('0'),
-});
-export type Tier = z.output<typeof tier>;
-
-export const TIERS_MAX = 50;
-
-export const tiers = z
-  .array(tier)
-  .min(1)
-  .max(TIERS_MAX)
-  .refine(isAscending, 'tiers must ascend, and only the last one has no upper bound');
-
-function isAscending(list: readonly Tier[]): boolean {
-  let bound: Exact = getExact('0');
-  for (const [i, { up_to }] of list.entries()) {
-    const last = i === list.length - 1;
-    if (up_to === null) return last;
-    if (last) return false;
-    const next = getExact(up_to);
-    if (compare(next, bound) <= 0) return false;
-    bound = next;
-  }
-  return false;
+/**
+ * Tiers made ready once: bounds and prices as numbers, and the steps of every tier that is used in full, which are the
+ * same for all quantities beyond it. What is left per quantity is one tier.
+ */
+export interface TierTerms {
+  readonly up_to: string | null;
+  readonly flat: string;
 }
 
-/** Upper bounds are inclusive; the last tier has none. */
-export function holds(bound: Tier, quantity: Exact): boolean {
-  return bound.up_to === null || compare(quantity, getExact(bound.up_to)) <= 0;
+interface ReadyTier {
+  readonly lower: Exact;
+  /** Inclusive; null for the last. */
+  readonly upper: Exact | null;
+  readonly unit: Exact;
+  readonly flat: Exact;
+  readonly label: string;
+  readonly text: string;
+  /** The steps of the tiers before it, each used in full. */
+  readonly before: readonly Step[];
+}
+
+/** Where a quantity ends: bounds are inclusive, so a tier is entered by any quantity beyond the bound before it. */
+function findTier(rows: readonly ReadyTier[], quantity: Exact): ReadyTier {
+  for (const row of rows) if (row.upper === null || compare(quantity, row.upper) <= 0) return row;
+  throw new RangeError('the last tier has an upper bound');
+}
+
+/** Each unit in its tier. `unitOf` gives exact nanos for one unit, `textOf` how that is written. */
+export function stepsByTiers(rows: readonly ReadyTier[], quantity: Exact): Step[] {
+  const row = findTier(rows, quantity);
+  return [...row.before, stepOf(row, quantity)];
+}
+
+function stepOf(row: Omit<ReadyTier, 'before'>, upTo: Exact): Step {
+  const units = subtract(upTo, row.lower);
+  return {
+    formula: `${row.label}${formatExact(units)} x ${row.text}`,
+    quantity: units,
+    amount: add(multiply(units, row.unit), row.flat),
+  };
+}
+
+export function readyTiers<Tier extends TierTerms>(
+  tiers: readonly Tier[],
+  unitOf: (tier: Tier) => Exact,
+  textOf: (tier: Tier) => string,
+): ReadyTier[] {
+  const rows: ReadyTier[] = [];
+  let lower = ZERO;
+  let before: readonly Step[] = [];
+  for (const [i, tier] of tiers.entries()) {
+    const upper = tier.up_to === null ? null : getExact(tier.up_to);
+    const label = `tier ${i + 1} (${formatExact(lower)} to ${tier.up_to ?? 'any'}): `;
+    const row = {
+      lower,
+      upper,
+      unit: unitOf(tier),
+      flat: nanosOf(tier.flat),
+      label,
+      text: `${textOf(tier)} + ${tier.flat}`,
+    };
+    rows.push({ ...row, before });
+    if (upper === null) break;
+    before = [...before, stepOf(row, upper)];
+    lower = upper;
+  }
+  return rows;
 }

@@ -1,30 +1,29 @@
-import { z } from 'zod';
-import { type Exact, formatExact } from '#core/exact.ts';
-import { type Price, parsePrice, priceOf } from '#core/price.ts';
-import { amountText, countText } from './decimal.ts';
+import type { PriceOf } from '#config/charge-terms.ts';
+import { type Exact, exact, formatExact, getExact, multiply } from '#core/exact.ts';
+import { formatFraction } from './exact-amount.ts';
+import { nanosOf, rateText, unitNanos } from './nanos.ts';
 import type { Step } from './step.ts';
 
-/** The same amount for every `per` units. */
-export const unitPrice = z.strictObject({ kind: z.literal('unit'), amount: amountText, per: countText.default('1') });
-export type UnitPrice = z.output<typeof unitPrice>;
-
-export function stepsByUnit(price: UnitPrice, quantity: Exact): Step[] {
+export function stepsByUnit(price: PriceOf<'unit'>, quantity: Exact): Step[] {
   return [
     {
       formula: `${formatExact(quantity)} x ${rateText(price)}`,
       quantity,
-      amount: priceOf(quantity, getPrice(price.amount, price.per)),
+      amount: multiply(quantity, unitNanos(price)),
     },
   ];
 }
 
-/** As `parsePrice`, for terms that were validated when their plan was stored. */
-export function getPrice(amount: string, per: string): Price {
-  const price = parsePrice(amount, BigInt(per));
-  if (!price) throw new RangeError(`not a price: ${amount} per ${per}`);
-  return price;
-}
-
-export function rateText(price: { amount: string; per: string }): string {
-  return price.per === '1' ? price.amount : `${price.amount} / ${price.per}`;
+/** How many credits a quantity burns, and what they cost. */
+export function stepsByCredits(price: PriceOf<'credits'>, quantity: Exact): Step[] {
+  const { num, den } = getExact(price.credits);
+  const credits = multiply(quantity, exact(num, den * BigInt(price.per)));
+  const each = rateText({ amount: price.credits, per: price.per });
+  return [
+    {
+      formula: `${formatExact(quantity)} x ${each} = ${formatFraction(credits)} credits x ${price.credit_amount}`,
+      quantity,
+      amount: multiply(credits, nanosOf(price.credit_amount)),
+    },
+  ];
 }

@@ -1,23 +1,38 @@
-import { z } from 'zod';
-import { add, type Exact, formatExact } from '#core/exact.ts';
-import { priceOf } from '#core/price.ts';
+import type { PriceOf } from '#config/charge-terms.ts';
+import { add, compare, type Exact, formatExact, getExact, multiply } from '#core/exact.ts';
+import { nanosOf, rateText, unitNanos } from './nanos.ts';
 import type { Step } from './step.ts';
-import { holds, tiers } from './tiers.ts';
-import { getPrice, rateText } from './unit-price.ts';
 
-/** All units at the price of the one tier that the whole quantity reaches. The total may fall as usage grows. */
-export const volumePrice = z.strictObject({ kind: z.literal('volume'), tiers });
-export type VolumePrice = z.output<typeof volumePrice>;
-
-export function stepsByVolume(price: VolumePrice, quantity: Exact): Step[] {
-  const index = price.tiers.findIndex((tier) => holds(tier, quantity));
-  const tier = price.tiers[index];
-  if (!tier) throw new RangeError('the last tier of a volume price has an upper bound');
+/** All units at the price of the one tier that the whole quantity reaches. */
+export function stepsByVolume(price: PriceOf<'volume'>, quantity: Exact): Step[] {
+  const { tier, place } = reached(price.tiers, quantity);
   return [
     {
-      formula: `tier ${index + 1} (to ${tier.up_to ?? 'any'}): ${formatExact(quantity)} x ${rateText(tier)} + ${tier.flat}`,
+      formula: `tier ${place} (to ${tier.up_to ?? 'any'}): ${formatExact(quantity)} x ${rateText(tier)} + ${tier.flat}`,
       quantity,
-      amount: add(priceOf(quantity, getPrice(tier.amount, tier.per)), getPrice(tier.flat, '1').amount),
+      amount: add(multiply(quantity, unitNanos(tier)), nanosOf(tier.flat)),
     },
   ];
+}
+
+/** One amount for all, by the step that the whole quantity reaches. */
+export function stepsByStairstep(price: PriceOf<'stairstep'>, quantity: Exact): Step[] {
+  const { tier, place } = reached(price.tiers, quantity);
+  return [
+    {
+      formula: `step ${place} (to ${tier.up_to ?? 'any'}): ${formatExact(quantity)} for ${tier.amount}`,
+      quantity,
+      amount: nanosOf(tier.amount),
+    },
+  ];
+}
+
+function reached<Tier extends { up_to: string | null }>(
+  tiers: readonly Tier[],
+  quantity: Exact,
+): { tier: Tier; place: number } {
+  for (const [i, tier] of tiers.entries()) {
+    if (tier.up_to === null || compare(quantity, getExact(tier.up_to)) <= 0) return { tier, place: i + 1 };
+  }
+  throw new RangeError('the last tier has an upper bound');
 }

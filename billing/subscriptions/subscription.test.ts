@@ -222,7 +222,15 @@ describe.each(DATABASE_KINDS)('the subscriptions of the configuration on %s', (k
   });
   afterAll(() => test.drop());
 
-  const plan = (id: string): PlanConfig => ({ id, name: id, currency: 'USD', interval: 'month', fee: '1', prices: [] });
+  const plan = (id: string): PlanConfig => ({
+    id,
+    name: id,
+    currency: 'USD',
+    interval: 'month',
+    fee: '1',
+    prices: [],
+    charges: [],
+  });
   const customer = (id: string, planId: string | null) => ({
     id,
     name: id,

@@ -324,7 +324,7 @@ const documents = shape(
         return { kind: 'usage', charge: null, quantity: getExact('1'), models: [], amount: nanosOf(amount), steps: [] };
       };
       const lines = Array.from({ length: set.repeat }, () => set.amounts.map(line)).flat();
-      return formatAmount(documentOf({ lines, unrated: [] }, set.currency, DEFAULT_POLICIES).total);
+      return formatAmount(documentOf({ lines }, set.currency, DEFAULT_POLICIES).total);
     });
     return { got, wanted: expected.subtotals };
   },

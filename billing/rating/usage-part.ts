@@ -1,0 +1,35 @@
+import type { Exact } from '#core/exact.ts';
+
+/** How finely a price looks at the usage of a period. Most look at nothing but its sum. */
+export interface UsageCut {
+  /** Usage before and after each of these is told apart: the price changes there. Ascending, inside the period. */
+  readonly instants: readonly number[];
+  /** Names of what is told apart: `model`, `region`, `labels.team`. */
+  readonly dimensions: readonly string[];
+  readonly window: { readonly size: 'quarter_hour' | 'hour' | 'day'; readonly aggregation: 'sum' | 'max' } | null;
+  /** What events carry that is added up. */
+  readonly carried: 'event_price' | 'provider_cost' | null;
+  /** Each event is a part, in the order of time. */
+  readonly events: boolean;
+}
+
+/** A part of the usage of a charge in a period. */
+export interface UsagePart {
+  readonly model: string;
+  readonly quantity: Exact;
+  /** How many events it is. */
+  readonly events: bigint;
+  /** How many of the instants are at or before it. */
+  readonly segment: number;
+  /** In the order of the names. */
+  readonly dimensions: readonly string[];
+  /** When its window begins. */
+  readonly windowMs: number | null;
+  /** Exact nanos; null where its events carry nothing. */
+  readonly carried: Exact | null;
+}
+
+/** Usage that only its sum is known of, and need be. */
+export function pooledPart(model: string, quantity: Exact): UsagePart {
+  return { model, quantity, events: 0n, segment: 0, dimensions: [], windowMs: null, carried: null };
+}
