@@ -42,6 +42,13 @@ export interface Attempt {
   duration_ms: number;
 }
 
+/** What one model did for a call. */
+export interface UsagePart {
+  model: string;
+  quantities: Quantities;
+  cost: MoneyJson | null;
+}
+
 export interface UsageEventData {
   customer: string;
   key: string;
@@ -62,6 +69,11 @@ export interface UsageEventData {
   usage_status: UsageStatus;
   /** Disjoint quantities by unit. */
   quantities: Quantities;
+  /**
+   * Set where several models served the call: what each used and cost. `quantities` and `cost` are their sums, and who
+   * counts by model counts these instead.
+   */
+  parts?: UsagePart[];
   /** The provider's own usage object, as it came. */
   raw_usage: unknown;
   /** What the provider charges for the call; null where the price is unknown. Exact. */

@@ -11,18 +11,18 @@ function measuredIn(period: Period, { whole, edges }: HourCut, lateSeq: bigint):
     select hour, model, unit, quantity from usage_hour
     where customer = ${period.customer_id} and hour >= ${instant(whole.startMs)} and hour < ${instant(whole.endMs)}`,
     sql`
-    select date_trunc('hour', event.time, 'UTC'), event.model, measured.unit, -event.sign * measured.quantity::numeric
+    select date_trunc('hour', event.time, 'UTC'), measured.model, measured.unit, -event.sign * measured.quantity
     from late_event
     join event on event.customer = late_event.customer_id and event.time = late_event.event_at
       and event.source = late_event.source and event.id = late_event.event_id and event.revision = late_event.revision,
-      jsonb_each_text(event.body #> '{data,quantities}') as measured (unit, quantity)
+      usage_quantity(event.model, event.body -> 'data') as measured
     where late_event.subscription_id = ${period.subscription_id} and late_event.period_index = ${period.period_index}
       and late_event.seq > ${lateSeq} and event.type = 'weir.usage.v1'`,
   ];
   for (const edge of edges) {
     parts.push(sql`
-    select date_trunc('hour', event.time, 'UTC'), event.model, measured.unit, event.sign * measured.quantity::numeric
-    from event, jsonb_each_text(event.body #> '{data,quantities}') as measured (unit, quantity)
+    select date_trunc('hour', event.time, 'UTC'), measured.model, measured.unit, event.sign * measured.quantity
+    from event, usage_quantity(event.model, event.body -> 'data') as measured
     where event.customer = ${period.customer_id} and event.type = 'weir.usage.v1'
       and event.time >= ${instant(edge.startMs)} and event.time < ${instant(edge.endMs)}`);
   }
@@ -63,17 +63,17 @@ function windowOf(cut: UsageCut, zone: string): Sql {
 /** What an event carries, in the unit of the currency; null where it carries nothing in it that is a decimal. */
 function carriedBy(cut: UsageCut, currency: string): Sql {
   if (!cut.carried) return sql`null::numeric`;
-  const field = cut.carried === 'event_price' ? 'price' : 'cost';
+  // Where several models worked on a call, each carries what it cost itself.
+  const money = cut.carried === 'event_price' ? sql`event.body #> '{data,price}'` : sql`used.cost`;
   return sql`case
-    when event.body #>> array['data', ${field}::text, 'currency'] = ${currency}
-      and event.body #>> array['data', ${field}::text, 'amount'] ~ '^\\d{1,18}([.]\\d{1,30})?$'
-    then (event.body #>> array['data', ${field}::text, 'amount'])::numeric end`;
+    when ${money} ->> 'currency' = ${currency} and ${money} ->> 'amount' ~ '^\\d{1,18}([.]\\d{1,30})?$'
+    then (${money} ->> 'amount')::numeric end`;
 }
 
 function dimensionsOf(cut: UsageCut): Sql {
   if (cut.dimensions.length === 0) return sql`array[]::text[]`;
   const values = cut.dimensions.map((name) => {
-    if (name === 'model') return sql`event.model`;
+    if (name === 'model') return sql`used.model`;
     if (name === 'key') return sql`event.key`;
     const path = name.startsWith('labels.') ? ['data', 'labels', name.slice('labels.'.length)] : ['data', name];
     return sql`coalesce(event.body #>> ${path}::text[], '')`;
@@ -107,15 +107,14 @@ export async function listBilledParts(
       and next.source = event.source and next.id = event.id and next.revision = event.revision + 1
       and not exists (${laterRow(period, lateSeq, sql`event.revision + 1`)}))`;
   const measured = sql`
-    select event.model, event.sign, (event.body #> '{data,quantities}' ->> ${line.unit}::text)::numeric as quantity,
+    select used.model, event.sign, used.quantity,
       (select count(*) from unnest(${instants}::timestamptz[]) as change (at) where change.at <= event.time)::int4
         as segment, ${dimensionsOf(cut)} as dimensions, ${windowOf(cut, period.zone)} as window_at,
       ${carriedBy(cut, currency)} as carried, event.time, event.source, event.id
-    from event
+    from event cross join lateral usage_quantity(event.model, event.body -> 'data') as used
     where event.customer = ${period.customer_id} and event.type = 'weir.usage.v1'
       and event.time >= ${instant(period.start_at)} and event.time < ${instant(period.end_at)}
-      and event.model = any(${line.models}::text[])
-      and (event.body #> '{data,quantities}' ->> ${line.unit}::text)::numeric > 0
+      and used.unit = ${line.unit} and used.model = any(${line.models}::text[])
       and not exists (${laterRow(period, lateSeq, sql`event.revision`)}) and ${single ? counts : sql`true`}`;
   if (cut.events) {
     return db.query<BilledPartRow>(sql`
@@ -179,13 +178,14 @@ export async function listBilledEvents(
   return db.query<BilledEventRow>(sql`
     select event.source, event.id, event.time, event.received_at, event.key, event.model,
            event.body #>> '{data,usage_status}' as usage_status,
-           trim_scale(event.sign * (event.body #> '{data,quantities}' ->> ${line.unit}::text)::numeric) as quantity,
-           event.revision
-    from event
+           trim_scale(event.sign * used.quantity) as quantity, event.revision
+    from event cross join lateral (
+      select sum(measured.quantity) as quantity from usage_quantity(event.model, event.body -> 'data') as measured
+      where measured.unit = ${line.unit} and measured.model = any(${line.models}::text[])
+    ) as used
     where event.customer = ${period.customer_id} and event.type = 'weir.usage.v1'
       and event.time >= ${time ?? instant(period.start_at)}::timestamptz and event.time < ${instant(period.end_at)}
-      and event.model = any(${line.models}::text[])
-      and (event.body #> '{data,quantities}' ->> ${line.unit}::text)::numeric > 0
+      and used.quantity > 0
       and not exists (${laterRow(period, lateSeq, sql`event.revision`)})
       and (${time}::timestamptz is null
         or (event.time, event.source, event.id, event.revision)

@@ -9,18 +9,17 @@ import { sql } from './database.ts';
 export const ROLL_UP = sql`
   measured as (
     insert into usage_hour as u (customer, hour, key, model, unit, quantity)
-    select customer, date_trunc('hour', time, 'UTC'), key, model, q.unit collate "C", sum(sign * q.quantity::numeric)
-    from fresh, jsonb_each_text(data -> 'quantities') q (unit, quantity)
-    where type = 'weir.usage.v1' and q.quantity::numeric > 0
+    select customer, date_trunc('hour', time, 'UTC'), key, q.model collate "C", q.unit collate "C", sum(sign * q.quantity)
+    from fresh, usage_quantity(fresh.model, data) q
+    where type = 'weir.usage.v1'
     group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5
     on conflict (customer, hour, key, model, unit) do update set quantity = u.quantity + excluded.quantity
   ), costed as (
     insert into cost_hour as c (customer, hour, key, model, currency, cost, events, estimated)
-    select customer, date_trunc('hour', time, 'UTC'), key, model,
-      coalesce(data #>> '{cost,currency}', 'XXX') collate "C",
-      sum(sign * coalesce((data #>> '{cost,amount}')::numeric, 0)), sum(sign),
-      coalesce(sum(sign) filter (where data ->> 'usage_status' = 'estimated'), 0)
-    from fresh
+    select customer, date_trunc('hour', time, 'UTC'), key, q.model collate "C", q.currency collate "C",
+      sum(sign * q.cost), sum(sign * q.events),
+      coalesce(sum(sign * q.events) filter (where data ->> 'usage_status' = 'estimated'), 0)
+    from fresh, usage_cost(fresh.model, data) q
     where type = 'weir.usage.v1'
     group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5
     on conflict (customer, hour, key, model, currency) do update

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { z } from '@hono/zod-openapi';
+import { add, compare, type Exact, parseExact, ZERO } from '#core/exact.ts';
 import { isCurrency } from '#core/money.ts';
 import { COST_DECIMALS_MAX } from '#core/price.ts';
+import type { Quantities } from '#core/quantity.ts';
 import { parseInstant } from '#core/time.ts';
 import { USAGE_EVENT_TYPE } from '#core/usage-event.ts';
 import { cutText, storableJson, storableText } from './storable.ts';
@@ -11,6 +13,7 @@ export const EVENT_BYTES_MAX = 256 * 1024;
 export const ID_CHARS_MAX = 128;
 export const MODEL_CHARS_MAX = 256;
 export const UNITS_MAX = 64;
+const PARTS_MAX = 1_000;
 
 /** Before: a clock that was never set. After now: a clock that is wrong; a month of the far future is no period to bill. */
 export const TIME_MIN_MS = Date.UTC(2020, 0, 1);
@@ -24,6 +27,12 @@ const decimal = z
   .string()
   .regex(DIGITS, `is no non-negative decimal of at most 18 digits and ${COST_DECIMALS_MAX} decimals`);
 
+const quantities = z
+  .record(z.string().min(1).max(64), decimal)
+  .refine((units) => Object.keys(units).length <= UNITS_MAX, `has more than ${UNITS_MAX} units`);
+
+const cost = z.object({ amount: decimal, currency: z.string().refine(isCurrency, 'is no currency code') }).nullable();
+
 /**
  * What billing relies on in an event; everything else is kept as it came. An event that is right in these is billed,
  * however odd the rest.
@@ -35,22 +44,40 @@ export const usageEventSchema = z.looseObject({
   type: z.literal(USAGE_EVENT_TYPE),
   subject: id,
   time: z.string().refine((text) => parseInstant(text) !== undefined, 'is no RFC 3339 instant'),
-  data: z.looseObject({
-    customer: id,
-    key: id,
-    model: z.string().min(1).max(MODEL_CHARS_MAX),
-    usage_status: z.enum(['final', 'partial', 'estimated', 'none']),
-    quantities: z
-      .record(z.string().min(1).max(64), decimal)
-      .refine((quantities) => Object.keys(quantities).length <= UNITS_MAX, `has more than ${UNITS_MAX} units`),
-    cost: z
-      .object({
-        amount: decimal,
-        currency: z.string().refine(isCurrency, 'is no currency code'),
-      })
-      .nullable(),
-  }),
+  data: z
+    .looseObject({
+      customer: id,
+      key: id,
+      /** Empty where a call has none. */
+      model: z.string().max(MODEL_CHARS_MAX),
+      usage_status: z.enum(['final', 'partial', 'estimated', 'none']),
+      quantities,
+      cost,
+      parts: z
+        .array(z.looseObject({ model: z.string().max(MODEL_CHARS_MAX), quantities, cost }))
+        .min(1)
+        .max(PARTS_MAX)
+        .optional(),
+    })
+    .refine(isSumOfParts, 'quantities are not the sum of their parts'),
 });
+
+/** What is counted part by part must be what the event says: else a sum over events would depend on who sums. */
+function isSumOfParts({
+  quantities: whole,
+  parts,
+}: {
+  quantities: Quantities;
+  parts?: { quantities: Quantities }[] | undefined;
+}): boolean {
+  if (!parts) return true;
+  const units = new Set([whole, ...parts.map((part) => part.quantities)].flatMap((one) => Object.keys(one)));
+  const of = (one: Quantities, unit: string): Exact => parseExact(one[unit] ?? '0') ?? ZERO;
+  return [...units].every((unit) => {
+    const sum = parts.reduce((total, part) => add(total, of(part.quantities, unit)), ZERO);
+    return compare(sum, of(whole, unit)) === 0;
+  });
+}
 
 /** An event that can be stored and summed: the columns of its row, and its body as canonical JSON. */
 export interface StorableEvent {

@@ -127,15 +127,20 @@ describe.each(DATABASE_KINDS)('ingest on %s', (kind) => {
       usageEvent({ cost: { amount: '1', currency: 'usd' } }),
       usageEvent({ customer: 'x'.repeat(129) }),
       usageEvent({ data: { raw_usage: 'x'.repeat(300_000) } }),
+      // Its parts do not come to what it says.
+      usageEvent({
+        quantities: { calls: '2' },
+        data: { parts: [{ model: 'a', quantities: { calls: '1' }, cost: null }] },
+      }),
     ];
     const results = await ingest(db, [...bad, good], NOW);
     expect(results.map((result) => result.status)).toEqual([...bad.map(() => 'parked'), 'accepted']);
     const rows = await parked();
     expect(rows.every((row) => row.reason === 'malformed' && row.detail !== '')).toBe(true);
     expect(results[7]).toMatchObject({ detail: expect.stringContaining('data.quantities.calls: is no') });
-    expect(await db.query(sql`select count(*) from event_parked`)).toEqual([{ count: 13n }]);
+    expect(await db.query(sql`select count(*) from event_parked`)).toEqual([{ count: 14n }]);
     await ingest(db, bad, NOW);
-    expect(await db.query(sql`select count(*) from event_parked`)).toEqual([{ count: 13n }]);
+    expect(await db.query(sql`select count(*) from event_parked`)).toEqual([{ count: 14n }]);
     expect(await costs()).toMatchObject([{ events: 1n }]);
   });
 

@@ -80,6 +80,29 @@ describe.each(DATABASE_KINDS)('closing a period on %s', (kind) => {
     await expectNoGaps();
   });
 
+  it('bills what several models did for one call once, each at the price of its own model', async () => {
+    const charges = [
+      { meter: 'output_tokens', model: 'adviser', price: { kind: 'unit', amount: '3' } },
+      { meter: 'output_tokens', price: { kind: 'unit', amount: '1' } },
+    ];
+    const { id, key } = await customer({ plan: { charges } });
+    const parts = [
+      { model: 'main', quantities: { output_tokens: '10' }, cost: null },
+      { model: 'adviser', quantities: { output_tokens: '5' }, cost: null },
+    ];
+    // In the middle of an hour's roll-up, and of an hour that the period's edge cuts.
+    for (const atMs of [START + 5, START + 24 * 3_600_000]) {
+      await ingest(
+        test.db,
+        [usageEvent({ customer: id, atMs, model: 'main', quantities: { output_tokens: '15' }, data: { parts } })],
+        CLOSE,
+      );
+    }
+    await closePeriod(test.db, key, CLOSE, CLOSE_GRACE_MS);
+    const invoice = await invoiceOf(id);
+    expect(invoice?.invoice.total_nanos).toBe((2n * 10n + 2n * 5n * 3n) * 1_000_000_000n);
+  });
+
   it('finalises a draft to the same, whatever step of it fails before it is tried again', async () => {
     const steps = await atEachStep(async (fail, step) => {
       const { id, key } = await customer({ policies: { finalization: 'manual' } });

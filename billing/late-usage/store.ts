@@ -29,14 +29,14 @@ export async function sumLateUsage(
   period: Period,
 ): Promise<{ model: string; unit: string; quantity: string }[]> {
   return db.query(sql`
-    select event.model, measured.unit, trim_scale(sum(event.sign * measured.quantity::numeric)) as quantity
+    select measured.model, measured.unit, trim_scale(sum(event.sign * measured.quantity)) as quantity
     from late_event
     join event on event.customer = late_event.customer_id and event.time = late_event.event_at
       and event.source = late_event.source and event.id = late_event.event_id and event.revision = late_event.revision,
-      jsonb_each_text(event.body #> '{data,quantities}') as measured (unit, quantity)
+      usage_quantity(event.model, event.body -> 'data') as measured
     where late_event.subscription_id = ${period.subscription_id} and late_event.period_index = ${period.period_index}
       and event.type = 'weir.usage.v1'
-    group by 1, 2 having sum(event.sign * measured.quantity::numeric) <> 0 order by 2, 1`);
+    group by 1, 2 having sum(event.sign * measured.quantity) <> 0 order by 2, 1`);
 }
 
 /** With the number of the last late row of each. */

@@ -250,7 +250,7 @@ export async function sumUnsubscribed(
     ), part (customer, unit, quantity) as (
       select customer, unit, quantity from used where not touched
       union all
-      select event.customer, measured.unit, event.sign * measured.quantity::numeric
+      select event.customer, measured.unit, event.sign * measured.quantity
       from (
         select distinct used.customer, used.hour from used join subscription on customer_id = used.customer
         where touched and (start_at > used.hour and start_at < used.hour + interval '1 hour'
@@ -258,7 +258,7 @@ export async function sumUnsubscribed(
       ) as edge
       join event on event.customer = edge.customer
         and event.time >= edge.hour and event.time < edge.hour + interval '1 hour',
-        jsonb_each_text(event.body #> '{data,quantities}') as measured (unit, quantity)
+        usage_quantity(event.model, event.body -> 'data') as measured
       where event.type = 'weir.usage.v1' and not exists (
         select 1 from subscription
         where customer_id = event.customer and start_at <= event.time and (end_at is null or end_at > event.time)

@@ -37,11 +37,15 @@ export async function sumQuantities(
       join usage_hour on hour >= whole.start_at and hour < whole.end_at
       where ${conditions(filter)}
       union all
-      select edge.slot, customer, key, model, q.unit, sign * q.quantity::numeric
-      from ${edges(slots)} edge
-      join event on time >= edge.start_at and time < edge.end_at
-      cross join lateral jsonb_each_text(body #> '{data,quantities}') q (unit, quantity)
-      where ${conditions(filter)} and type = 'weir.usage.v1' and q.quantity::numeric > 0
+      select slot, customer, key, model, unit, quantity
+      from (
+        select edge.slot, event.customer, event.key, q.model, q.unit, event.sign * q.quantity
+        from ${edges(slots)} edge
+        join event on time >= edge.start_at and time < edge.end_at
+        cross join lateral usage_quantity(event.model, body -> 'data') q
+        where type = 'weir.usage.v1'
+      ) part (slot, customer, key, model, unit, quantity)
+      where ${conditions(filter)}
     ) used
     group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5`);
 }
@@ -73,12 +77,16 @@ export async function sumCosts(
       join cost_hour on hour >= whole.start_at and hour < whole.end_at
       where ${conditions(filter)}
       union all
-      select edge.slot, customer, key, model, coalesce(body #>> '{data,cost,currency}', 'XXX') collate "C",
-        sign * coalesce((body #>> '{data,cost,amount}')::numeric, 0), sign,
-        case when body #>> '{data,usage_status}' = 'estimated' then sign else 0 end
-      from ${edges(slots)} edge
-      join event on time >= edge.start_at and time < edge.end_at
-      where ${conditions(filter)} and type = 'weir.usage.v1'
+      select slot, customer, key, model, currency, cost, events, estimated
+      from (
+        select edge.slot, event.customer, event.key, q.model, q.currency collate "C", event.sign * q.cost,
+          event.sign * q.events, case when body #>> '{data,usage_status}' = 'estimated' then event.sign * q.events else 0 end
+        from ${edges(slots)} edge
+        join event on time >= edge.start_at and time < edge.end_at
+        cross join lateral usage_cost(event.model, body -> 'data') q
+        where type = 'weir.usage.v1'
+      ) part (slot, customer, key, model, currency, cost, events, estimated)
+      where ${conditions(filter)}
     ) costed
     group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5`);
 }
@@ -144,10 +152,10 @@ export async function listQuantityDifferences(db: Database, period: Period, limi
   return await db.query<DifferenceRow>(sql`
     select customer, hour, key, model, unit, rolled.quantity rolled_up, events.quantity recomputed
     from (
-      select customer, date_trunc('hour', time, 'UTC') as hour, key, model, q.unit collate "C" unit,
-        sum(sign * q.quantity::numeric) quantity
-      from event cross join lateral jsonb_each_text(body #> '{data,quantities}') q (unit, quantity)
-      where time >= ${from} and time < ${to} and type = 'weir.usage.v1' and q.quantity::numeric > 0
+      select customer, date_trunc('hour', time, 'UTC') as hour, key, q.model collate "C" model, q.unit collate "C" unit,
+        sum(sign * q.quantity) quantity
+      from event cross join lateral usage_quantity(event.model, body -> 'data') q
+      where time >= ${from} and time < ${to} and type = 'weir.usage.v1'
       group by 1, 2, 3, 4, 5
     ) events
     full join (
@@ -166,11 +174,11 @@ export async function listCostDifferences(db: Database, period: Period, limit: n
         rolled.events rolled_events, events.events event_events, rolled.estimated rolled_estimated,
         events.estimated event_estimated
       from (
-        select customer, date_trunc('hour', time, 'UTC') as hour, key, model,
-          coalesce(body #>> '{data,cost,currency}', 'XXX') collate "C" currency,
-          sum(sign * coalesce((body #>> '{data,cost,amount}')::numeric, 0)) cost, sum(sign) events,
-          coalesce(sum(sign) filter (where body #>> '{data,usage_status}' = 'estimated'), 0) estimated
-        from event where time >= ${from} and time < ${to} and type = 'weir.usage.v1'
+        select customer, date_trunc('hour', time, 'UTC') as hour, key, q.model collate "C" model,
+          q.currency collate "C" currency, sum(sign * q.cost) cost, sum(sign * q.events) events,
+          coalesce(sum(sign * q.events) filter (where body #>> '{data,usage_status}' = 'estimated'), 0) estimated
+        from event cross join lateral usage_cost(event.model, body -> 'data') q
+        where time >= ${from} and time < ${to} and type = 'weir.usage.v1'
         group by 1, 2, 3, 4, 5
       ) events
       full join (

@@ -75,6 +75,34 @@ describe.each(DATABASE_KINDS)('usage on %s', (kind) => {
     ]);
   });
 
+  it('counts what several models did for one call once, each at its own model', async () => {
+    const parts = [
+      { model: 'main', quantities: { calls: '1', output_tokens: '10' }, cost: { amount: '0.1', currency: 'USD' } },
+      { model: 'adviser', quantities: { output_tokens: '5' }, cost: { amount: '0.5', currency: 'USD' } },
+    ];
+    const event = usageEvent({
+      atMs: at('20T09:30'),
+      model: 'main',
+      quantities: { calls: '1', output_tokens: '15' },
+      cost: { amount: '0.6', currency: 'USD' },
+      data: { parts, usage_status: 'estimated' },
+    });
+    await ingest(db, [event, event], NOW);
+    // Whole hours are read from roll-ups, parts of an hour from the events themselves.
+    for (const period of [november, { startMs: at('20T09:15'), endMs: at('20T09:45') }]) {
+      const groups = await readUsage(db, { period, groupBy: ['model'], zone: 'UTC', customer: 'acme' });
+      expect(
+        groups.map(({ model, quantities, costs, events, estimated }) => [model, quantities, costs, events, estimated]),
+      ).toEqual([
+        ['adviser', { output_tokens: '5' }, [{ amount: '0.5', currency: 'USD' }], 0n, 0n],
+        ['main', { calls: '1', output_tokens: '10' }, [{ amount: '0.1', currency: 'USD' }], 1n, 1n],
+      ]);
+      const [adviser, ...others] = await readUsage(db, { period, groupBy: [], zone: 'UTC', model: 'adviser' });
+      expect([adviser?.quantities, others]).toEqual([{ output_tokens: '5' }, []]);
+    }
+    expect(await verifyRollups(db, { startMs: at('20T00:00'), endMs: at('21T00:00') })).toEqual([]);
+  });
+
   it('is exact for periods that begin and end within an hour, half-open', async () => {
     const times = [
       '20T08:59:59.999',
