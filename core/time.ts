@@ -82,20 +82,35 @@ export function daysIn(period: Period, zone: string): number {
   return from.until(to, { largestUnit: 'days' }).days;
 }
 
+/**
+ * Local days of which a period has any part: the first and the last count in full, a day of 23 hours as one.
+ */
+export function daysTouched(period: Period, zone: string): number {
+  const endsAtMidnight = startOfDate(localDate(period.endMs, zone), zone) === period.endMs;
+  return daysIn(period, zone) + (endsAtMidnight ? 0 : 1);
+}
+
+export const MINUTE_MS = 60_000;
+/** The days of every zone begin on a quarter of an hour of UTC. */
+export const QUARTER_MS = 15 * MINUTE_MS;
 export const HOUR_MS = 3_600_000;
 
 /**
- * How a period lies on the hours (UTC), which usage is summed by: the whole hours in its middle, and what is left at its
- * ends (a subscription that starts at 10:07; midnight in Kolkata, which is 18:30).
+ * How a period lies on the slots (hours of UTC, or shorter ones) that usage is summed by: the whole slots in its middle,
+ * and what is left at its ends (a subscription that starts at 10:07; midnight in Kolkata, which is 18:30).
  */
-export interface HourCut {
+export interface SlotCut {
   readonly whole: Period;
   readonly edges: readonly Period[];
 }
 
-export function cutIntoHours({ startMs, endMs }: Period): HourCut {
-  const firstMs = startMs + ((HOUR_MS - (startMs % HOUR_MS)) % HOUR_MS);
-  const lastMs = endMs - (endMs % HOUR_MS);
+export function cutIntoHours(period: Period): SlotCut {
+  return cutIntoSlots(period, HOUR_MS);
+}
+
+export function cutIntoSlots({ startMs, endMs }: Period, slotMs: number): SlotCut {
+  const firstMs = startMs + ((slotMs - (startMs % slotMs)) % slotMs);
+  const lastMs = endMs - (endMs % slotMs);
   if (firstMs > lastMs) return { whole: { startMs, endMs: startMs }, edges: [{ startMs, endMs }] };
   const ends = [
     { startMs, endMs: firstMs },

@@ -5,7 +5,7 @@ import type { UsageCut, UsagePart } from '#billing/rating/usage-part.ts';
 import type { Period } from '#billing/subscriptions/period.ts';
 import { exactOfNumeric, multiply } from '#core/exact.ts';
 import { NANOS_PER_UNIT } from '#core/money.ts';
-import { cutIntoHours, type HourCut } from '#core/time.ts';
+import { cutIntoHours, type SlotCut } from '#core/time.ts';
 import {
   type BilledEventRow,
   type BilledHourRow,
@@ -27,7 +27,7 @@ export const AS_OF_NOW = 2n ** 62n;
 export type BilledHour = BilledHourRow;
 export type BilledEvent = BilledEventRow;
 
-function cutOf(period: Period): HourCut {
+function cutOf(period: Period): SlotCut {
   return cutIntoHours({ startMs: period.start_at, endMs: period.end_at });
 }
 

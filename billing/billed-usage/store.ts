@@ -2,10 +2,10 @@ import { type Database, instant, joinSql, type Sql, sql } from '#billing/db/data
 import type { EventPlace } from '#billing/http/page.ts';
 import type { UsageCut } from '#billing/rating/usage-part.ts';
 import type { Period } from '#billing/subscriptions/period.ts';
-import type { HourCut } from '#core/time.ts';
+import type { SlotCut } from '#core/time.ts';
 
 /** Every (hour, model, unit, quantity) of a period, later usage taken off. Rows of one key are yet to be added up. */
-function measuredIn(period: Period, { whole, edges }: HourCut, lateSeq: bigint): Sql {
+function measuredIn(period: Period, { whole, edges }: SlotCut, lateSeq: bigint): Sql {
   const parts = [
     sql`
     select hour, model, unit, quantity from usage_hour
@@ -33,7 +33,7 @@ function measuredIn(period: Period, { whole, edges }: HourCut, lateSeq: bigint):
 export async function sumBilledUsage(
   db: Database,
   period: Period,
-  cut: HourCut,
+  cut: SlotCut,
   lateSeq: bigint,
 ): Promise<{ model: string; unit: string; quantity: string }[]> {
   return db.query(sql`
@@ -140,7 +140,7 @@ export interface BilledHourRow {
 export async function listBilledHours(
   db: Database,
   period: Period,
-  cut: HourCut,
+  cut: SlotCut,
   lateSeq: bigint,
   line: { unit: string; models: readonly string[] },
   page: { after: { hour: string; model: string } | undefined; count: number },

@@ -12,6 +12,20 @@ import { type Database, prepared, sql } from './database.ts';
 const CUSTOMER_LOCKS = 0x77656973;
 const LOCKS_MAX = 256;
 
+/**
+ * Held alone by what makes a version of a meter, and shared by what takes events, before any lock of a customer: a batch
+ * is measured by the version, or was committed before the version knows what is left to measure.
+ */
+const METER_LOCK = 0x7765696d;
+
+export async function lockMeters(tx: Database): Promise<void> {
+  await tx.query(sql`select pg_advisory_xact_lock(${METER_LOCK})`);
+}
+
+export async function shareMeterLock(tx: Database): Promise<void> {
+  await tx.query(prepared('share_meter_lock', sql`select pg_advisory_xact_lock_shared(${METER_LOCK})`));
+}
+
 export async function lockCustomer(tx: Database, customer: string): Promise<void> {
   await tx.query(sql`select pg_advisory_xact_lock(${CUSTOMER_LOCKS}, hashtext(${customer}) & ${LOCKS_MAX - 1}::int4)`);
 }
@@ -20,6 +34,22 @@ export async function lockCustomer(tx: Database, customer: string): Promise<void
 export async function lockCustomers(tx: Database, customers: readonly string[]): Promise<void> {
   await tx.query(sql`
     select pg_advisory_xact_lock(${CUSTOMER_LOCKS}, lock.number)
+    from (
+      select distinct hashtext(name) & ${LOCKS_MAX - 1}::int4 as number
+      from unnest(${customers}::text[]) as customer (name) order by 1
+    ) as lock`);
+}
+
+/**
+ * Shared by what adds to the maxima and minima of meters, and held alone by what takes events back and so measures them
+ * anew: what it reads of the events is then what the roll-up held.
+ */
+const EXTREME_LOCKS = 0x77656978;
+
+export async function lockExtremes(tx: Database, customers: readonly string[], alone: boolean): Promise<void> {
+  const take = alone ? sql`pg_advisory_xact_lock` : sql`pg_advisory_xact_lock_shared`;
+  await tx.query(sql`
+    select ${take}(${EXTREME_LOCKS}, lock.number)
     from (
       select distinct hashtext(name) & ${LOCKS_MAX - 1}::int4 as number
       from unnest(${customers}::text[]) as customer (name) order by 1

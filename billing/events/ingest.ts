@@ -1,6 +1,9 @@
 import { type Database, sqlStateOf } from '#billing/db/database.ts';
 import { shareCustomerLocks } from '#billing/db/lock.ts';
 import { recordLateEvents } from '#billing/late-usage/late-usage.ts';
+import { measure } from '#billing/measurements/measure.ts';
+import type { EventRow } from '#billing/meters/measured.ts';
+import { gaugesInForce } from '#billing/meters/meter.ts';
 import { isParked, type ParkedEvent, type ParkedReason, parseEvent, type StorableEvent } from './event.ts';
 import {
   deleteParked,
@@ -41,6 +44,7 @@ export async function ingest(db: Database, values: readonly unknown[], nowMs: nu
     if (parked.length > 0) await insertParked(tx, parked, nowMs);
     const standing: Standing = new Map();
     if (first.length > 0) {
+      const gauges = await gaugesInForce(tx);
       await shareCustomerLocks(tx, [...new Set(first.map((event) => event.customer))]);
       await insertAll(tx, first, standing, nowMs);
       const taken = first.filter((event) => standing.get(keyOf(event)) === 'accepted');
@@ -49,12 +53,18 @@ export async function ingest(db: Database, values: readonly unknown[], nowMs: nu
         taken.map((event) => ({ ...event, revision: 0 })),
         nowMs,
       );
+      if (gauges.length > 0) await measure(tx, gauges, taken.map(rowOfTaken));
     }
     const results = events.map((event) => resultOf(event, firstById, standing));
     const conflicts = events.filter((_, i) => results[i]?.status === 'conflict').filter(isStorable);
     if (conflicts.length > 0) await insertConflicts(tx, conflicts, nowMs);
     return results;
   });
+}
+
+/** As it was stored: read from the text, which holds nothing that Postgres cannot. */
+function rowOfTaken(event: StorableEvent): EventRow {
+  return { ...event, revision: 0, sign: 1, body: JSON.parse(event.body) };
 }
 
 /** By event id: whether the batch's first one was accepted, the hash of the one that stood there before, or why none can stand. */

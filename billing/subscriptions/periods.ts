@@ -1,5 +1,5 @@
 import { type Exact, exact, ONE } from '#core/exact.ts';
-import { anchoredBoundary, anchoredPeriod, daysIn, localDate, type Period, startOfDate } from '#core/time.ts';
+import { anchoredBoundary, anchoredPeriod, daysTouched, localDate, type Period, startOfDate } from '#core/time.ts';
 import type { Policies } from '../rating/policies.ts';
 
 /** How the days on which periods end are chosen: the day on which it began, or the first of each month. */
@@ -71,10 +71,4 @@ export function feeShare(period: BillingPeriod, proration: Policies['proration']
     return exact(BigInt(period.endMs - period.startMs), BigInt(whole.endMs - whole.startMs));
   }
   return exact(BigInt(daysTouched(period, zone)), BigInt(daysTouched(whole, zone)));
-}
-
-/** Local days of which a period has any part: the first and the last count in full, a day of 23 hours as one. */
-function daysTouched(period: Period, zone: string): number {
-  const endsAtMidnight = startOfDate(localDate(period.endMs, zone), zone) === period.endMs;
-  return daysIn(period, zone) + (endsAtMidnight ? 0 : 1);
 }

@@ -1,5 +1,5 @@
 import { type Database, instant, joinSql, type Sql, sql } from '#billing/db/database.ts';
-import type { HourCut, Period } from '#core/time.ts';
+import type { Period, SlotCut } from '#core/time.ts';
 
 export interface UsageFilter {
   customer?: string | undefined;
@@ -26,7 +26,7 @@ export interface QuantityRow {
 export async function sumQuantities(
   db: Database,
   filter: UsageFilter,
-  slots: readonly HourCut[],
+  slots: readonly SlotCut[],
   split: UsageSplit,
 ): Promise<QuantityRow[]> {
   return await db.query<QuantityRow>(sql`
@@ -65,7 +65,7 @@ export interface CostRow {
 export async function sumCosts(
   db: Database,
   filter: UsageFilter,
-  slots: readonly HourCut[],
+  slots: readonly SlotCut[],
   split: UsageSplit,
 ): Promise<CostRow[]> {
   return await db.query<CostRow>(sql`
@@ -96,11 +96,11 @@ function splitColumns(split: UsageSplit): Sql {
     case when ${split.key}::bool then key end as key, case when ${split.model}::bool then model end model`;
 }
 
-function wholes(slots: readonly HourCut[]): Sql {
+function wholes(slots: readonly SlotCut[]): Sql {
   return periods(slots.map((slot, i) => ({ slot: i, period: slot.whole })));
 }
 
-function edges(slots: readonly HourCut[]): Sql {
+function edges(slots: readonly SlotCut[]): Sql {
   return periods(slots.flatMap((slot, i) => slot.edges.map((period) => ({ slot: i, period }))));
 }
 

@@ -1,0 +1,173 @@
+import { type Expression, getExpression } from '#config/expression.ts';
+import { isUnitMeter, type MeterTerms, valueExpression } from '#config/meter-terms.ts';
+import { type Exact, formatExact, ZERO } from '#core/exact.ts';
+import { MINUTE_MS, QUARTER_MS } from '#core/time.ts';
+import {
+  EvaluationProblem,
+  evaluate,
+  type Fields,
+  fieldOf,
+  isNumber,
+  numberOf,
+  truth,
+  type Value,
+} from './evaluate.ts';
+
+/**
+ * What a version of a meter makes of an event: nothing, a contribution, or a problem. Pure; ingest, corrections and
+ * whoever measures anew go through here.
+ */
+
+/** A version of a meter, ready to measure. */
+export interface Gauge {
+  readonly meter: string;
+  readonly version: number;
+  readonly terms: MeterTerms;
+  /** unit: read from the sums by unit. roll_up: added up by slots. points: kept one by one, since their order matters. */
+  readonly kept: 'unit' | 'roll_up' | 'points';
+  /** Length of the slots of its roll-up. */
+  readonly slotMs: number;
+  readonly value: Expression | null;
+  readonly filter: Expression | null;
+  readonly operation: Expression | null;
+  readonly dimensions: readonly (readonly string[])[];
+}
+
+export function gaugeOf(meter: string, version: number, terms: MeterTerms): Gauge {
+  return {
+    meter,
+    version,
+    terms,
+    kept: keptAs(terms),
+    slotMs: terms.window === 'minute' ? MINUTE_MS : QUARTER_MS,
+    value: valueExpression(terms),
+    filter: terms.filter === undefined ? null : getExpression(terms.filter),
+    operation: terms.operation === undefined ? null : getExpression(terms.operation),
+    dimensions: terms.dimensions.map((name) => {
+      const field = getExpression(name);
+      if (field.kind !== 'field') throw new RangeError(`no field: ${name}`);
+      return field.path;
+    }),
+  };
+}
+
+function keptAs(terms: MeterTerms): Gauge['kept'] {
+  if (isUnitMeter(terms)) return 'unit';
+  return terms.recurring || terms.aggregation === 'latest' || terms.aggregation === 'time_weighted'
+    ? 'points'
+    : 'roll_up';
+}
+
+/** A row of an event: revision 0 is the event as it was taken; later ones take it back (sign -1) or count it anew. */
+export interface EventRow {
+  readonly source: string;
+  readonly id: string;
+  readonly revision: number;
+  readonly sign: number;
+  readonly type: string;
+  readonly timeMs: number;
+  readonly customer: string;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+/** Of an event that a meter measures. */
+export interface Contribution {
+  readonly part: number;
+  /** JSON list of texts and nulls, in the order of the meter's dimensions. */
+  readonly dimensions: string;
+  /** Of a unique count: what is counted. */
+  readonly item: string;
+  readonly value: Exact;
+  readonly operation: 'add' | 'remove';
+}
+
+export type Measured = Contribution | { readonly part: number; readonly problem: string };
+
+/** Of an event, its parts as `fieldsOf` gives them. */
+export function measureEvent(gauge: Gauge, parts: readonly Fields[]): Measured[] {
+  const measured: Measured[] = [];
+  for (const [part, fields] of parts.entries()) {
+    try {
+      const contribution = contributionOf(gauge, fields, part);
+      if (contribution) measured.push(contribution);
+    } catch (thrown) {
+      if (!(thrown instanceof EvaluationProblem)) throw thrown;
+      measured.push({ part, problem: thrown.message });
+    }
+  }
+  return measured;
+}
+
+/** What expressions read. The parts of a usage event, each at its own model, are measured one by one. */
+export function fieldsOf(row: EventRow): Fields[] {
+  const { data } = row.body;
+  const { parts, ...whole }: Fields = isObject(data) ? data : {};
+  const { type, source, id, subject, time } = row.body;
+  // The customer may have been found by the key.
+  const fields = { ...whole, customer: row.customer, event: { type, source, id, subject, time } };
+  if (!Array.isArray(parts) || parts.length === 0) return [fields];
+  return parts.map((part: unknown) => (isObject(part) ? { ...fields, ...part } : fields));
+}
+
+function contributionOf(gauge: Gauge, fields: Fields, part: number): Contribution | undefined {
+  const { terms, filter, operation } = gauge;
+  if (filter && !truth(evaluate(filter, fields))) return undefined;
+  const value = gauge.value && evaluate(gauge.value, fields);
+  if (gauge.value && value === null) return undefined;
+  const counted = terms.aggregation === 'count' || terms.aggregation === 'unique';
+  return {
+    part,
+    dimensions: JSON.stringify(gauge.dimensions.map((path) => labelOf(fieldOf(fields, path)))),
+    item: terms.aggregation === 'unique' ? (labelOf(value) ?? '') : '',
+    value: counted ? ZERO : storable(value, canFall(terms)),
+    operation: operation ? operationOf(evaluate(operation, fields)) : 'add',
+  };
+}
+
+/** Changes go down as well as up; everything else that is billed is at least nothing. */
+function canFall(terms: MeterTerms): boolean {
+  return terms.values === 'changes' || (terms.recurring && terms.aggregation === 'sum');
+}
+
+const WHOLE_MAX = 10n ** 18n;
+const DECIMALS_MAX = 30;
+const DECIMALS = 10n ** BigInt(DECIMALS_MAX);
+
+/** A sum over 10^10 of these is still one that core/exact.ts parses, and each is stored to its last digit. */
+function storable(of: Value, fallable: boolean): Exact {
+  const value = numberOf(of);
+  if (!value) throw new EvaluationProblem('wants a number');
+  if (value.num < 0n && !fallable) throw new EvaluationProblem(`is below zero: ${value.num}/${value.den}`.slice(0, 80));
+  if (DECIMALS % value.den !== 0n) {
+    throw new EvaluationProblem(`has more than ${DECIMALS_MAX} decimals; round(…, 9) would keep nine`);
+  }
+  const size = value.num < 0n ? -value.num : value.num;
+  if (size >= WHOLE_MAX * value.den) throw new EvaluationProblem('has more than 18 digits before the point');
+  return value;
+}
+
+const LABEL_CHARS_MAX = 256;
+
+/** What usage is kept apart by, as text; null where the event has no such field. */
+function labelOf(value: Value): string | null {
+  if (value === null) return null;
+  if (Array.isArray(value)) throw new EvaluationProblem('has a list where one value is wanted');
+  const text = isNumber(value) ? labelOfNumber(value) : String(value);
+  if (text.length > LABEL_CHARS_MAX)
+    throw new EvaluationProblem(`has a text of more than ${LABEL_CHARS_MAX} characters`);
+  return text;
+}
+
+function labelOfNumber(value: Exact): string {
+  if (DECIMALS % value.den !== 0n) throw new EvaluationProblem(`has more than ${DECIMALS_MAX} decimals`);
+  return formatExact(value);
+}
+
+function operationOf(value: Value): 'add' | 'remove' {
+  if (value === 'add' || value === 'remove') return value;
+  throw new EvaluationProblem('wants "add" or "remove" as its operation');
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
