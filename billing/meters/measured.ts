@@ -90,6 +90,8 @@ export function measureEvent(gauge: Gauge, parts: readonly Fields[]): Measured[]
     try {
       const contribution = contributionOf(gauge, fields, part);
       if (contribution) measured.push(contribution);
+      // However many parts of it fit, it is one event.
+      if (contribution && gauge.terms.aggregation === 'count') return measured;
     } catch (thrown) {
       if (!(thrown instanceof EvaluationProblem)) throw thrown;
       measured.push({ part, problem: thrown.message });
@@ -106,7 +108,9 @@ export function fieldsOf(row: EventRow): Fields[] {
   // The customer may have been found by the key.
   const fields = { ...whole, customer: row.customer, event: { type, source, id, subject, time } };
   if (!Array.isArray(parts) || parts.length === 0) return [fields];
-  return parts.map((part: unknown) => (isObject(part) ? { ...fields, ...part } : fields));
+  return parts.map((part: unknown) =>
+    isObject(part) ? { ...fields, ...part, model: part.model ?? whole.model } : fields,
+  );
 }
 
 function contributionOf(gauge: Gauge, fields: Fields, part: number): Contribution | undefined {
