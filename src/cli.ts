@@ -36,7 +36,7 @@ async function main(argv: string[]): Promise<number> {
     case 'gateway':
     case 'billing':
     case 'jobs': {
-      // Before the code of the roles is compiled: docs/decisions/0013.
+      // Before the code of the roles is compiled: docs/decisions/0014.
       setFlagsFromString('--no-allocation-site-pretenuring');
       const { run } = await import('./node.ts');
       // At once: what could still keep the process is nothing that anybody waits for.

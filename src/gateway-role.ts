@@ -19,7 +19,7 @@ import type { Policies } from '#proxy/policies/policies.ts';
 import { type PolicyTable, policyTable } from '#proxy/policies/policy-table.ts';
 import { followRedis } from '#proxy/policies/redis-feed.ts';
 import { snapshotFile } from '#proxy/policies/snapshot-file.ts';
-import { httpPost } from '#proxy/sink/http-post.ts';
+import { httpShipping } from '#proxy/sink/journal/http-shipping.ts';
 import { type Journal, openJournal } from '#proxy/sink/journal/journal.ts';
 import { recoverJournal } from '#proxy/sink/journal/recovery.ts';
 import { type Shipper, shipJournal } from '#proxy/sink/journal/shipper.ts';
@@ -142,8 +142,8 @@ function localBacking(options: GatewayRoleOptions, journal: Journal, table: Poli
   const { clock, log } = options;
   const closing = new AbortController();
   const counters = memoryCounters({ clock });
-  const poster = httpPost(options.billing);
-  const shipper = shipJournal({ journal, post: poster.post, now: clock, log });
+  const shipping = httpShipping(options.billing);
+  const shipper = shipJournal({ journal, ship: shipping.ship, now: clock, log });
   const feed = followHttp({
     ...options.billing,
     table,
@@ -164,7 +164,7 @@ function localBacking(options: GatewayRoleOptions, journal: Journal, table: Poli
       await feed.close();
       await Promise.race([shipper.shipped(), elapsed(SHIP_ON_CLOSE_MS)]);
       await shipper.stop();
-      await poster.close();
+      await shipping.close();
     },
   };
 }

@@ -6,7 +6,7 @@ import type { Counters } from '../limits/counters.ts';
 import { encodeReservation, encodeUsed, parseUsed } from '../limits/reservation-text.ts';
 import type { Journal, JournalEntry } from './journal/journal.ts';
 import { reservationOf } from './journal/recovery.ts';
-import { type Shipper, shipJournal } from './journal/shipper.ts';
+import { type Shipper, shipEntries, shipJournal } from './journal/shipper.ts';
 import type { Closing, Sink } from './sink.ts';
 
 export interface RedisSinkOptions {
@@ -76,9 +76,9 @@ export function redisSink(options: RedisSinkOptions): RedisSink {
     now,
     log,
     batch: REPLAY,
-    post: async (batch) => {
+    ship: shipEntries(journal, async (batch) => {
       await Promise.all(batch.map(replayOne));
-    },
+    }),
   });
 
   return {

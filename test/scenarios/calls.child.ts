@@ -9,7 +9,7 @@ import { SILENT } from '#core/log.ts';
 import type { Counters } from '#proxy/limits/counters.ts';
 import { memoryCounters } from '#proxy/limits/memory.ts';
 import { openRedis, redisCounters } from '#proxy/limits/redis.ts';
-import { httpPost } from '#proxy/sink/http-post.ts';
+import { httpShipping } from '#proxy/sink/journal/http-shipping.ts';
 import { type Journal, openJournal } from '#proxy/sink/journal/journal.ts';
 import { recoverJournal } from '#proxy/sink/journal/recovery.ts';
 import { type Shipper, shipJournal } from '#proxy/sink/journal/shipper.ts';
@@ -57,8 +57,8 @@ function startGateway(journal: Journal): Gateway {
   const { store } = options;
   if (store.kind === 'billing') {
     const counters = memoryCounters({ clock: Date.now });
-    const { post } = httpPost({ url: store.url, token: 'wr_api_test' });
-    const shipper = shipJournal({ journal, post, now: Date.now, log: SILENT, backoff: BACKOFF });
+    const { ship } = httpShipping({ url: store.url, token: 'wr_api_test' });
+    const shipper = shipJournal({ journal, ship, now: Date.now, log: SILENT, backoff: BACKOFF });
     return { counters, sink: journalSink({ counters, journal }), shipper };
   }
   const redis = openRedis(store.url, { commandTimeoutMs: 200, connectTimeoutMs: 200, onError: () => undefined });

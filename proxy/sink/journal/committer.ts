@@ -3,7 +3,6 @@ import { Fault } from '#core/fault.ts';
 import { Appender } from './appender.ts';
 import { Ballast } from './ballast.ts';
 import type { Segment } from './load.ts';
-import type { JournalEntry } from './read.ts';
 import { RecordEncoder } from './record.ts';
 
 const BALLAST_STEP_BYTES = 1024 * 1024;
@@ -17,7 +16,8 @@ export interface Group {
   /** Everything but openings, in order: these are never refused. */
   others: string[];
   otherChars: number;
-  closings: JournalEntry[];
+  /** How many of them are closings. */
+  closings: number;
   /** The segments whose calls end with this group, one for each call. */
   ended: Segment[];
   /** Calls whose opening is copied here from an older segment. */
@@ -244,7 +244,7 @@ function newGroup(): Group {
     openingChars: 0,
     others: [],
     otherChars: 0,
-    closings: [],
+    closings: 0,
     ended: [],
     carried: [],
     opened,

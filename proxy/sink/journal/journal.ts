@@ -9,19 +9,18 @@ import { type Cursor, type Cut, type Loaded, loadJournal, type Segment } from '.
 import {
   type Backlog,
   bodyOfCall,
+  type ClosingsRange,
   type JournalEntry,
-  type Page,
   type PageMax,
   readClosings,
   readOpenings,
   visitOpenings,
 } from './read.ts';
-import { RecentClosings } from './recent.ts';
 import { bodyOf, JOURNAL_VERSION } from './record.ts';
 import { segmentPath } from './segment.ts';
 
 export type { Cursor, Cut } from './load.ts';
-export type { Backlog, JournalEntry, Page, PageMax } from './read.ts';
+export type { Backlog, ClosingsRange, JournalEntry, PageMax } from './read.ts';
 
 export interface JournalOptions {
   /** A directory of its own. */
@@ -61,7 +60,6 @@ export class Journal {
   readonly #segments: Segment[];
   /** Opened and not closed, with the segment that holds the opening. */
   readonly #live: Map<string, Segment>;
-  readonly #recent = new RecentClosings();
   readonly #watchers = new Set<() => void>();
   #cursor: Cursor;
   #ordinal: number;
@@ -100,9 +98,8 @@ export class Journal {
   /** Resolves when the closing is recorded, however long the disk takes to have room. Only the first closing counts. */
   closed(id: string, event: string, reservation: string, used: string): Promise<void> {
     if (!this.#end(id)) return this.#committer.written();
-    const entry = { id, atMs: this.#options.now(), event, reservation, used };
-    this.#committer.group.closings.push(entry);
-    return this.#committer.append(bodyOfCall('C', entry));
+    this.#committer.group.closings++;
+    return this.#committer.append(bodyOfCall('C', { id, atMs: this.#options.now(), event, reservation, used }));
   }
 
   /** The call is closed and its event is durable elsewhere. */
@@ -118,7 +115,6 @@ export class Journal {
   /** Every closing before this place is durable in billing. */
   async shipped(to: Cursor): Promise<void> {
     this.#cursor = to;
-    this.#recent.shipped(to);
     await this.#committer.append(bodyOf('S', `${to.segment}\t${to.offset}\t${to.ordinal}`));
   }
 
@@ -164,8 +160,13 @@ export class Journal {
   }
 
   /** The closings from a place on. */
-  async read(from: Cursor, max: PageMax): Promise<Page> {
-    return this.#recent.read(from, max) ?? readClosings(this.#segments, from, this.#ordinal, max);
+  read(from: Cursor, max: PageMax) {
+    return readClosings(this.range(from, max));
+  }
+
+  /** Where in the files they stand. */
+  range(from: Cursor, max: PageMax): ClosingsRange {
+    return { segments: this.#segments, from, untilOrdinal: this.#ordinal, max };
   }
 
   /** What was opened and not closed: what recovery has to close. */
@@ -249,12 +250,11 @@ export class Journal {
       from.live--;
       head.live++;
     }
-    if (group.closings.length > 0) {
+    if (group.closings > 0) {
       // Nothing waits to be shipped: whoever ships need not read what is before this group.
       const idle = this.#cursor.ordinal === this.#ordinal;
       if (idle) this.#cursor = { segment: head.number, offset: startOffset, ordinal: this.#ordinal };
-      this.#ordinal += group.closings.length;
-      this.#recent.add(group.closings, { segment: head.number, offset: head.bytes, ordinal: this.#ordinal });
+      this.#ordinal += group.closings;
       for (const onClosings of this.#watchers) onClosings();
     }
     if (this.#reapable() && !this.#reaping) void this.#reap();

@@ -1,5 +1,5 @@
 import { type Cursor, corrupt, type Segment } from './load.ts';
-import { bodyOf, bodyTextOf, fieldsOf, idOf } from './record.ts';
+import { bodyOf, bodyTextOf, fieldBytesOf, fieldsOf, idOf, type RawRecord } from './record.ts';
 import { scanRecords } from './segment.ts';
 
 /** A call as it stands in the journal; the parts are text as record.ts writes it. */
@@ -13,6 +13,10 @@ export interface JournalEntry {
   reservation: string;
   used: string;
 }
+
+/** Where they stand among the fields. */
+const AT_FIELD = 1;
+const EVENT_FIELD = 2;
 
 /** The record of an opening or a closing; `entryOf` reads it back. */
 export function bodyOfCall(kind: 'O' | 'C', { id, atMs, event, reservation, used }: JournalEntry): string {
@@ -37,17 +41,41 @@ export interface PageMax {
   bytes: number;
 }
 
-/** The closings from a place up to, not including, the one of this ordinal. All of them have to be written. */
-export async function readClosings(
-  segments: readonly Segment[],
-  from: Cursor,
-  untilOrdinal: number,
-  max: PageMax,
-): Promise<Page> {
+/** Closings in files: all that it takes to read them, on another thread as well. */
+export interface ClosingsRange {
+  readonly segments: readonly Segment[];
+  readonly from: Cursor;
+  /** Not including the closing of this ordinal. All of them have to be written. */
+  readonly untilOrdinal: number;
+  readonly max: PageMax;
+}
+
+export async function readClosings(range: ClosingsRange): Promise<Page> {
   const entries: JournalEntry[] = [];
+  const next = await visitClosings(range, (record) => void entries.push(entryOf(fieldsOf(record))));
+  return { entries, next };
+}
+
+/** When each was written, its event as it stands there, and the place after them. Without those that have no event. */
+export async function readEvents(
+  range: ClosingsRange,
+): Promise<{ events: Buffer[]; oldestAtMs: number; next: Cursor }> {
+  const events: Buffer[] = [];
+  let oldestAtMs = Number.POSITIVE_INFINITY;
+  const next = await visitClosings(range, (record) => {
+    if (oldestAtMs === Number.POSITIVE_INFINITY) oldestAtMs = Number(fieldBytesOf(record, AT_FIELD));
+    const event = fieldBytesOf(record, EVENT_FIELD);
+    if (event.length > 0) events.push(event);
+  });
+  return { events, oldestAtMs, next };
+}
+
+async function visitClosings(range: ClosingsRange, visit: (record: RawRecord) => void): Promise<Cursor> {
+  const { segments, from, untilOrdinal, max } = range;
   let { segment: number, offset, ordinal } = from;
+  let count = 0;
   let bytes = 0;
-  const more = () => ordinal < untilOrdinal && entries.length < max.count && bytes < max.bytes;
+  const more = () => ordinal < untilOrdinal && count < max.count && bytes < max.bytes;
   while (more()) {
     // The newest that can hold it: an older one may be deleted at any moment.
     const segment = segments.findLast((candidate) => candidate.firstOrdinal <= ordinal);
@@ -61,8 +89,9 @@ export async function readClosings(
       offset = endOffset;
       if (record.kind !== 'C') return true;
       ordinal++;
+      count++;
       bytes += record.line.length;
-      entries.push(entryOf(fieldsOf(record)));
+      visit(record);
       return more();
     });
     if (!more()) break;
@@ -70,7 +99,7 @@ export async function readClosings(
     number++;
     offset = 0;
   }
-  return { entries, next: { segment: number, offset, ordinal } };
+  return { segment: number, offset, ordinal };
 }
 
 /** The openings of these calls; each stands in the segment that it is mapped to. */

@@ -96,6 +96,14 @@ export function bodyTextOf(record: RawRecord): string {
   return record.line.toString('utf8', PREFIX_CHARS);
 }
 
+/** The bytes of one field, copied. */
+export function fieldBytesOf({ line }: RawRecord, index: number): Buffer {
+  let from = PREFIX_CHARS + 2;
+  for (let before = 0; before < index; before++) from = line.indexOf(TAB, from) + 1;
+  const end = line.indexOf(TAB, from);
+  return Buffer.from(line.subarray(from, end < 0 ? line.length : end));
+}
+
 /** The first field alone: the id of a call. */
 export function idOf(record: RawRecord): string {
   const from = PREFIX_CHARS + 2;

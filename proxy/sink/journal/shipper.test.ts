@@ -4,11 +4,13 @@ import { SILENT } from '#core/log.ts';
 import { type BillingStub, billingStub } from '#test/support/billing-stub.ts';
 import { openTestJournal, temporaryFolder } from '#test/support/journal.ts';
 import { closeCall, openCall } from '#test/support/journal-calls.ts';
-import { httpPost } from '../http-post.ts';
+import { httpShipping } from './http-shipping.ts';
 import type { Journal } from './journal.ts';
-import { type Shipper, shipJournal } from './shipper.ts';
+import { type Shipper, shipEntries, shipJournal } from './shipper.ts';
 
 const BACKOFF = { firstMs: 5, maxMs: 40 };
+/** A thread takes a second to start where other tests want the processors too. */
+const PATIENCE = { timeout: 20_000 };
 
 async function shipping(
   dir = temporaryFolder(),
@@ -21,8 +23,8 @@ async function shipping(
 
 async function ship(dir: string, billing: BillingStub) {
   const journal = await openTestJournal(dir, { segmentBytesMax: 64 * 1024 });
-  const { post, close } = httpPost({ url: `${billing.url}/`, token: 'wr_api_secret' });
-  const shipper = shipJournal({ journal, post, now: Date.now, log: SILENT, backoff: BACKOFF });
+  const { ship, close } = httpShipping({ url: `${billing.url}/`, token: 'wr_api_secret' });
+  const shipper = shipJournal({ journal, ship, now: Date.now, log: SILENT, backoff: BACKOFF });
   const stop = async () => {
     await shipper.stop();
     await close();
@@ -77,17 +79,17 @@ describe('the shipper', () => {
     await shipper.shipped();
     await billing.down();
     await calls(journal, 50, 400);
-    await vi.waitFor(() => expect(shipper.failing).toBe(true));
-    await vi.waitFor(() => expect(shipper.backlog().oldestAgeMs).toBeGreaterThan(10));
+    await vi.waitFor(() => expect(shipper.failing).toBe(true), PATIENCE);
+    await vi.waitFor(() => expect(shipper.backlog().oldestAgeMs).toBeGreaterThan(10), PATIENCE);
     expect(shipper.backlog()).toMatchObject({ count: 350 });
     expect(shipper.backlog().bytes).toBeGreaterThan(350 * 500);
 
     await billing.up();
     billing.answer = { status: 503, afterCommit: false };
-    await vi.waitFor(() => expect(billing.batches.length).toBeGreaterThan(5));
+    await vi.waitFor(() => expect(billing.batches.length).toBeGreaterThan(5), PATIENCE);
     // Committed, and the answer says otherwise: what comes again has to be the same.
     billing.answer = { status: 500, afterCommit: true };
-    await vi.waitFor(() => expect(billing.events.size).toBeGreaterThan(50));
+    await vi.waitFor(() => expect(billing.events.size).toBeGreaterThan(50), PATIENCE);
     billing.answer = { status: 200, afterCommit: false };
     await shipper.shipped();
     expect(billing.events.size).toBe(400);
@@ -110,7 +112,7 @@ describe('the shipper', () => {
     };
     await close();
     // Each batch is followed by another closing before it is over: there is never a moment without one.
-    const shipper = shipJournal({ journal, post: close, now: Date.now, log: SILENT });
+    const shipper = shipJournal({ journal, ship: shipEntries(journal, close), now: Date.now, log: SILENT });
     await shipper.shipped();
     expect(journal.unshipped).toBeGreaterThan(0);
     await shipper.stop();
@@ -122,7 +124,7 @@ describe('the shipper', () => {
     const { billing, journal, shipper, stop } = await shipping(dir);
     await billing.down();
     await calls(journal, 0, 300);
-    await vi.waitFor(() => expect(shipper.failing).toBe(true));
+    await vi.waitFor(() => expect(shipper.failing).toBe(true), PATIENCE);
     await stop();
     await billing.up();
 
@@ -137,9 +139,9 @@ describe('the shipper', () => {
     const journal = await openTestJournal(temporaryFolder());
     const post = vi.fn(() => Promise.reject(new Error('billing is away')));
     const backoff = { firstMs: 3_600_000, maxMs: 3_600_000 };
-    const shipper = shipJournal({ journal, post, now: Date.now, log: SILENT, backoff });
+    const shipper = shipJournal({ journal, ship: shipEntries(journal, post), now: Date.now, log: SILENT, backoff });
     await call(journal, 'req_1', 1n);
-    await vi.waitFor(() => expect(shipper.failing).toBe(true));
+    await vi.waitFor(() => expect(shipper.failing).toBe(true), PATIENCE);
     await shipper.stop();
     expect(post).toHaveBeenCalledOnce();
     await journal.close();
@@ -153,7 +155,8 @@ describe('the shipper', () => {
       taken.push(...batch.map(({ id }) => id));
     };
     await calls(journal, 0, 20);
-    const shipper = shipJournal({ journal, post, now: Date.now, log: SILENT, backoff: { firstMs: 1, maxMs: 1 } });
+    const ship = shipEntries(journal, post);
+    const shipper = shipJournal({ journal, ship, now: Date.now, log: SILENT, backoff: { firstMs: 1, maxMs: 1 } });
     await vi.waitFor(() => expect(taken).toHaveLength(9));
     expect(shipper.backlog().count).toBe(11);
     await shipper.stop();

@@ -1,16 +1,38 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '#core/log.ts';
 import type { Clock } from '#core/time.ts';
-import type { Backlog, Journal, JournalEntry } from './journal.ts';
+import type { Backlog, ClosingsRange, Cursor, Journal, JournalEntry } from './journal.ts';
 
 export interface ShipperOptions {
   journal: Journal;
-  /** Resolves when every event of the batch is durable where it goes. What is posted twice must count once. */
-  post: (batch: readonly JournalEntry[], signal: AbortSignal) => Promise<void>;
+  ship: Ship;
   now: Clock;
   log: Log;
   batch?: { count: number; bytes: number };
   backoff?: { firstMs: number; maxMs: number };
+}
+
+/**
+ * Brings closings to where they go. Resolves with the place after them when every event is durable there; what comes
+ * twice must count once. `started` is told when the oldest of them was written.
+ */
+export type Ship = (
+  range: ClosingsRange,
+  started: (oldestAtMs: number | undefined) => void,
+  signal: AbortSignal,
+) => Promise<Cursor>;
+
+/** For those who bring them one by one. */
+export function shipEntries(
+  journal: Journal,
+  post: (batch: readonly JournalEntry[], signal: AbortSignal) => Promise<void>,
+): Ship {
+  return async ({ from, max }, started, signal) => {
+    const { entries, next } = await journal.read(from, max);
+    started(entries[0]?.atMs);
+    await post(entries, signal);
+    return next;
+  };
 }
 
 export interface Shipper {
@@ -47,11 +69,10 @@ export function shipJournal(options: ShipperOptions): Shipper {
   stopped.signal.addEventListener('abort', () => wake.resolve());
 
   async function shipBatch(): Promise<void> {
-    const page = await journal.read(journal.cursor, { count, bytes: max.bytes });
-    oldestAtMs = page.entries[0]?.atMs;
-    await options.post(page.entries, stopped.signal);
+    const range = journal.range(journal.cursor, { count, bytes: max.bytes });
+    const next = await options.ship(range, (atMs) => (oldestAtMs = atMs), stopped.signal);
     oldestAtMs = undefined;
-    await journal.shipped(page.next);
+    await journal.shipped(next);
     tellWaiters();
     failures = 0;
     count = Math.min(max.count, count * 2);
