@@ -78,6 +78,8 @@ export interface UsageEventData {
   raw_usage: unknown;
   /** What the provider charges for the call; null where the price is unknown. Exact. */
   cost: MoneyJson | null;
+  /** What the sender says that the customer pays for it; plans may pass it on. Gateways say nothing here. */
+  price?: MoneyJson;
   price_book: string;
   /** Units that were metered and have no price. */
   unpriced: string[];

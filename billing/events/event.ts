@@ -31,7 +31,8 @@ const quantities = z
   .record(z.string().min(1).max(64), decimal)
   .refine((units) => Object.keys(units).length <= UNITS_MAX, `has more than ${UNITS_MAX} units`);
 
-const cost = z.object({ amount: decimal, currency: z.string().refine(isCurrency, 'is no currency code') }).nullable();
+const money = z.object({ amount: decimal, currency: z.string().refine(isCurrency, 'is no currency code') });
+const cost = money.nullable();
 
 /**
  * What billing relies on in an event; everything else is kept as it came. An event that is right in these is billed,
@@ -53,6 +54,7 @@ export const usageEventSchema = z.looseObject({
       usage_status: z.enum(['final', 'partial', 'estimated', 'none']),
       quantities,
       cost,
+      price: money.optional(),
       parts: z
         .array(z.looseObject({ model: z.string().max(MODEL_CHARS_MAX), quantities, cost }))
         .min(1)

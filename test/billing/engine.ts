@@ -2,10 +2,10 @@ import { ingest } from '#billing/events/ingest.ts';
 import { closePeriod, getInvoiceDetail, type InvoiceLine } from '#billing/invoices/invoice.ts';
 import { CLOSE_GRACE_MS } from '#billing/jobs/close-periods.ts';
 import type { Policies } from '#billing/rating/policies.ts';
-import { getPeriod, openDuePeriods, type Period } from '#billing/subscriptions/period.ts';
+import { getPeriod, openDuePeriods, type Period, type PeriodKey } from '#billing/subscriptions/period.ts';
 import { endSubscription } from '#billing/subscriptions/subscription.ts';
 import { SILENT } from '#core/log.ts';
-import { formatAmount } from '#core/money.ts';
+import { formatAmount, type MoneyJson } from '#core/money.ts';
 import type { BillingWorld, NewWorldCustomer } from '#test/support/billing-world.ts';
 import { usageEvent } from '#test/support/usage-events.ts';
 import { Unsupported } from './case.ts';
@@ -13,10 +13,18 @@ import { Unsupported } from './case.ts';
 /** Any unit will do: prices know no difference. */
 export const UNIT = 'characters';
 
+export interface StoryEvent {
+  id?: string;
+  atMs: number;
+  quantity: string;
+  /** What it carries. */
+  price?: MoneyJson;
+}
+
 export interface Story extends Omit<NewWorldCustomer, 'startMs'> {
   startMs: number;
   /** Events, in the order in which they are sent. */
-  events?: readonly { id?: string; atMs: number; quantity: string }[];
+  events?: readonly StoryEvent[];
   /** The subscription ends here. */
   endMs?: number;
 }
@@ -43,12 +51,47 @@ export async function bill(world: BillingWorld, story: Story): Promise<Billed> {
   const key = { subscription_id: subscription.id, period_index: 0 };
   const period = await getPeriod(db, key);
   clock.nowMs = period.end_at - 1;
-  for (const { id: eventId, atMs, quantity } of story.events ?? []) {
-    const quantities = { calls: '1', [UNIT]: quantity };
-    const event = usageEvent({ customer: id, atMs, quantities, ...(eventId === undefined ? {} : { id: eventId }) });
-    const [result] = await ingest(db, [event], clock.nowMs);
-    if (result?.status === 'parked') throw new Error(`the ingest parks ${event.id}: ${result.detail}`);
+  for (const event of story.events ?? []) await take(world, id, event);
+  return close(world, key);
+}
+
+/**
+ * The same period billed in several goes: the first events before it closes, each further batch after the invoice before,
+ * so that it is on the customer's next one as an adjustment.
+ */
+export async function billInGoes(
+  world: BillingWorld,
+  story: Story,
+  batches: readonly StoryEvent[][],
+): Promise<Billed[]> {
+  const { db, clock } = world;
+  clock.nowMs = story.startMs;
+  const { id, subscription } = await world.customer(story);
+  const goes: Billed[] = [];
+  for (const [index, batch] of batches.entries()) {
+    const key = { subscription_id: subscription.id, period_index: index };
+    await openDuePeriods(db, clock.nowMs, SILENT);
+    clock.nowMs = (await getPeriod(db, key)).end_at - 1;
+    for (const event of batch) await take(world, id, event);
+    goes.push(await close(world, key));
   }
+  return goes;
+}
+
+async function take({ db, clock }: BillingWorld, customer: string, given: StoryEvent): Promise<void> {
+  const { id, atMs, quantity, price } = given;
+  const quantities = { calls: '1', [UNIT]: quantity };
+  const event = usageEvent({
+    ...{ customer, atMs, quantities },
+    ...(id === undefined ? {} : { id }),
+    ...(price === undefined ? {} : { data: { price } }),
+  });
+  const [result] = await ingest(db, [event], clock.nowMs);
+  if (result?.status === 'parked') throw new Error(`the ingest parks ${event.id}: ${result.detail}`);
+}
+
+async function close({ db, clock }: BillingWorld, key: PeriodKey): Promise<Billed> {
+  const period = await getPeriod(db, key);
   clock.nowMs = period.end_at + CLOSE_GRACE_MS;
   const closed = await closePeriod(db, key, clock.nowMs, CLOSE_GRACE_MS);
   if (closed.outcome !== 'invoiced') return { amount: null, lines: [], period };

@@ -1,77 +1,14 @@
 import { z } from 'zod';
 import { DEFAULT_POLICIES } from '#billing/rating/policies.ts';
 import { documentOf, type RatedLine } from '#billing/rating/rating.ts';
-import { type Exact, getExact, parseExact, sum } from '#core/exact.ts';
-import { formatAmount, isCurrency, roundToCurrency } from '#core/money.ts';
+import { type Exact, getExact, sum } from '#core/exact.ts';
+import { formatAmount, roundToCurrency } from '#core/money.ts';
 import { anchoredBoundary, anchoredPeriod, daysIn, localDate, parseInstant, startOfDate } from '#core/time.ts';
 import type { BillingWorld } from '#test/support/billing-world.ts';
-import type { BillingCase, Finding } from './case.ts';
 import { Unsupported } from './case.ts';
-import { bill, periodsFrom, policiesOf, UNIT } from './engine.ts';
-
-/**
- * The shapes of cases that the engine can express. Each names every field that it takes: a case with any other field
- * says something that we would ignore, and so is not of the shape.
- */
-export interface Shape {
-  fits: z.ZodType;
-  run(given: BillingCase, world: BillingWorld): Promise<Finding>;
-}
-
-function shape<Parts extends z.ZodRawShape>(
-  parts: Parts,
-  run: (
-    given: z.output<z.ZodObject<Parts>> & { policy: Record<string, string> },
-    world: BillingWorld,
-  ) => Promise<Finding>,
-): Shape {
-  const fits = z.object({ ...parts, policy: z.record(z.string(), z.string()) });
-  return { fits, run: (given, world) => run(fits.parse(given) as Parameters<typeof run>[0], world) };
-}
-
-const decimal = z.string().refine((text) => parseExact(text) !== undefined);
-const currency = z.string().refine(isCurrency);
-const tier = z.strictObject({ up_to: decimal.nullable(), unit_price: decimal, flat_fee: decimal });
-type TierOfCase = z.output<typeof tier>;
-
-const tiersOf = (tiers: readonly TierOfCase[]) =>
-  tiers.map(({ up_to, unit_price, flat_fee }) => ({ up_to, amount: unit_price, flat: flat_fee }));
-
-/** Every kind of price that plans know, as cases write it. */
-const model = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('unit'), currency, unit_price: decimal, free_units: decimal.optional() }),
-  z.strictObject({ type: z.literal('graduated'), currency, tiers: z.array(tier), free_units: decimal.optional() }),
-  z.strictObject({ type: z.literal('volume'), currency, tiers: z.array(tier), free_units: decimal.optional() }),
-  z.strictObject({
-    type: z.literal('package'),
-    currency,
-    package_size: decimal,
-    package_price: decimal,
-    free_units: decimal.optional(),
-  }),
-]);
-
-function planOf(terms: z.output<typeof model>, freeUnits = terms.free_units ?? '0') {
-  return { currency: terms.currency, charges: [{ meter: UNIT, allowance: freeUnits, price: priceOf(terms) }] };
-}
-
-function priceOf(terms: z.output<typeof model>) {
-  switch (terms.type) {
-    case 'unit':
-      return { kind: 'unit', amount: terms.unit_price };
-    case 'package':
-      return { kind: 'package', size: terms.package_size, amount: terms.package_price };
-    default:
-      return { kind: terms.type, tiers: tiersOf(terms.tiers) };
-  }
-}
-
-/** A month from its start instant, which is what a plan bills. */
-const month = z.strictObject({
-  start: z.iso.datetime(),
-  end: z.iso.datetime(),
-  end_exclusive: z.literal(true),
-});
+import { bill, periodsFrom, policiesOf } from './engine.ts';
+import { RATING_SHAPES } from './rating-shapes.ts';
+import { currency, decimal, model, month, none, planOf, type Shape, shape, tier } from './shape.ts';
 
 async function amountOf(
   world: BillingWorld,
@@ -219,7 +156,6 @@ const partsOfAFee = shape(
 
 const INTERVALS = { month: 1, quarter: 3, year: 12 } as const;
 const interval = z.enum(['month', 'quarter', 'year']);
-const none = z.strictObject({});
 
 const billingDates = shape(
   {
@@ -376,6 +312,7 @@ const exactness = shape(
 );
 
 export const SHAPES: readonly Shape[] = [
+  ...RATING_SHAPES,
   pointsOfQuantities,
   oneQuantity,
   variantsOfFreeUnits,
