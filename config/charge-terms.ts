@@ -40,7 +40,8 @@ const dynamicPrice = z.strictObject({
   multiplier: positiveText.default('1'),
 });
 
-const DIMENSION = /^(model|key|user|session|provider|upstream|region|service_tier|labels\.[A-Za-z0-9_.-]{1,100})$/;
+/** A field of the event: of its data, of its labels. */
+const DIMENSION = /^[a-z_][A-Za-z0-9_]{0,63}(\.[A-Za-z0-9_.-]{1,100})?$/;
 const DIMENSIONS_MAX = 5;
 const CELLS_MAX = 500;
 
@@ -49,11 +50,7 @@ const matrixPrice = z
   .strictObject({
     kind: z.literal('matrix'),
     dimensions: z
-      .array(
-        z
-          .string()
-          .regex(DIMENSION, 'must be model, key, user, session, provider, upstream, region, service_tier or labels.…'),
-      )
+      .array(z.string().regex(DIMENSION, 'must be a field of events such as model, region or labels.team'))
       .min(1)
       .max(DIMENSIONS_MAX)
       .refine((names) => new Set(names).size === names.length, 'names a dimension twice'),

@@ -75,7 +75,8 @@ function dimensionsOf(cut: UsageCut): Sql {
   const values = cut.dimensions.map((name) => {
     if (name === 'model') return sql`used.model`;
     if (name === 'key') return sql`event.key`;
-    const path = name.startsWith('labels.') ? ['data', 'labels', name.slice('labels.'.length)] : ['data', name];
+    const dot = name.indexOf('.');
+    const path = dot < 0 ? ['data', name] : ['data', name.slice(0, dot), name.slice(dot + 1)];
     return sql`coalesce(event.body #>> ${path}::text[], '')`;
   });
   return sql`array[${joinSql(values, ', ')}]::text[]`;
