@@ -7,8 +7,9 @@ import { newId } from '#core/id.ts';
 import { KEY_POLICY_VERSION, type KeyPolicy } from '#core/key-policy.ts';
 import type { Counters, Reservation } from '#proxy/limits/counters.ts';
 import { memoryCounters } from '#proxy/limits/memory.ts';
-import { holdsFor, usedOf } from '#proxy/limits/policy.ts';
-import { openRedis, redisCounters } from '#proxy/limits/redis.ts';
+import { type Bound, holdsFor, usedOf } from '#proxy/limits/policy.ts';
+import { redisCounters } from '#proxy/limits/redis.ts';
+import { openRedis } from '#proxy/limits/redis-connection.ts';
 import { startRedis, testNamespace } from '#test/servers/redis.ts';
 
 const limit = { scope: 'customer', currency: null, burst: null, timezone: 'Europe/Paris' } as const;
@@ -28,26 +29,29 @@ const POLICIES: readonly KeyPolicy[] = Array.from({ length: CUSTOMERS }, (_, i) 
     { ...limit, id: 'monthly', kind: 'budget', amount: '9000000000000000', currency: 'USD', per: 'month' },
   ],
 }));
+const SCOPE = { model: 'gpt-4o', user: null, session: null, labels: {} };
 const WORST = { inputTokens: 400n, outputTokens: 4_000n, costNanos: 30_000_000n, currency: 'USD' };
 const COUNTS = { calls: 1n, input_tokens: 300n, output_tokens: 200n };
 const EVENT = JSON.stringify({ id: newId('req', Date.now()), padding: 'x'.repeat(900) });
 
-function reservationOf(n: number): Reservation {
+function boundOf(n: number): Bound & { reservation: Reservation } {
   const policy = POLICIES[n % CUSTOMERS] as KeyPolicy;
   const atMs = Date.now();
-  const holds = holdsFor(policy, WORST, atMs);
-  return { id: newId('req', atMs), customer: policy.customer, atMs, leaseMs: 660_000, holds };
+  const id = newId('req', atMs);
+  const bound = holdsFor(policy, { ...SCOPE, id }, WORST, atMs);
+  return { ...bound, reservation: { id, customer: policy.customer, atMs, leaseMs: 660_000, holds: bound.holds } };
 }
 
-const used = (reservation: Reservation) => usedOf(reservation, COUNTS, 3_000_000n);
+const USE = { counts: COUNTS, costNanos: 3_000_000n, model: SCOPE.model };
+const used = ({ limits, reservation }: ReturnType<typeof boundOf>) => usedOf(limits, reservation, USE);
 
 function memory(): void {
   const counters = memoryCounters({ clock: Date.now });
   const calls = 300_000;
   const round = (n: number) => {
-    const reservation = reservationOf(n);
-    if (!counters.reserve(reservation).admitted) throw new Error('refused');
-    counters.settle(reservation, used(reservation));
+    const call = boundOf(n);
+    if (!counters.reserve(call.reservation).admitted) throw new Error('refused');
+    counters.settle(call.reservation, used(call));
   };
   for (let n = 0; n < 50_000; n++) round(n);
   const cpu = process.cpuUsage();
@@ -63,12 +67,12 @@ function memory(): void {
 async function quiet(counters: Counters): Promise<void> {
   const millis: number[] = [];
   for (let n = 0; n < 2_000; n++) {
-    const reservation = reservationOf(n);
+    const call = boundOf(n);
     const start = performance.now();
-    const answer = await counters.reserve(reservation);
+    const answer = await counters.reserve(call.reservation);
     millis.push(performance.now() - start);
     if (!answer.admitted) throw new Error('refused');
-    await counters.settle(reservation, used(reservation), EVENT);
+    await counters.settle(call.reservation, used(call), EVENT);
   }
   millis.sort((a, b) => a - b);
   const at = (part: number) => (millis[Math.trunc(millis.length * part)] as number).toFixed(3);
@@ -84,9 +88,9 @@ async function busy(counters: Counters, server: () => Promise<number>): Promise<
   await Promise.all(
     Array.from({ length: 200 }, async () => {
       while (left-- > 0) {
-        const reservation = reservationOf(left);
-        if (!(await counters.reserve(reservation)).admitted) throw new Error('refused');
-        await counters.settle(reservation, used(reservation), EVENT);
+        const call = boundOf(left);
+        if (!(await counters.reserve(call.reservation)).admitted) throw new Error('refused');
+        await counters.settle(call.reservation, used(call), EVENT);
       }
     }),
   );

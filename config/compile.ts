@@ -1,4 +1,4 @@
-import { type Halt, KEY_POLICY_VERSION, type KeyPolicy, type LimitPolicy } from '#core/key-policy.ts';
+import { type Halt, type KeyPolicy, type LimitPolicy, policyVersion } from '#core/key-policy.ts';
 import { type Price, parsePrice } from '#core/price.ts';
 import type { Unit } from '#core/quantity.ts';
 import { startOfDate } from '#core/time.ts';
@@ -161,8 +161,9 @@ async function compileKey(
 ): Promise<KeyPolicy> {
   const secrets = typeof file.secret === 'string' ? [file.secret] : file.secret;
   const own = keyLimits(file).map((limit) => compileLimit(limit, id, timezone));
+  const limits = [...customerLimits, ...own];
   return {
-    version: KEY_POLICY_VERSION,
+    version: policyVersion(limits),
     key: id,
     customer,
     secretHashes: await Promise.all(secrets.map(secretHash)),
@@ -174,7 +175,7 @@ async function compileKey(
       : null,
     models: file.models ?? [],
     labels: file.labels ?? {},
-    limits: [...customerLimits, ...own],
+    limits,
   };
 }
 

@@ -17,6 +17,11 @@ export function customerPrefix(namespace: string, customer: string): string {
   return `${namespace}:{${shardOf(customer)}}:${customer}`;
 }
 
+/** Customers of a shard that have calls in flight, in the same slot as their limits: what a sweep looks through. */
+export function dueKey(namespace: string, shard: number): string {
+  return `${namespace}:{${shard}}:due`;
+}
+
 /** The stream that takes the usage events of a shard's customers, in the same slot as their limits. */
 export function eventStream(namespace: string, shard: number): string {
   return `${namespace}:{${shard}}:events`;

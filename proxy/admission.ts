@@ -1,5 +1,5 @@
 import type { Config } from '#config/config.ts';
-import type { KeyPolicy } from '#core/key-policy.ts';
+import type { KeyPolicy, LimitPolicy } from '#core/key-policy.ts';
 import { labelsOf, textHeader } from './caller.ts';
 import { type WorstCase, worstCaseOf } from './cost.ts';
 import type { Flight } from './flight.ts';
@@ -29,6 +29,8 @@ export interface Admitted extends Decided {
   readonly session: string | null;
   readonly labels: Record<string, string>;
   readonly worst: WorstCase;
+  /** Those that the call comes under, one for each hold of the reservation. */
+  readonly limits: readonly LimitPolicy[];
   readonly reservation: Reservation;
 }
 
@@ -45,6 +47,10 @@ export function admit({ id, atMs, call }: Flight, decided: Decided): Admitted {
   const { config, policy, wire, asked, targets } = decided;
   const { headers } = call;
   const worst = worstCaseOf(asked, targets, config, atMs);
+  const user = textHeader(headers, 'x-weir-user') ?? asked.user;
+  const session = textHeader(headers, 'x-weir-session') ?? asked.session;
+  const labels = labelsOf(headers, policy);
+  const { limits, holds } = holdsFor(policy, { id, model: asked.model, user, session, labels }, worst, atMs);
   return {
     ...decided,
     endpoint: call.path,
@@ -58,16 +64,17 @@ export function admit({ id, atMs, call }: Flight, decided: Decided): Admitted {
       stream: asked.stream,
       trace: traceOf(headers),
     },
-    user: textHeader(headers, 'x-weir-user') ?? asked.user,
-    session: textHeader(headers, 'x-weir-session') ?? asked.session,
-    labels: labelsOf(headers, policy),
+    user,
+    session,
+    labels,
     worst,
+    limits,
     reservation: {
       id,
       customer: policy.customer,
       atMs,
       leaseMs: leaseMsOf(config.gateway),
-      holds: holdsFor(policy, worst, atMs),
+      holds,
     },
   };
 }

@@ -2,7 +2,7 @@ import { Fault } from '#core/fault.ts';
 import type { Counts } from '#core/quantity.ts';
 import type { Outcome, UsageStatus } from '#core/usage-event.ts';
 import type { TokensMax } from './cost.ts';
-import { min } from './limits/decide.ts';
+import { min } from './limits/counter.ts';
 import type { UpstreamFailure } from './upstream/upstream.ts';
 import { type Asked, NO_COUNTS, type Reading } from './wire/wire.ts';
 

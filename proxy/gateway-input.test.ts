@@ -339,12 +339,11 @@ describe('the limits', () => {
       {
         counters: {
           reserve: () => Promise.reject(new Error('ECONNREFUSED')),
-          settle: () => true,
+          extend: () => Promise.reject(new Error('ECONNREFUSED')),
+          settle: () => ({ settled: true, crossed: [], over: [] }),
           release: ({ id }) => {
             released.push(id);
           },
-          seed: () => {},
-          read: () => ({ used: 0n, held: 0n }),
         },
       },
     );

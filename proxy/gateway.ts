@@ -14,8 +14,8 @@ import { Flight, Flights } from './flight.ts';
 import { isPlain } from './headers.ts';
 import type { Call, Reply } from './inbound/call.ts';
 import { KillSwitch } from './kill-switch.ts';
-import type { Counters, MaybePromise, Refused, Reservation, ReserveAnswer } from './limits/counters.ts';
-import { refusalOf } from './limits/policy.ts';
+import type { Counters, MaybePromise, Reservation, ReserveAnswer } from './limits/counters.ts';
+import { refusalOf } from './limits/refusal.ts';
 import { modelsAnswer } from './models.ts';
 import type { Observer } from './observer.ts';
 import type { Policies } from './policies/policies.ts';
@@ -260,8 +260,8 @@ export class Gateway {
 
   // --- Answers of our own ---------------------------------------------------------------------------------------
 
-  #refuse(flight: Flight, admitted: Admitted, refused: Refused): void {
-    const refusal = refusalOf(admitted.policy, admitted.reservation, refused);
+  #refuse(flight: Flight, admitted: Admitted, answer: ReserveAnswer): void {
+    const refusal = refusalOf(admitted.limits, admitted.reservation, answer);
     this.#parts.observer.callRefused(admitted.seen, { code: refusal.code, limit: refusal.limit });
     reply(flight, admitted.wire.dialect.refusal(refusal, flight.id, admitted.config.gateway.budgetStatus402));
   }

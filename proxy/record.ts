@@ -60,7 +60,7 @@ function usageEvent(
  * billed for what it sent, by a guess, and for nothing of what nobody saw.
  */
 export function openingOf(flight: Flight, admitted: Admitted): Opening {
-  const { asked, config, reservation } = admitted;
+  const { asked, config, limits, reservation } = admitted;
   const target = targetOf(flight, admitted);
   const counts = guessOf(asked, 0n, tokensMaxOf(asked, target, config));
   const served = { model: null, tier: null };
@@ -69,20 +69,20 @@ export function openingOf(flight: Flight, admitted: Admitted): Opening {
   return {
     reservation,
     estimate: usageEvent(flight, admitted, measured, cost, served, flight.atMs),
-    estimatedUse: usedOf(reservation, counts, cost.nanos),
+    estimatedUse: usedOf(limits, reservation, { counts, costNanos: cost.nanos, model: asked.model }),
   };
 }
 
 /** How a call ended, in the units of its limits and as its event. */
 export function closingOf(flight: Flight, admitted: Admitted, ending: Ending, endMs: number): Closing {
-  const { asked, config, reservation } = admitted;
+  const { asked, config, limits, reservation } = admitted;
   const measured = measure(ending, asked, tokensMaxOf(asked, targetOf(flight, admitted), config));
   const reading = 'reading' in ending ? ending.reading : null;
   const served = { model: reading?.model ?? null, tier: reading?.serviceTier ?? null };
   const cost = costOfCall(measured.counts, flight.target, asked, served, config, flight.atMs);
   return {
     reservation,
-    used: usedOf(reservation, measured.counts, cost.nanos),
+    used: usedOf(limits, reservation, { counts: measured.counts, costNanos: cost.nanos, model: asked.model }),
     event: usageEvent(flight, admitted, measured, cost, served, endMs),
   };
 }

@@ -22,7 +22,7 @@ import type { Log } from '#core/log.ts';
 import { pause } from '#core/pause.ts';
 import type { Clock } from '#core/time.ts';
 import { within } from '#core/within.ts';
-import { openRedis } from '#proxy/limits/redis.ts';
+import { openRedis } from '#proxy/limits/redis-connection.ts';
 import { closeInOrder } from './close.ts';
 import type { ConfigSource } from './config-source.ts';
 import { type RunningRole, reachable } from './gateway-role.ts';

@@ -3,9 +3,9 @@ import type { AddressInfo } from 'node:net';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import type { KeyPolicy } from '#core/key-policy.ts';
 import { SILENT } from '#core/log.ts';
-import type { Counters, Reservation } from '#proxy/limits/counters.ts';
-import { memoryCounters } from '#proxy/limits/memory.ts';
-import { budgetCounter, holdsFor } from '#proxy/limits/policy.ts';
+import type { Reservation } from '#proxy/limits/counters.ts';
+import { type MemoryCounters, memoryCounters } from '#proxy/limits/memory.ts';
+import { holdsFor, quotaCounter } from '#proxy/limits/policy.ts';
 import { type PolicyTable, policyTable } from '#proxy/policies/policy-table.ts';
 import { keyPolicy, limitPolicy } from '#test/gateway/harness.ts';
 import { type SeededPolicies, seededPolicies } from './budget-seeds.ts';
@@ -52,7 +52,7 @@ async function startBilling(): Promise<Billing> {
 interface World {
   billing: Billing;
   table: PolicyTable;
-  counters: Counters;
+  counters: MemoryCounters;
   policies: SeededPolicies;
   used(): Promise<bigint>;
 }
@@ -76,7 +76,7 @@ async function start({ shared = false, callMs = 3_600_000 } = {}): Promise<World
     log: SILENT,
     signal: closing.signal,
   });
-  const { counter } = budgetCounter(BUDGET, 'key_test', NOW);
+  const { counter } = quotaCounter(BUDGET, 'key_test', null, NOW);
   return { billing, table, counters, policies, used: async () => (await counters.read('acme', counter)).used };
 }
 
@@ -88,7 +88,8 @@ async function reload({ table, policies }: World, next: KeyPolicy): Promise<void
 
 function reservation(id: string, nanos: bigint): Reservation {
   const worst = { inputTokens: 0n, outputTokens: 0n, costNanos: nanos, currency: 'USD' };
-  return { id, customer: 'acme', atMs: NOW, leaseMs: 60_000, holds: holdsFor(policyOf(), worst, NOW) };
+  const scope = { id, model: 'gpt-4o', user: null, session: null, labels: {} };
+  return { id, customer: 'acme', atMs: NOW, leaseMs: 60_000, holds: holdsFor(policyOf(), scope, worst, NOW).holds };
 }
 
 it('has the first call under a budget wait for what billing says was spent', async () => {
@@ -155,7 +156,7 @@ it('waits for billing again when a shared store may have lost its counts, and ha
   world.billing.spent = 400n;
   await world.policies.seed([policyOf()]);
   expect(world.policies.find(HASH)).toMatchObject({ key: 'key_test' });
-  const lost = vi.spyOn(world.counters, 'read').mockResolvedValue({ used: 0n, held: 0n });
+  const lost = vi.spyOn(world.counters, 'read').mockReturnValue({ used: 0n, held: 0n });
   world.billing.away = true;
   world.policies.doubt();
   const call = Promise.resolve(world.policies.find(HASH));

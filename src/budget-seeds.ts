@@ -4,8 +4,8 @@ import type { Log } from '#core/log.ts';
 import { pause } from '#core/pause.ts';
 import { type Clock, formatInstant } from '#core/time.ts';
 import { within } from '#core/within.ts';
-import type { Counters } from '#proxy/limits/counters.ts';
-import { budgetCounter } from '#proxy/limits/policy.ts';
+import type { CounterBook } from '#proxy/limits/counters.ts';
+import { quotaCounter } from '#proxy/limits/policy.ts';
 import type { Policies } from '#proxy/policies/policies.ts';
 import type { PolicyTable } from '#proxy/policies/policy-table.ts';
 
@@ -26,7 +26,7 @@ export interface SeededPolicies extends Policies {
 
 export interface SeedOptions {
   policies: PolicyTable;
-  counters: Counters;
+  counters: CounterBook;
   /** Other gateways count there too: what has a count already need not wait for billing. */
   shared: boolean;
   /** Resolves when every event that this gateway closed so far is where billing can read it. */
@@ -95,11 +95,11 @@ export function seededPolicies(options: SeedOptions): SeededPolicies {
     for (let waitMs = RETRY_MS.min; !signal.aborted; waitMs = Math.min(waitMs * 2, RETRY_MS.max)) {
       try {
         await options.shipped();
-        const { counter, period, expiresAtMs } = budgetCounter(limit, key, clock());
+        const { counter, period } = quotaCounter(limit, key, null, clock());
         const ofKey = limit.scope === 'key' ? { key } : {};
         const since = formatInstant(period.startMs);
         const used = await inTurn(() => costSince({ customer, ...ofKey, since, currency: limit.currency }));
-        await counters.seed(customer, counter, used, expiresAtMs);
+        await counters.seed(customer, { counter, used, expiresAtMs: period.expiresAtMs });
         return;
       } catch (error) {
         if (signal.aborted) return;
@@ -126,7 +126,7 @@ export function seededPolicies(options: SeedOptions): SeededPolicies {
   async function isCounted({ key, customer, limit }: Budget): Promise<boolean> {
     if (!options.shared) return false;
     try {
-      const { used, held } = await counters.read(customer, budgetCounter(limit, key, clock()).counter);
+      const { used, held } = await counters.read(customer, quotaCounter(limit, key, null, clock()).counter);
       return used > 0n || held > 0n;
     } catch (error) {
       log.warn({ error: reasonOf(error), limit: limit.id }, 'a budget cannot be read');

@@ -10,9 +10,10 @@ import { within } from '#core/within.ts';
 import { leaseMsOf } from '#proxy/admission.ts';
 import { Gateway } from '#proxy/gateway.ts';
 import { listen } from '#proxy/inbound/node.ts';
-import type { Counters } from '#proxy/limits/counters.ts';
+import type { CounterStore } from '#proxy/limits/counters.ts';
 import { memoryCounters } from '#proxy/limits/memory.ts';
-import { openRedis, redisCounters } from '#proxy/limits/redis.ts';
+import { redisCounters } from '#proxy/limits/redis.ts';
+import { openRedis } from '#proxy/limits/redis-connection.ts';
 import type { PolicyFeed } from '#proxy/policies/feed.ts';
 import { followHttp } from '#proxy/policies/http-feed.ts';
 import type { Policies } from '#proxy/policies/policies.ts';
@@ -57,7 +58,7 @@ interface Backing {
   sink: Sink;
   /** Brings the journal to billing, or to Redis when it was away. */
   shipper: Shipper;
-  counters: Counters;
+  counters: CounterStore;
   feed: PolicyFeed;
   /** Before these policies decide their first call: after the start and after a reload. */
   prepare(policies: readonly KeyPolicy[]): Promise<void>;
@@ -219,7 +220,7 @@ function redisBacking(options: GatewayRoleOptions, redisUrl: string, journal: Jo
 
 interface SeededParts {
   table: PolicyTable;
-  counters: Counters;
+  counters: CounterStore;
   shared: boolean;
   journal: Journal;
   shipper: Shipper;

@@ -93,11 +93,15 @@ describe('money', () => {
   const ALLOWED: readonly { path: string; code: string; why: string }[] = [
     { path: 'billing/http/request.ts', code: "Number(request.headers.get('content-length')", why: 'bytes of a body' },
     { path: 'proxy/limits/decide.ts', code: 'Math.floor(clockMs)', why: 'time' },
-    { path: 'proxy/limits/decide.ts', code: 'const waitMs = ', why: 'time' },
+    { path: 'proxy/limits/counter.ts', code: 'const waitMs = ', why: 'time' },
+    { path: 'proxy/limits/refusal.ts', code: 'return atMs + Number(', why: 'time' },
     { path: 'proxy/limits/memory.ts', code: 'Math.floor(clockMs)', why: 'time' },
     { path: 'proxy/limits/redis.ts', code: 'Math.floor(clock())', why: 'time' },
-    { path: 'proxy/limits/redis.ts', code: 'Number(waitMs)', why: 'time' },
-    { path: 'proxy/limits/redis.ts', code: 'Number(index)', why: 'a place in a list' },
+    { path: 'proxy/limits/redis-answers.ts', code: 'Number(wait)', why: 'time' },
+    { path: 'proxy/limits/redis-answers.ts', code: 'Number(untilMs)', why: 'time' },
+    { path: 'proxy/limits/redis-answers.ts', code: 'Number(reply[at])', why: 'how many follow' },
+    { path: 'proxy/limits/redis-answers.ts', code: 'Number(reply[i])', why: 'a place in a list' },
+    { path: 'proxy/limits/redis-answers.ts', code: 'Number(count)', why: 'how many follow' },
   ];
 
   it('never passes through a binary float in core, billing, the limits and the cost of a call', () => {

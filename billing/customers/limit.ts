@@ -1,7 +1,14 @@
 import { z } from '@hono/zod-openapi';
 import { MoneyJson } from '#billing/http/schema.ts';
 import { COST_CURRENCY } from '#config/catalogue.ts';
-import { LIMIT_MAX, type LimitPolicy, type RateWindow, WINDOW_MS } from '#core/key-policy.ts';
+import {
+  LIMIT_KINDS,
+  LIMIT_MAX,
+  LIMIT_PERIODS,
+  type LimitPolicy,
+  type RateWindow,
+  WINDOW_MS,
+} from '#core/key-policy.ts';
 import { moneyToJson, parseMoney } from '#core/money.ts';
 
 /** Limits as the API shows and takes them. A count is text like every quantity, a budget is money. */
@@ -54,9 +61,9 @@ export const LimitsIn = z
 export const Limit = z
   .object({
     id: z.string().openapi({ description: 'Stands in refusals that this limit causes.' }),
-    kind: z.enum(['requests', 'tokens', 'concurrency', 'budget']),
+    kind: z.enum(LIMIT_KINDS),
     amount: z.union([z.string().openapi({ example: '600' }), MoneyJson]),
-    per: z.enum([...WINDOWS, 'month']).nullable(),
+    per: z.enum(LIMIT_PERIODS).nullable(),
     burst: z.string().nullable(),
   })
   .openapi('Limit');

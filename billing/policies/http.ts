@@ -1,7 +1,8 @@
 import { z } from '@hono/zod-openapi';
 import { GATEWAYS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
-import { KEY_POLICY_VERSION } from '#core/key-policy.ts';
+import { KEY_POLICY_VERSION, LIMIT_KINDS, LIMIT_PERIODS } from '#core/key-policy.ts';
+import { UNITS } from '#core/quantity.ts';
 import type { PolicyFeed } from './feed.ts';
 
 /** Below the half minute after which many proxies cut a connection that says nothing. */
@@ -11,18 +12,31 @@ const LimitPolicyJson = z
   .object({
     id: z.string(),
     scope: z.enum(['customer', 'key']),
-    kind: z.enum(['requests', 'tokens', 'concurrency', 'budget']),
+    kind: z.enum(LIMIT_KINDS),
     amount: z.string(),
     currency: z.string().nullable(),
-    per: z.enum(['second', 'minute', 'hour', 'month']).nullable(),
+    per: z.enum(LIMIT_PERIODS).nullable(),
     burst: z.string().nullable(),
     timezone: z.string(),
+    unit: z.enum(UNITS).optional(),
+    mode: z.enum(['soft', 'shadow']).optional(),
+    warnAt: z.array(z.string()).optional(),
+    models: z.array(z.string()).optional(),
+    labels: z.record(z.string(), z.string()).optional(),
+    by: z.string().optional(),
+    override: z.object({ amount: z.string(), untilMs: z.int() }).optional(),
+    basis: z.literal('price').optional(),
+    prices: z
+      .array(z.object({ unit: z.enum(UNITS), model: z.string(), amount: z.string(), per: z.string() }))
+      .optional(),
+    onStoreDown: z.enum(['closed', 'open', 'local']).optional(),
+    localAmount: z.string().optional(),
   })
   .openapi('LimitPolicy');
 
 const KeyPolicyJson = z
   .object({
-    version: z.literal(KEY_POLICY_VERSION),
+    version: z.union([z.literal(1), z.literal(KEY_POLICY_VERSION)]),
     key: z.string(),
     customer: z.string(),
     secretHashes: z.array(z.string()).openapi({ description: 'SHA-256 of each secret that works, hex.' }),

@@ -1,7 +1,7 @@
 import type { Database } from '#billing/db/database.ts';
 import { haltsForGateways } from '#billing/halts/halt.ts';
 import { endGracePeriods } from '#billing/keys/key.ts';
-import { type Halt, KEY_POLICY_VERSION, type KeyPolicy, type LimitPolicy } from '#core/key-policy.ts';
+import { type Halt, type KeyPolicy, type LimitPolicy, policyVersion } from '#core/key-policy.ts';
 import {
   incrementPolicyVersion,
   listKeyIdsManagedHere,
@@ -117,8 +117,11 @@ function parsePosition(text: string): { epoch: string; version: bigint } | undef
 }
 
 function compilePolicy(source: PolicySourceRow): KeyPolicy {
+  const limits = [...source.customer_limits, ...source.key_limits].map(
+    (limit): LimitPolicy => ({ ...limit, timezone: source.timezone }),
+  );
   return {
-    version: KEY_POLICY_VERSION,
+    version: policyVersion(limits),
     key: source.key,
     customer: source.customer,
     secretHashes: source.secret_hashes,
@@ -127,8 +130,6 @@ function compilePolicy(source: PolicySourceRow): KeyPolicy {
     expiresAtMs: source.expires_at,
     models: source.models,
     labels: source.labels,
-    limits: [...source.customer_limits, ...source.key_limits].map(
-      (limit): LimitPolicy => ({ ...limit, timezone: source.timezone }),
-    ),
+    limits,
   };
 }

@@ -51,6 +51,11 @@ export class EventOutbox {
     );
   }
 
+  /** A call that is still in flight is given more time. */
+  renew(id: string, untilMs: number): void {
+    this.#storage.sql.exec('update openings set until_ms = ? where id = ?', untilMs, id);
+  }
+
   close(id: string): void {
     this.#storage.sql.exec('delete from openings where id = ?', id);
   }

@@ -1,6 +1,7 @@
 import type { DurableObjectStorage, SqlStorageValue } from '@cloudflare/workers-types';
-import type { Call, Counter, LimitState, LiveCall, Table } from './decide.ts';
-import { isSpent } from './decide.ts';
+import { type Counter, isSpent } from './counter.ts';
+import type { LivePlace } from './counters.ts';
+import type { Call, HoldingCall, LimitState, Table } from './limit-state.ts';
 
 /** Rows that one step forgets at most. */
 const FORGOTTEN_PER_STEP = 64;
@@ -13,6 +14,8 @@ export class DurableObjectState implements LimitState {
   readonly #sql: DurableObjectStorage['sql'];
   readonly counters: Table<Counter>;
   readonly calls: Table<Call>;
+  readonly debts: LimitState['debts'];
+  readonly since: LimitState['since'];
 
   constructor(storage: DurableObjectStorage) {
     this.#sql = storage.sql;
@@ -23,6 +26,8 @@ export class DurableObjectState implements LimitState {
         id text primary key, state text not null, until_ms integer not null, holds text
       ) without rowid;
       create index if not exists calls_due on calls (until_ms);
+      create table if not exists debts (name text primary key) without rowid;
+      create table if not exists series (name text primary key, since_ms integer not null) without rowid;
     `);
     this.counters = {
       get: (name) => {
@@ -41,8 +46,18 @@ export class DurableObjectState implements LimitState {
       set: (id, call) => {
         this.#sql.exec(
           'insert or replace into calls (id, state, until_ms, holds) values (?, ?, ?, ?)',
-          ...[id, call.state, call.untilMs, call.state === 'live' ? encode(call.holds) : null],
+          ...[id, call.state, call.untilMs, call.state === 'closed' ? null : encode(call.holds)],
         );
+      },
+    };
+    this.debts = {
+      add: (name) => this.#sql.exec('insert or ignore into debts (name) values (?)', name),
+      delete: (name) => this.#sql.exec('delete from debts where name = ?', name),
+    };
+    this.since = {
+      get: (name) => this.#rows<{ since_ms: number }>('select since_ms from series where name = ?', name)[0]?.since_ms,
+      set: (name, sinceMs) => {
+        this.#sql.exec('insert or replace into series (name, since_ms) values (?, ?)', name, sinceMs);
       },
     };
   }
@@ -57,17 +72,34 @@ export class DurableObjectState implements LimitState {
     if (rowsWritten === 0) this.#sql.exec('insert into clock (mark_ms) values (?)', markMs);
   }
 
-  dueLeases(nowMs: number, max: number): [string, LiveCall][] {
-    const due: [string, LiveCall][] = [];
-    for (const row of this.#rows<CallRow>(
-      `select id, state, until_ms, holds from calls where state = 'live' and until_ms <= ? order by until_ms limit ?`,
-      nowMs,
+  dueLeases(nowMs: number, max: number): [string, HoldingCall][] {
+    return this.#live('until_ms <= ?', nowMs, max);
+  }
+
+  listLive(after: LivePlace | null, max: number): [string, HoldingCall][] {
+    if (!after) return this.#live('true', max);
+    return this.#live('(until_ms, id) > (?, ?)', after.untilMs, after.id, max);
+  }
+
+  listDebts(after: string, max: number): string[] {
+    const rows = this.#rows<{ name: string }>(
+      'select name from debts where name > ? order by name limit ?',
+      after,
       max,
+    );
+    return rows.map(({ name }) => name);
+  }
+
+  #live(condition: string, ...values: SqlStorageValue[]): [string, HoldingCall][] {
+    const found: [string, HoldingCall][] = [];
+    for (const row of this.#rows<CallRow>(
+      `select id, state, until_ms, holds from calls where state = 'live' and ${condition} order by until_ms, id limit ?`,
+      ...values,
     )) {
       const call = callOf(row);
-      if (call.state === 'live') due.push([row.id, call]);
+      if (call.state === 'live') found.push([row.id, call]);
     }
-    return due;
+    return found;
   }
 
   /** Some of what says nothing any more goes away. */
@@ -85,7 +117,9 @@ export class DurableObjectState implements LimitState {
     for (const { name, counter } of this.#rows<{ name: string; counter: string }>(
       'select name, counter from counters',
     )) {
-      if (isSpent(parse<Counter>(counter), nowMs)) this.#sql.exec('delete from counters where name = ?', name);
+      if (!isSpent(parse<Counter>(counter), nowMs)) continue;
+      this.#sql.exec('delete from counters where name = ?', name);
+      this.debts.delete(name);
     }
   }
 
@@ -112,17 +146,20 @@ interface CallRow extends Record<string, SqlStorageValue> {
 }
 
 function callOf({ state, until_ms: untilMs, holds }: CallRow): Call {
-  if (state === 'live') return { state, untilMs, holds: parse(holds) };
-  return { state: state === 'ended' ? 'ended' : 'closed', untilMs };
+  if (state === 'live' || state === 'ended') return { state, untilMs, holds: parse(holds) };
+  return { state: 'closed', untilMs };
 }
 
 /** The fields of counters and holds that are bigints: decimal text in JSON. */
-const AMOUNTS = new Set(['amount', 'limit', 'burst', 'level', 'used', 'held']);
+const AMOUNTS = new Set(['amount', 'limit', 'burst', 'level', 'used', 'held', 'warned', 'warnAt']);
 
-function encode(value: Counter | LiveCall['holds']): string {
+function encode(value: Counter | HoldingCall['holds']): string {
   return JSON.stringify(value, (_, field: unknown) => (typeof field === 'bigint' ? field.toString() : field));
 }
 
-function parse<Value extends Counter | LiveCall['holds']>(text: string): Value {
-  return JSON.parse(text, (name, field) => (AMOUNTS.has(name) ? BigInt(field) : field));
+function parse<Value extends Counter | HoldingCall['holds']>(text: string): Value {
+  return JSON.parse(text, (name, field) => {
+    if (!AMOUNTS.has(name)) return field;
+    return Array.isArray(field) ? field.map(BigInt) : BigInt(field);
+  });
 }

@@ -12,7 +12,16 @@ import {
 } from '#test/support/counters-steps.ts';
 import type { Spent } from '#test/support/spend.ts';
 import { startWorkerd } from '#test/support/workerd.ts';
-import type { CounterState, Counters, Hold, Reservation, ReserveAnswer } from './counters.ts';
+import type {
+  CounterState,
+  CounterStore,
+  Debt,
+  Hold,
+  LiveReservation,
+  Reservation,
+  ReserveAnswer,
+  SettleAnswer,
+} from './counters.ts';
 
 const WORKER = 'counters';
 /** What the queue was brought, by the worker that takes from it. */
@@ -48,7 +57,7 @@ async function ask(step: Step): Promise<StepValue> {
 }
 
 /** The counters in workerd, called from here. */
-function remoteCounters(clockMs: () => number | null): Counters {
+function remoteCounters(clockMs: () => number | null): CounterStore {
   return {
     async reserve(reservation) {
       const { customer } = reservation;
@@ -56,14 +65,25 @@ function remoteCounters(clockMs: () => number | null): Counters {
     },
     async settle(reservation, used, event = '') {
       const { customer } = reservation;
-      return (await ask({ verb: 'settle', customer, clockMs: clockMs(), reservation, used, event })) as boolean;
+      return (await ask({ verb: 'settle', customer, clockMs: clockMs(), reservation, used, event })) as SettleAnswer;
+    },
+    async extend(reservation, amounts) {
+      const { customer } = reservation;
+      return (await ask({ verb: 'extend', customer, clockMs: clockMs(), reservation, amounts })) as ReserveAnswer;
     },
     async release(reservation) {
       await ask({ verb: 'release', customer: reservation.customer, clockMs: clockMs(), reservation });
     },
-    async seed(customer, counter, used, expiresAtMs) {
-      await ask({ verb: 'seed', customer, clockMs: clockMs(), counter, used, expiresAtMs });
+    async seed(customer, seed) {
+      await ask({ verb: 'seed', customer, clockMs: clockMs(), seed });
     },
+    async listLive(customer, after, max) {
+      return (await ask({ verb: 'listLive', customer, clockMs: clockMs(), after, max })) as LiveReservation[];
+    },
+    async listDebts(customer, after, max) {
+      return (await ask({ verb: 'listDebts', customer, clockMs: clockMs(), after, max })) as Debt[];
+    },
+    sweep: () => 0,
     async read(customer, counter) {
       return (await ask({ verb: 'read', customer, clockMs: clockMs(), counter })) as CounterState;
     },
@@ -132,8 +152,8 @@ test('loses nothing when the object is evicted', async () => {
   await counters.settle(settled, [7n]);
   await workerd.unsafeEvictDurableObject(WORKER, 'TestCounters', { name: customer });
   expect(await counters.read(customer, 'budget')).toEqual({ used: 7n, held: 10n });
-  expect(await counters.settle(settled, [7n])).toBe(false);
-  expect(await counters.settle(open, [3n])).toBe(true);
+  expect((await counters.settle(settled, [7n])).settled).toBe(false);
+  expect((await counters.settle(open, [3n])).settled).toBe(true);
   expect(await counters.read(customer, 'budget')).toEqual({ used: 10n, held: 0n });
 });
 
@@ -180,7 +200,7 @@ test('emits and settles the estimate of a call that was opened and never closed,
   await ring();
   expect(sentOf()).toEqual([eventOf(closed), eventOf(lost, 'estimate')]);
   expect(await counters.read(customer, 'budget')).toEqual({ used: 65n, held: 0n });
-  expect(await counters.settle(lost, [1n], eventOf(lost))).toBe(false);
+  expect((await counters.settle(lost, [1n], eventOf(lost))).settled).toBe(false);
 });
 
 test('opens nothing for a call that is closed already', async () => {
@@ -217,6 +237,6 @@ test('keeps nothing of a customer that has nothing to say any more', async () =>
   pass(86_400_000);
   await ring();
   expect(await look()).toEqual({});
-  expect(await counters.reserve(call([]))).toEqual({ admitted: true });
+  expect(await counters.reserve(call([]))).toMatchObject({ admitted: true });
   expect(await look()).toMatchObject({ calls: 1, counters: 0 });
 });

@@ -2,7 +2,18 @@ import { DurableObject } from 'cloudflare:workers';
 import type { DurableObjectState as ObjectContext } from '@cloudflare/workers-types';
 import { Fault } from '#core/fault.ts';
 import type { Log } from '#core/log.ts';
-import type { CounterState, Counters, Reservation, ReserveAnswer } from './counters.ts';
+import { assertAmounts, assertReservation, assertUsed } from './assert.ts';
+import type {
+  CounterState,
+  CounterStore,
+  Debt,
+  LivePlace,
+  LiveReservation,
+  Reservation,
+  ReserveAnswer,
+  Seed,
+  SettleAnswer,
+} from './counters.ts';
 import * as rule from './decide.ts';
 import { EventOutbox, type EventQueue } from './durable-object-outbox.ts';
 import { DurableObjectState } from './durable-object-state.ts';
@@ -54,6 +65,13 @@ export abstract class CustomerCounters extends DurableObject<CustomerCountersEnv
     return this.#step(({ state }, nowMs) => rule.reserve(state, reservation, nowMs));
   }
 
+  extend(reservation: Reservation, amounts: readonly bigint[]): ReserveAnswer {
+    return this.#step(({ state, outbox }, nowMs) => {
+      outbox.renew(reservation.id, nowMs + reservation.leaseMs);
+      return rule.extend(state, reservation, amounts, nowMs);
+    });
+  }
+
   /** What to settle and to emit should nobody settle the call before its lease ends. */
   open(reservation: Reservation, used: readonly bigint[], event: string): void {
     this.#step(({ state, outbox }, nowMs) => {
@@ -62,7 +80,7 @@ export abstract class CustomerCounters extends DurableObject<CustomerCountersEnv
     });
   }
 
-  settle(reservation: Reservation, used: readonly bigint[], event = ''): boolean {
+  settle(reservation: Reservation, used: readonly bigint[], event = ''): SettleAnswer {
     return this.#step((kept, nowMs) => settle(kept, reservation, used, event, nowMs));
   }
 
@@ -73,12 +91,20 @@ export abstract class CustomerCounters extends DurableObject<CustomerCountersEnv
     });
   }
 
-  seed(counter: string, used: bigint, expiresAtMs: number): void {
-    this.#step(({ state }, nowMs) => rule.seed(state, counter, used, expiresAtMs, nowMs));
+  seed(seed: Seed): void {
+    this.#step(({ state }, nowMs) => rule.seed(state, seed, nowMs));
   }
 
   read(counter: string): CounterState {
     return this.#step(({ state }, nowMs) => rule.read(state, counter, nowMs));
+  }
+
+  listLive(after: LivePlace | null, max: number): LiveReservation[] {
+    return this.#step(({ state }, nowMs) => rule.listLive(state, after, max, nowMs));
+  }
+
+  listDebts(after: string, max: number): Debt[] {
+    return this.#step(({ state }, nowMs) => rule.listDebts(state, after, max, nowMs));
   }
 
   /** Leases end, events are sent, and what says nothing any more is forgotten, also when no call comes. */
@@ -136,21 +162,24 @@ function settle(
   used: readonly bigint[],
   event: string,
   nowMs: number,
-): boolean {
-  const settled = rule.settle(state, reservation, used, nowMs);
+): SettleAnswer {
+  const answer = rule.settle(state, reservation, used, nowMs);
   outbox.close(reservation.id);
-  if (settled && event !== '') outbox.add(reservation.id, event);
-  return settled;
+  if (answer.settled && event !== '') outbox.add(reservation.id, event);
+  return answer;
 }
 
 /** The object as a worker calls it. */
 export interface CustomerCountersStub {
   reserve(reservation: Reservation): Promise<ReserveAnswer>;
   open(reservation: Reservation, used: readonly bigint[], event: string): Promise<void>;
-  settle(reservation: Reservation, used: readonly bigint[], event?: string): Promise<boolean>;
+  extend(reservation: Reservation, amounts: readonly bigint[]): Promise<ReserveAnswer>;
+  settle(reservation: Reservation, used: readonly bigint[], event?: string): Promise<SettleAnswer>;
   release(reservation: Reservation): Promise<void>;
-  seed(counter: string, used: bigint, expiresAtMs: number): Promise<void>;
+  seed(seed: Seed): Promise<void>;
   read(counter: string): Promise<CounterState>;
+  listLive(after: LivePlace | null, max: number): Promise<LiveReservation[]>;
+  listDebts(after: string, max: number): Promise<Debt[]>;
 }
 
 export interface CustomerCountersNamespace {
@@ -158,7 +187,7 @@ export interface CustomerCountersNamespace {
 }
 
 /** Counters in Durable Objects: one call to the customer's object per verb. */
-export function durableObjectCounters(namespace: CustomerCountersNamespace): Counters {
+export function durableObjectCounters(namespace: CustomerCountersNamespace): CounterStore {
   async function ask<Answer>(
     customer: string,
     verb: (object: CustomerCountersStub) => Promise<Answer>,
@@ -172,23 +201,36 @@ export function durableObjectCounters(namespace: CustomerCountersNamespace): Cou
 
   return {
     async reserve(reservation) {
-      rule.assertReservation(reservation);
+      assertReservation(reservation);
       return ask(reservation.customer, (object) => object.reserve(reservation));
     },
+    async extend(reservation, amounts) {
+      assertReservation(reservation);
+      assertAmounts(reservation, amounts);
+      return ask(reservation.customer, (object) => object.extend(reservation, amounts));
+    },
     async settle(reservation, used, event) {
-      rule.assertReservation(reservation);
-      rule.assertUsed(reservation, used);
+      assertReservation(reservation);
+      assertUsed(reservation, used);
       return ask(reservation.customer, (object) => object.settle(reservation, used, event));
     },
     async release(reservation) {
-      rule.assertReservation(reservation);
+      assertReservation(reservation);
       await ask(reservation.customer, (object) => object.release(reservation));
     },
-    async seed(customer, counter, used, expiresAtMs) {
-      await ask(customer, (object) => object.seed(counter, used, expiresAtMs));
+    async seed(customer, seed) {
+      await ask(customer, (object) => object.seed(seed));
     },
     async read(customer, counter) {
       return ask(customer, (object) => object.read(counter));
     },
+    async listLive(customer, after, max) {
+      return ask(customer, (object) => object.listLive(after, max));
+    },
+    async listDebts(customer, after, max) {
+      return ask(customer, (object) => object.listDebts(after, max));
+    },
+    // Each object has an alarm of its own that ends its leases.
+    sweep: () => 0,
   };
 }

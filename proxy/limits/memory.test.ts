@@ -34,7 +34,7 @@ const reservation = (customer: string, id: string, leaseMs = 1_000): Reservation
 test('answers at once, without a promise', () => {
   const counters = memoryCounters({ clock: () => START_MS });
   expect(counters.reserve(reservation('acme', 'req_1')).admitted).toBe(true);
-  expect(counters.settle(reservation('acme', 'req_1'), [1n, 1n])).toBe(true);
+  expect(counters.settle(reservation('acme', 'req_1'), [1n, 1n]).settled).toBe(true);
 });
 
 test('forgets customers that have nothing to say any more, some in each millisecond of steps', () => {
@@ -66,6 +66,7 @@ test('remembers a bounded number of settled calls', () => {
   }
   expect(counters.size().remembered).toBe(REMEMBERED_MAX);
   expect(
-    counters.settle({ ...reservation(`customer ${(calls - 1) % 3}`, `req_${calls - 1}`), holds: [quota] }, [1n]),
+    counters.settle({ ...reservation(`customer ${(calls - 1) % 3}`, `req_${calls - 1}`), holds: [quota] }, [1n])
+      .settled,
   ).toBe(false);
 });

@@ -1,14 +1,31 @@
 import type { Clock } from '#core/time.ts';
-import type { CounterState, Counters, Reservation, ReserveAnswer } from './counters.ts';
+import { assertAmounts, assertReservation, assertUsed } from './assert.ts';
+import { type Counter, isSpent } from './counter.ts';
+import type {
+  CounterState,
+  CounterStore,
+  Debt,
+  LivePlace,
+  LiveReservation,
+  Reservation,
+  ReserveAnswer,
+  Seed,
+  SettleAnswer,
+} from './counters.ts';
 import * as rule from './decide.ts';
+import type { Call, HoldingCall, LimitState, Table } from './limit-state.ts';
 
 /** Counters of one process. They answer at once: no promise on the request path. */
-export interface MemoryCounters extends Counters {
+export interface MemoryCounters extends CounterStore {
   reserve(reservation: Reservation): ReserveAnswer;
-  settle(reservation: Reservation, used: readonly bigint[], event?: string): boolean;
+  extend(reservation: Reservation, amounts: readonly bigint[]): ReserveAnswer;
+  settle(reservation: Reservation, used: readonly bigint[], event?: string): SettleAnswer;
   release(reservation: Reservation): void;
-  seed(customer: string, counter: string, used: bigint, expiresAtMs: number): void;
+  seed(customer: string, seed: Seed): void;
   read(customer: string, counter: string): CounterState;
+  listLive(customer: string, after: LivePlace | null, max: number): LiveReservation[];
+  listDebts(customer: string, after: string, max: number): Debt[];
+  sweep(): number;
   /** How much is kept: customers, counters, live calls and remembered ones. */
   size(): { customers: number; counters: number; live: number; remembered: number };
 }
@@ -62,30 +79,48 @@ export function memoryCounters({ clock }: { clock: Clock }): MemoryCounters {
 
   return {
     reserve(reservation) {
-      rule.assertReservation(reservation);
+      assertReservation(reservation);
       const clockMs = now();
       return rule.reserve(stateOf(reservation.customer), reservation, clockMs);
     },
+    extend(reservation, amounts) {
+      assertReservation(reservation);
+      assertAmounts(reservation, amounts);
+      const clockMs = now();
+      return rule.extend(stateOf(reservation.customer), reservation, amounts, clockMs);
+    },
     settle(reservation, used) {
-      rule.assertReservation(reservation);
-      rule.assertUsed(reservation, used);
+      assertReservation(reservation);
+      assertUsed(reservation, used);
       const clockMs = now();
       return rule.settle(stateOf(reservation.customer), reservation, used, clockMs);
     },
     release(reservation) {
-      rule.assertReservation(reservation);
+      assertReservation(reservation);
       const clockMs = now();
       rule.release(stateOf(reservation.customer), reservation, clockMs);
     },
-    seed(customer, counter, used, expiresAtMs) {
+    seed(customer, seed) {
       const clockMs = now();
-      rule.seed(stateOf(customer), counter, used, expiresAtMs, clockMs);
+      rule.seed(stateOf(customer), seed, clockMs);
     },
     read(customer, counter) {
       const clockMs = now();
       const state = customers.get(customer);
       return state ? rule.read(state, counter, clockMs) : { used: 0n, held: 0n };
     },
+    listLive(customer, after, max) {
+      const clockMs = now();
+      const state = customers.get(customer);
+      return state ? rule.listLive(state, after, max, clockMs) : [];
+    },
+    listDebts(customer, after, max) {
+      const clockMs = now();
+      const state = customers.get(customer);
+      return state ? rule.listDebts(state, after, max, clockMs) : [];
+    },
+    // Whoever looks at a customer here ends its leases first, and steps look at every customer in turn.
+    sweep: () => 0,
     size() {
       const size = { customers: customers.size, counters: 0, live: 0, remembered: 0 };
       for (const state of customers.values()) {
@@ -98,17 +133,19 @@ export function memoryCounters({ clock }: { clock: Clock }): MemoryCounters {
   };
 }
 
-class CustomerState implements rule.LimitState {
+class CustomerState implements LimitState {
   markMs: number;
-  readonly counters = new Map<string, rule.Counter>();
-  readonly live = new Map<string, rule.LiveCall>();
-  readonly done = new Map<string, rule.Call>();
-  readonly calls: rule.Table<rule.Call>;
+  readonly counters = new Map<string, Counter>();
+  readonly live = new Map<string, HoldingCall>();
+  readonly done = new Map<string, Call>();
+  readonly debts = new Set<string>();
+  readonly since = new Map<string, number>();
+  readonly calls: Table<Call>;
   /** No lease ends before. */
   #nextDueMs = Number.POSITIVE_INFINITY;
   /** Everything in `done` may be forgotten from then on. */
   #doneUntilMs = 0;
-  #round: Iterator<[string, rule.Counter]> = this.counters.entries();
+  #round: Iterator<[string, Counter]> = this.counters.entries();
 
   constructor(markMs: number, remembered: Remembered) {
     this.markMs = markMs;
@@ -116,6 +153,7 @@ class CustomerState implements rule.LimitState {
       get: (id) => this.live.get(id) ?? this.done.get(id),
       set: (id, call) => {
         if (call.state === 'live') {
+          this.done.delete(id);
           this.live.set(id, call);
           this.#nextDueMs = Math.min(this.#nextDueMs, call.untilMs);
           return;
@@ -129,8 +167,8 @@ class CustomerState implements rule.LimitState {
   }
 
   /** Leases are longer than calls, so the look at every live call is rare: at most once per end of a lease that was open at the last one. */
-  dueLeases(nowMs: number, max: number): [string, rule.LiveCall][] {
-    const due: [string, rule.LiveCall][] = [];
+  dueLeases(nowMs: number, max: number): [string, HoldingCall][] {
+    const due: [string, HoldingCall][] = [];
     if (nowMs < this.#nextDueMs) return due;
     let next = Number.POSITIVE_INFINITY;
     for (const entry of this.live) {
@@ -139,6 +177,21 @@ class CustomerState implements rule.LimitState {
     }
     this.#nextDueMs = next;
     return due;
+  }
+
+  listLive(after: LivePlace | null, max: number): [string, HoldingCall][] {
+    const behind = [...this.live].filter(([id, { untilMs }]) => !after || order({ id, untilMs }, after) > 0);
+    behind.sort(([a, { untilMs: from }], [b, { untilMs: to }]) =>
+      order({ id: a, untilMs: from }, { id: b, untilMs: to }),
+    );
+    return behind.slice(0, max);
+  }
+
+  listDebts(after: string, max: number): string[] {
+    return [...this.debts]
+      .filter((name) => name > after)
+      .sort()
+      .slice(0, max);
   }
 
   /** Forgets some of what says nothing any more. True when nothing is left. */
@@ -150,18 +203,24 @@ class CustomerState implements rule.LimitState {
         this.#round = this.counters.entries();
         break;
       }
-      if (rule.isSpent(next.value[1], nowMs)) this.counters.delete(next.value[0]);
+      if (!isSpent(next.value[1], nowMs)) continue;
+      this.counters.delete(next.value[0]);
+      this.debts.delete(next.value[0]);
     }
     return this.counters.size === 0 && this.live.size === 0 && this.#doneUntilMs <= nowMs;
   }
 }
 
+function order(a: LivePlace, b: LivePlace): number {
+  return a.untilMs - b.untilMs || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
+}
+
 /** The ids of the last calls that were settled, of all customers, in a ring: a bound without a timer. */
 class Remembered {
-  readonly #ring: { done: Map<string, rule.Call>; id: string }[] = [];
+  readonly #ring: { done: Map<string, Call>; id: string }[] = [];
   #next = 0;
 
-  add(done: Map<string, rule.Call>, id: string): void {
+  add(done: Map<string, Call>, id: string): void {
     const oldest = this.#ring[this.#next];
     if (oldest) {
       oldest.done.delete(oldest.id);

@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { KEY_POLICY_VERSION, type KeyPolicy, type LimitPolicy } from '#core/key-policy.ts';
-import { COUNTER_MAX, type Refused, type Reservation } from './counters.ts';
-import { budgetCounter, holdsFor, refusalOf, usedOf } from './policy.ts';
+import type { Counts } from '#core/quantity.ts';
+import { COUNTER_MAX, type HoldState, type Reservation, type ReserveAnswer } from './counters.ts';
+import { type CallScope, holdsFor, quotaCounter, usedOf } from './policy.ts';
+import { refusalOf } from './refusal.ts';
 
 const NOON = Date.UTC(2026, 6, 10, 12);
 const DAY_MS = 86_400_000;
@@ -37,8 +39,9 @@ function policy(limits: LimitPolicy[], key = 'key_1'): KeyPolicy {
 }
 
 const worst = { inputTokens: 1_000n, outputTokens: 500n, costNanos: 7_500_000n, currency: 'USD' };
+const scope: CallScope = { id: 'req_1', model: 'gpt-4o', user: null, session: null, labels: {} };
 const countersOf = (limits: LimitPolicy[], key?: string, atMs = NOON) =>
-  holdsFor(policy(limits, key), worst, atMs).map(({ counter }) => counter);
+  holdsFor(policy(limits, key), scope, worst, atMs).holds.map(({ counter }) => counter);
 
 describe('the holds of a call', () => {
   test('are one for each limit, with the worst case of what it counts', () => {
@@ -48,7 +51,7 @@ describe('the holds of a call', () => {
       limit({ id: 'many', kind: 'concurrency', amount: '50', per: null }),
       budget(),
     ];
-    expect(holdsFor(policy(limits), worst, NOON)).toEqual([
+    expect(holdsFor(policy(limits), scope, worst, NOON).holds).toEqual([
       {
         kind: 'rate',
         counter: 'requests/minute/l1',
@@ -115,23 +118,23 @@ describe('the holds of a call', () => {
 
   test('do not exist for a budget when the price is unknown or in another currency', () => {
     const unpriced = expect.objectContaining({ code: 'unpriced_model' });
-    expect(() => holdsFor(policy([budget()]), { ...worst, costNanos: null }, NOON)).toThrow(unpriced);
-    expect(() => holdsFor(policy([budget()]), { ...worst, currency: 'EUR' }, NOON)).toThrow(unpriced);
-    expect(holdsFor(policy([limit({})]), { ...worst, costNanos: null }, NOON)).toHaveLength(1);
+    expect(() => holdsFor(policy([budget()]), scope, { ...worst, costNanos: null }, NOON)).toThrow(unpriced);
+    expect(() => holdsFor(policy([budget()]), scope, { ...worst, currency: 'EUR' }, NOON)).toThrow(unpriced);
+    expect(holdsFor(policy([limit({})]), scope, { ...worst, costNanos: null }, NOON).holds).toHaveLength(1);
   });
 
   test('stay within what counters can hold, whatever the client asks for', () => {
     const absurd = { ...worst, outputTokens: 10n ** 40n, costNanos: 10n ** 40n };
-    const holds = holdsFor(policy([limit({ kind: 'tokens' }), budget()]), absurd, NOON);
+    const { holds } = holdsFor(policy([limit({ kind: 'tokens' }), budget()]), scope, absurd, NOON);
     expect(holds.map(({ amount }) => amount)).toEqual([COUNTER_MAX, COUNTER_MAX]);
   });
 
   test('are seeded under the name and end that calls use', () => {
     const scoped = budget({ scope: 'key', timezone: 'Europe/Paris' });
-    const [hold] = holdsFor(policy([scoped]), worst, NOON);
-    const seeded = budgetCounter(scoped, 'key_1', NOON);
-    expect(hold).toMatchObject({ counter: seeded.counter, expiresAtMs: seeded.expiresAtMs });
-    expect(seeded.period).toEqual({ startMs: Date.UTC(2026, 5, 30, 22), endMs: Date.UTC(2026, 6, 31, 22) });
+    const [hold] = holdsFor(policy([scoped]), scope, worst, NOON).holds;
+    const { counter, period } = quotaCounter(scoped, 'key_1', null, NOON);
+    expect(hold).toMatchObject({ counter, expiresAtMs: period.expiresAtMs });
+    expect(period).toMatchObject({ startMs: Date.UTC(2026, 5, 30, 22), endMs: Date.UTC(2026, 6, 31, 22) });
   });
 });
 
@@ -142,16 +145,18 @@ describe('what is settled', () => {
     limit({ id: 'many', kind: 'concurrency', per: null }),
     budget(),
   ];
-  const holds = holdsFor(policy(limits), worst, NOON);
+  const { holds } = holdsFor(policy(limits), scope, worst, NOON);
+  const used = (counts: Counts, costNanos: bigint | null) =>
+    usedOf(limits, { holds }, { counts, costNanos, model: 'gpt-4o' });
 
   test('is every token once and the cost', () => {
     const counts = { calls: 1n, input_tokens: 10n, cache_read_tokens: 20n, output_tokens: 5n, images: 3n };
-    expect(usedOf({ holds }, counts, 42n)).toEqual([1n, 35n, 1n, 42n]);
-    expect(usedOf({ holds }, {}, 0n)).toEqual([1n, 0n, 1n, 0n]);
+    expect(used(counts, 42n)).toEqual([1n, 35n, 1n, 42n]);
+    expect(used({}, 0n)).toEqual([1n, 0n, 1n, 0n]);
   });
 
   test('is the worst case where the cost is not known', () => {
-    expect(usedOf({ holds }, { output_tokens: 5n }, null)).toEqual([1n, 5n, 1n, 7_500_000n]);
+    expect(used({ output_tokens: 5n }, null)).toEqual([1n, 5n, 1n, 7_500_000n]);
   });
 });
 
@@ -167,19 +172,20 @@ describe('a refusal', () => {
     customer: 'acme',
     atMs: NOON,
     leaseMs: 1_000,
-    holds: holdsFor(of, worst, NOON),
+    holds: holdsFor(of, scope, worst, NOON).holds,
   };
-  const refused = (values: Partial<Refused>): Refused => ({
-    admitted: false,
-    index: 0,
-    used: 0n,
-    held: 0n,
-    retryAfterMs: null,
-    ...values,
-  });
+  const refused = (
+    index: number,
+    values: Partial<HoldState> = {},
+    others: Partial<HoldState>[] = [],
+  ): ReserveAnswer => {
+    const states = limits.map((_, i): HoldState => ({ used: 0n, held: 0n, fits: true, waitMs: 0, ...others[i] }));
+    states[index] = { used: 0n, held: 0n, fits: false, waitMs: null, ...values };
+    return { admitted: false, states, crossed: [], unknown: [] };
+  };
 
   test('of a rate says when the call fits', () => {
-    expect(refusalOf(of, reservation, refused({ used: 400n, held: 300n, retryAfterMs: 60 }))).toEqual({
+    expect(refusalOf(limits, reservation, refused(0, { used: 400n, held: 300n, waitMs: 60 }))).toEqual({
       code: 'rate_limited',
       limit: 'tpm',
       scope: 'key',
@@ -198,12 +204,12 @@ describe('a refusal', () => {
   });
 
   test('of a rate that can never hold the call is final', () => {
-    const large = { ...reservation, holds: holdsFor(of, { ...worst, inputTokens: 1_501n }, NOON) };
-    expect(refusalOf(of, large, refused({}))).toMatchObject({ final: true, resetAtMs: null, wanted: 2_001n });
+    const large = { ...reservation, holds: holdsFor(of, scope, { ...worst, inputTokens: 1_501n }, NOON).holds };
+    expect(refusalOf(limits, large, refused(0))).toMatchObject({ final: true, resetAtMs: null, wanted: 2_001n });
   });
 
   test('of concurrency depends on the calls in flight', () => {
-    expect(refusalOf(of, reservation, refused({ index: 1, held: 50n }))).toMatchObject({
+    expect(refusalOf(limits, reservation, refused(1, { held: 50n }))).toMatchObject({
       code: 'concurrency_limited',
       left: 0n,
       resetAtMs: null,
@@ -213,17 +219,17 @@ describe('a refusal', () => {
 
   test('of a budget names the end of its period, and is final when no call in flight can give back enough', () => {
     const endMs = Date.UTC(2026, 6, 31, 22);
-    expect(refusalOf(of, reservation, refused({ index: 2, used: 2_600_000n }))).toMatchObject({
+    expect(refusalOf(limits, reservation, refused(2, { used: 2_600_000n }))).toMatchObject({
       code: 'budget_exhausted',
       currency: 'USD',
       left: 7_400_000n,
       resetAtMs: endMs,
       final: true,
     });
-    expect(refusalOf(of, reservation, refused({ index: 2, used: 2_500_000n, held: 1n }))).toMatchObject({
+    expect(refusalOf(limits, reservation, refused(2, { used: 2_500_000n, held: 1n }))).toMatchObject({
       resetAtMs: endMs,
       final: false,
     });
-    expect(refusalOf(of, reservation, refused({ index: 2, used: 12_000_000n }))).toMatchObject({ left: 0n });
+    expect(refusalOf(limits, reservation, refused(2, { used: 12_000_000n }))).toMatchObject({ left: 0n });
   });
 });

@@ -6,8 +6,9 @@ import { customerPrefix, EVENT_FIELD, eventStream, SHARDS, shardOf } from '#core
 import { countersConformance } from '#test/conformance/counters.ts';
 import { redisUrl, removeNamespace, startRedis, testNamespace } from '#test/servers/redis.ts';
 import { spend } from '#test/support/spend.ts';
-import type { Counters, Hold, Reservation } from './counters.ts';
-import { openRedis, redisCounters } from './redis.ts';
+import type { CounterStore, Hold, Reservation } from './counters.ts';
+import { redisCounters } from './redis.ts';
+import { openRedis } from './redis-connection.ts';
 
 const namespace = testNamespace();
 const opened: Redis[] = [];
@@ -21,7 +22,7 @@ async function connect(url = redisUrl(), commandTimeoutMs = 1_000): Promise<Redi
 }
 
 let redis: Redis;
-let counters: Counters;
+let counters: CounterStore;
 beforeAll(async () => {
   redis = await connect();
   counters = redisCounters({ redis, namespace });
@@ -32,7 +33,7 @@ afterAll(async () => {
 });
 
 let nowMs = 0;
-let clocked: Counters;
+let clocked: CounterStore;
 countersConformance(
   'Redis',
   () => {
@@ -92,13 +93,16 @@ test('appends the event in the step that settles, once however often it is settl
   await counters.reserve(first);
   expect(await eventsOf(customer)).toEqual([]);
   const event = JSON.stringify({ id: first.id, subject: customer, text: 'ü "quoted" \n \u2028' });
-  expect(await Promise.all([1, 2, 3].map(() => counters.settle(first, [7n], event)))).toEqual([true, false, false]);
+  const answers = await Promise.all([1, 2, 3].map(() => counters.settle(first, [7n], event)));
+  expect(answers.map(({ settled }) => settled)).toEqual([true, false, false]);
   const unseen = call([budget(10n)]);
   await counters.settle(unseen, [1n], JSON.stringify({ id: unseen.id, subject: customer }));
   const released = call([budget(10n)]);
   await counters.reserve(released);
   await counters.release(released);
-  expect(await counters.settle(released, [1n], JSON.stringify({ id: released.id, subject: customer }))).toBe(false);
+  expect((await counters.settle(released, [1n], JSON.stringify({ id: released.id, subject: customer }))).settled).toBe(
+    false,
+  );
   expect(await eventsOf(customer)).toEqual([event, JSON.stringify({ id: unseen.id, subject: customer })]);
 });
 
@@ -112,7 +116,7 @@ test('settles nothing when the event cannot be appended', async () => {
   await expect(broken.settle(first, [7n], '{}')).rejects.toMatchObject({ code: 'limits_unavailable' });
   expect(await broken.read(customer, 'budget')).toEqual({ used: 0n, held: 10n });
   await redis.del(eventStream(other, shardOf(customer)));
-  expect(await broken.settle(first, [7n], '{}')).toBe(true);
+  expect((await broken.settle(first, [7n], '{}')).settled).toBe(true);
   await removeNamespace(other);
   expect(await counters.read(customer, 'budget')).toEqual({ used: 0n, held: 0n });
 });
@@ -147,7 +151,7 @@ test('sends one command per verb, and loads a script that Redis has lost', async
   expect(sent).toEqual(['evalsha', 'evalsha']);
   await own.script('FLUSH');
   const third = call([budget(10n)]);
-  expect(await mine.reserve(third)).toEqual({ admitted: true });
+  expect(await mine.reserve(third)).toMatchObject({ admitted: true });
   expect(await counters.read(customer, 'budget')).toEqual({ used: 2n, held: 10n });
 });
 
@@ -219,7 +223,7 @@ test('gives back what a reserve held whose answer never came', { timeout: 60_000
     expect(performance.now() - startMs).toBeLessThan(1_500);
 
     // The settle was carried out although nobody heard of it: the journal's replay finds it done.
-    const settled = async () => there.settle(first, [3n], '{}');
+    const settled = async () => (await there.settle(first, [3n], '{}')).settled;
     await expect.poll(() => settled().catch(() => undefined), { timeout: 10_000 }).toBe(false);
     await there.reserve(call([budget(1n)]));
     await expect.poll(() => there.read(customer, 'budget'), { timeout: 10_000 }).toEqual({ used: 3n, held: 1n });
@@ -257,9 +261,9 @@ test('touches one slot of a cluster only, through a client for clusters, also wh
         holds: [budget(10n), rate(5n), atOnce],
       });
       const [ended, settled] = [call('req_1', 1), call('req_2', 60_000)];
-      expect(await there.reserve(ended)).toEqual({ admitted: true });
-      expect(await there.reserve(settled)).toEqual({ admitted: true });
-      expect(await there.settle(settled, [1n, 1n, 1n], `{"subject":"${customer}"}`)).toBe(true);
+      expect(await there.reserve(ended)).toMatchObject({ admitted: true });
+      expect(await there.reserve(settled)).toMatchObject({ admitted: true });
+      expect((await there.settle(settled, [1n, 1n, 1n], `{"subject":"${customer}"}`)).settled).toBe(true);
       await expect.poll(() => there.read(customer, 'budget')).toEqual({ used: 11n, held: 0n });
       await there.release(ended);
       expect(await eventsOf(customer, node)).toHaveLength(1);

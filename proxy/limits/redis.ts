@@ -1,26 +1,12 @@
-import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { type Cluster, Redis } from 'ioredis';
+import type { Cluster, Redis } from 'ioredis';
 import { Fault } from '#core/fault.ts';
-import { customerPrefix, EVENT_FIELD, eventStream, shardOf } from '#core/redis-keys.ts';
+import { customerPrefix, dueKey, EVENT_FIELD, eventStream, SHARDS, shardOf } from '#core/redis-keys.ts';
 import type { Clock } from '#core/time.ts';
-import {
-  COUNTER_MAX,
-  type CounterState,
-  type Counters,
-  type Hold,
-  type Reservation,
-  type ReserveAnswer,
-} from './counters.ts';
-import {
-  assertReservation,
-  assertUsed,
-  CLOSED_KEPT_MS,
-  ENDED_KEPT_MS,
-  LEASE_MS_MAX,
-  LEASES_PER_STEP,
-  min,
-} from './decide.ts';
+import { assertAmounts, assertReservation, assertUsed } from './assert.ts';
+import { min } from './counter.ts';
+import { COUNTER_MAX, type CounterStore, type Hold, type Reservation, type ReserveAnswer } from './counters.ts';
+import { debtsOf, livesOf, reserveAnswerOf, settleAnswerOf, textsOf } from './redis-answers.ts';
+import { loadScripts, type Script } from './redis-scripts.ts';
 
 export interface RedisCountersOptions {
   redis: Redis | Cluster;
@@ -29,75 +15,25 @@ export interface RedisCountersOptions {
   clock?: Clock;
 }
 
-/** How long a customer's keys outlive their last use: longer than anything in them is looked for. */
-const KEPT_MS = ENDED_KEPT_MS + LEASE_MS_MAX + 86_400_000;
 /** Reservations of unknown fate that are remembered while Redis is away. */
 const UNSURE_MAX = 10_000;
-
-/**
- * A connection that fails fast: a call waits for Redis no longer than `commandTimeoutMs` in its own batch and as long in
- * the one before, and not at all while there is no connection. Nothing is sent again by itself, so nothing is carried
- * out that nobody waits for. `onError` hears of every failure to connect; it comes back by itself.
- */
-export function openRedis(
-  url: string,
-  { commandTimeoutMs = 1_000, connectTimeoutMs = 2_000, onError }: OpenRedisOptions,
-): Redis {
-  const redis = new Redis(url, {
-    enableAutoPipelining: true,
-    enableOfflineQueue: false,
-    autoResendUnfulfilledCommands: false,
-    maxRetriesPerRequest: 0,
-    connectTimeout: connectTimeoutMs,
-    commandTimeout: commandTimeoutMs,
-    retryStrategy: (attempt) => Math.min(20 * 2 ** attempt, 1_000),
-  });
-  redis.on('error', onError);
-  return redis;
-}
-
-export interface OpenRedisOptions {
-  commandTimeoutMs?: number;
-  connectTimeoutMs?: number;
-  onError: (error: Error) => void;
-}
-
-interface Script {
-  text: string;
-  sha: string;
-}
-
-const CONSTANTS = { CLOSED_KEPT_MS, ENDED_KEPT_MS, LEASES_PER_STEP, KEPT_MS };
-const HEAD = Object.entries(CONSTANTS)
-  .map(([name, value]) => `local ${name} = ${value}\n`)
-  .join('');
-
-function loadScript(verb: 'reserve' | 'settle' | 'release' | 'seed' | 'read'): Script {
-  const read = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8');
-  const text = `${HEAD}${read('common')}\n${read(verb)}`;
-  return { text, sha: createHash('sha1').update(text).digest('hex') };
-}
+/** Customers of a shard that one sweep looks at. */
+const SWEPT_PER_SHARD = 16;
 
 /**
  * Counters that any number of gateways share. Each verb is one script and one round trip; the clock is that of Redis.
  * Settling appends the event to the shard's stream in the same script.
  *
- * Reserve and settle reject with `limits_unavailable` when Redis does not answer in time. A reserve whose answer was
- * lost may have been carried out: it is released as soon as Redis answers again.
+ * Every verb rejects with `limits_unavailable` when Redis does not answer in time. A reserve whose answer was lost may
+ * have been carried out: it is released as soon as Redis answers again.
  */
-export function redisCounters({ redis, namespace, clock }: RedisCountersOptions): Counters {
-  const scripts = {
-    reserve: loadScript('reserve'),
-    settle: loadScript('settle'),
-    release: loadScript('release'),
-    seed: loadScript('seed'),
-    read: loadScript('read'),
-  };
+export function redisCounters({ redis, namespace, clock }: RedisCountersOptions): CounterStore {
+  const scripts = loadScripts();
   const unsure = new Map<string, Reservation>();
   let givingBack = false;
 
-  async function run(script: Script, keys: string[], args: string[]): Promise<unknown> {
-    const all = [...keys, clock ? String(Math.floor(clock())) : '', ...args];
+  async function run(script: Script, keys: string[], customer: string, args: string[]): Promise<unknown> {
+    const all = [...keys, clock ? String(Math.floor(clock())) : '', customer, ...args];
     try {
       return await redis.evalsha(script.sha, keys.length, ...all);
     } catch (error) {
@@ -128,90 +64,126 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
 
   redis.on('ready', giveBack);
 
-  const counters: Counters = {
-    async reserve(reservation): Promise<ReserveAnswer> {
+  /** In the order of common.lua. One hash tag: all keys of a call are in one slot of a cluster. */
+  function keysOf(customer: string, prefix: string): string[] {
+    return [
+      `${prefix}:clock`,
+      `${prefix}:calls`,
+      `${prefix}:leases`,
+      `${prefix}:ended`,
+      `${prefix}:closed`,
+      `${prefix}:debts`,
+      `${prefix}:since`,
+      dueKey(namespace, shardOf(customer)),
+    ];
+  }
+
+  async function holdAll(
+    script: Script,
+    { id, customer, leaseMs, holds }: Reservation,
+    amounts: readonly bigint[],
+  ): Promise<ReserveAnswer> {
+    const prefix = customerPrefix(namespace, customer);
+    const keys = keysOf(customer, prefix);
+    const args = [id, String(leaseMs)];
+    for (const hold of holds) {
+      keys.push(counterKey(prefix, hold.counter));
+      args.push(letterOf(hold), String(hold.amount), String(hold.limit), burstOf(hold), spanOf(hold), softOf(hold));
+      const series = hold.kind === 'quota' ? hold.series : undefined;
+      args.push(warningsOf(hold), series?.name ?? '', series ? String(series.startMs) : '0');
+    }
+    for (const amount of amounts) args.push(String(amount));
+    return reserveAnswerOf(textsOf(await run(script, keys, customer, args)), holds.length);
+  }
+
+  const counters: CounterStore = {
+    async reserve(reservation) {
       assertReservation(reservation);
-      const { id, customer, leaseMs, holds } = reservation;
-      const prefix = customerPrefix(namespace, customer);
-      const keys = callKeys(prefix);
-      const args = [id, String(leaseMs)];
-      for (const hold of holds) {
-        keys.push(counterKey(prefix, hold.counter));
-        const burst = hold.kind === 'rate' ? hold.burst : 0n;
-        args.push(letterOf(hold), String(hold.amount), String(hold.limit), String(burst), spanOf(hold));
-      }
-      let reply: string[];
       try {
-        reply = textsOf(await run(scripts.reserve, keys, args));
+        return await holdAll(scripts.reserve, reservation, []);
       } catch (error) {
-        if (!isReply(causeOf(error)) && unsure.size < UNSURE_MAX) unsure.set(id, reservation);
+        if (!isReply(causeOf(error)) && unsure.size < UNSURE_MAX) unsure.set(reservation.id, reservation);
         throw error;
       } finally {
         if (unsure.size > 0) void giveBack();
       }
-      const [admitted, index = '', used = '', held = '', waitMs = ''] = reply;
-      if (admitted === '1') return { admitted: true };
-      return {
-        admitted: false,
-        index: Number(index),
-        used: BigInt(used),
-        held: BigInt(held),
-        retryAfterMs: waitMs === '' ? null : Number(waitMs),
-      };
     },
 
-    async settle(reservation, used, event = ''): Promise<boolean> {
+    async extend(reservation, amounts) {
+      assertReservation(reservation);
+      assertAmounts(reservation, amounts);
+      return holdAll(scripts.extend, reservation, amounts);
+    },
+
+    async settle(reservation, used, event = '') {
       assertReservation(reservation);
       assertUsed(reservation, used);
       const { id, customer, holds } = reservation;
       const prefix = customerPrefix(namespace, customer);
-      const keys = [...callKeys(prefix), eventStream(namespace, shardOf(customer))];
+      const keys = [...keysOf(customer, prefix), eventStream(namespace, shardOf(customer))];
       const args = [id, EVENT_FIELD, event];
       holds.forEach((hold, i) => {
         keys.push(counterKey(prefix, hold.counter));
-        args.push(
-          letterOf(hold),
-          String(hold.amount),
-          String(min(used[i] as bigint, COUNTER_MAX)),
-          String(hold.limit),
-          spanOf(hold),
-        );
+        args.push(letterOf(hold), String(hold.amount), String(min(used[i] as bigint, COUNTER_MAX)));
+        args.push(String(hold.limit), burstOf(hold), spanOf(hold), softOf(hold), warningsOf(hold));
       });
-      return (await run(scripts.settle, keys, args)) === 1;
+      return settleAnswerOf(textsOf(await run(scripts.settle, keys, customer, args)));
     },
 
-    async release(reservation): Promise<void> {
+    async release(reservation) {
       assertReservation(reservation);
-      const prefix = customerPrefix(namespace, reservation.customer);
-      const keys = callKeys(prefix);
-      const args = [reservation.id];
-      for (const hold of reservation.holds) {
-        keys.push(counterKey(prefix, hold.counter));
-        args.push(letterOf(hold), String(hold.amount), spanOf(hold));
-      }
-      await run(scripts.release, keys, args);
+      const { id, customer } = reservation;
+      await run(scripts.release, keysOf(customer, customerPrefix(namespace, customer)), customer, [id]);
     },
 
-    async seed(customer, counter, used, expiresAtMs): Promise<void> {
+    async seed(customer, { counter, used, expiresAtMs, series }) {
       const prefix = customerPrefix(namespace, customer);
-      const keys = [...callKeys(prefix), counterKey(prefix, counter)];
-      await run(scripts.seed, keys, [String(min(used, COUNTER_MAX)), String(expiresAtMs)]);
+      const keys = [...keysOf(customer, prefix), counterKey(prefix, counter)];
+      const args = [String(min(used, COUNTER_MAX)), String(expiresAtMs), series?.name ?? ''];
+      await run(scripts.seed, keys, customer, args);
     },
 
-    async read(customer, counter): Promise<CounterState> {
+    async read(customer, counter) {
       const prefix = customerPrefix(namespace, customer);
-      const [used = '', held = ''] = textsOf(
-        await run(scripts.read, [...callKeys(prefix), counterKey(prefix, counter)], []),
-      );
+      const keys = [...keysOf(customer, prefix), counterKey(prefix, counter)];
+      const [used = '', held = ''] = textsOf(await run(scripts.read, keys, customer, []));
       return { used: BigInt(used), held: BigInt(held) };
+    },
+
+    async listLive(customer, after, max) {
+      const prefix = customerPrefix(namespace, customer);
+      const place = after ? [String(after.untilMs), after.id] : ['-inf', ''];
+      const reply = await run(scripts.live, keysOf(customer, prefix), customer, [...place, String(max)]);
+      return livesOf(textsOf(reply), counterKey(prefix, ''));
+    },
+
+    async listDebts(customer, after, max) {
+      const prefix = customerPrefix(namespace, customer);
+      const from = after === '' ? '-' : `(${counterKey(prefix, after)}`;
+      const reply = await run(scripts.debts, keysOf(customer, prefix), customer, [from, String(max)]);
+      return debtsOf(textsOf(reply), counterKey(prefix, ''));
+    },
+
+    async sweep() {
+      let ended = 0;
+      for (let shard = 0; shard < SHARDS; shard++) {
+        const nowMs = clock ? Math.floor(clock()) : Date.now();
+        let customers: string[];
+        try {
+          customers = await redis.zrangebyscore(dueKey(namespace, shard), '-inf', nowMs, 'LIMIT', 0, SWEPT_PER_SHARD);
+        } catch (error) {
+          throw unavailable(error);
+        }
+        for (const customer of customers) {
+          const keys = keysOf(customer, customerPrefix(namespace, customer));
+          const count = await run(scripts.sweep, keys, customer, []);
+          if (typeof count === 'number') ended += count;
+        }
+      }
+      return ended;
     },
   };
   return counters;
-}
-
-/** In the order of common.lua. One hash tag: all keys of a call are in one slot of a cluster. */
-function callKeys(prefix: string): string[] {
-  return [`${prefix}:clock`, `${prefix}:calls`, `${prefix}:leases`, `${prefix}:ended`, `${prefix}:closed`];
 }
 
 function counterKey(prefix: string, counter: string): string {
@@ -224,9 +196,21 @@ function letterOf(hold: Hold): string {
   return hold.counted === 'admission' ? 'a' : 's';
 }
 
+function burstOf(hold: Hold): string {
+  return hold.kind === 'rate' ? String(hold.burst) : '0';
+}
+
 function spanOf(hold: Hold): string {
   if (hold.kind === 'concurrency') return '0';
   return String(hold.kind === 'quota' ? hold.expiresAtMs : hold.windowMs);
+}
+
+function softOf(hold: Hold): string {
+  return hold.soft ? '1' : '';
+}
+
+function warningsOf(hold: Hold): string {
+  return hold.kind === 'quota' && hold.warnAt ? hold.warnAt.join(',') : '';
 }
 
 function unavailable(cause: unknown): Fault {
@@ -240,9 +224,4 @@ function causeOf(error: unknown): unknown {
 /** True for an error that Redis answered (it was reached), of the given kind if one is named. */
 function isReply(error: unknown, code = ''): boolean {
   return error instanceof Error && error.name === 'ReplyError' && error.message.startsWith(code);
-}
-
-function textsOf(reply: unknown): string[] {
-  if (Array.isArray(reply) && reply.every((part) => typeof part === 'string')) return reply;
-  throw new Fault('limits_unavailable', { story: 'a script of the limits answered something else' });
 }

@@ -1,8 +1,10 @@
-import { type Halt, KEY_POLICY_VERSION, type KeyPolicy, type LimitPolicy } from '#core/key-policy.ts';
+import { type Halt, KEY_POLICY_VERSION, type KeyPolicy } from '#core/key-policy.ts';
+import { isListOf, isRecord, isText } from './json.ts';
+import { isLimitPolicy } from './parse-limit.ts';
 
 /** A policy from outside, checked field by field. Undefined for one of a newer version and for anything that is none. */
 export function parseKeyPolicy(value: unknown): KeyPolicy | undefined {
-  if (!isRecord(value) || value.version !== KEY_POLICY_VERSION) return undefined;
+  if (!isRecord(value) || (value.version !== 1 && value.version !== KEY_POLICY_VERSION)) return undefined;
   const { key, customer, secretHashes, state, cutOpen, expiresAtMs, models, labels, limits } = value;
   if (typeof key !== 'string' || typeof customer !== 'string') return undefined;
   if (!isListOf(secretHashes, isHash) || !isListOf(models, isText) || !isListOf(limits, isLimitPolicy))
@@ -11,7 +13,7 @@ export function parseKeyPolicy(value: unknown): KeyPolicy | undefined {
   if (expiresAtMs !== null && !Number.isSafeInteger(expiresAtMs)) return undefined;
   if (!isRecord(labels) || !Object.values(labels).every(isText)) return undefined;
   return {
-    version: KEY_POLICY_VERSION,
+    version: value.version,
     key,
     customer,
     secretHashes,
@@ -58,39 +60,6 @@ function isHalt(value: unknown): value is Halt {
     [value.customer, value.key, value.upstream, value.model].every((name) => name === null || isText(name)) &&
     typeof value.cutOpen === 'boolean'
   );
-}
-
-const KINDS: readonly unknown[] = ['requests', 'tokens', 'concurrency', 'budget'] satisfies LimitPolicy['kind'][];
-const PERIODS: readonly unknown[] = ['second', 'minute', 'hour', 'month', null] satisfies LimitPolicy['per'][];
-
-function isLimitPolicy(value: unknown): value is LimitPolicy {
-  return (
-    isRecord(value) &&
-    isText(value.id) &&
-    (value.scope === 'customer' || value.scope === 'key') &&
-    KINDS.includes(value.kind) &&
-    isCount(value.amount) &&
-    (value.currency === null || isText(value.currency)) &&
-    PERIODS.includes(value.per) &&
-    (value.burst === null || isCount(value.burst)) &&
-    isText(value.timezone)
-  );
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function isListOf<T>(value: unknown, isOne: (one: unknown) => one is T): value is T[] {
-  return Array.isArray(value) && value.every(isOne);
-}
-
-function isText(value: unknown): value is string {
-  return typeof value === 'string';
-}
-
-function isCount(value: unknown): value is string {
-  return isText(value) && /^\d{1,16}$/.test(value);
 }
 
 function isHash(value: unknown): value is string {

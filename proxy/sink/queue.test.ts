@@ -17,12 +17,15 @@ function objects(failures = 0) {
       return answer;
     };
   const stub: CustomerCountersStub = {
-    reserve: does('reserve', { admitted: true }),
+    reserve: does('reserve', { admitted: true, states: [], crossed: [], unknown: [] }),
+    extend: does('extend', { admitted: true, states: [], crossed: [], unknown: [] }),
     open: does('open', undefined),
-    settle: does('settle', true),
+    settle: does('settle', { settled: true, crossed: [], over: [] }),
     release: does('release', undefined),
     seed: does('seed', undefined),
     read: does('read', { used: 0n, held: 0n }),
+    listLive: does('listLive', []),
+    listDebts: does('listDebts', []),
   };
   const asked: string[] = [];
   return {

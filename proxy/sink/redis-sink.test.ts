@@ -68,7 +68,7 @@ describe('the Redis sink', () => {
     counters.away = undefined;
     await sink.replay.shipped();
     expect(settle.mock.calls.length).toBeGreaterThan(1);
-    expect(await settle.mock.results.at(-1)?.value).toBe(false);
+    expect(await settle.mock.results.at(-1)?.value).toMatchObject({ settled: false });
     expect(counters.settled.size).toBe(1);
     await stop();
   });

@@ -1,7 +1,7 @@
 import { formatScaled } from '#core/exact.ts';
 import { FAULTS, type Fault } from '#core/fault.ts';
 import { formatInstant } from '#core/time.ts';
-import type { Refusal } from '../limits/policy.ts';
+import type { Refusal } from '../limits/refusal.ts';
 import { encodeUtf8 } from './bytes.ts';
 
 /**

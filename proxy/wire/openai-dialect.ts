@@ -66,6 +66,7 @@ const ERROR_TYPES = {
   tokens: 'tokens',
   concurrency: 'requests',
   budget: 'insufficient_quota',
+  quantity: 'requests',
 } as const satisfies Record<LimitKind, string>;
 
 /** Weir does not know when a provider made a model: `created` is 0. */

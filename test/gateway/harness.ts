@@ -9,7 +9,7 @@ import type { KeyPolicy, LimitPolicy } from '#core/key-policy.ts';
 import type { UsageEvent } from '#core/usage-event.ts';
 import { Gateway, type GatewayParts } from '#proxy/gateway.ts';
 import { type Listener, listen } from '#proxy/inbound/node.ts';
-import type { Counters, Reservation } from '#proxy/limits/counters.ts';
+import type { CounterBook, Counters, Reservation } from '#proxy/limits/counters.ts';
 import { memoryCounters } from '#proxy/limits/memory.ts';
 import type { Observer } from '#proxy/observer.ts';
 import type { Closing, Opening, Sink } from '#proxy/sink/sink.ts';
@@ -254,7 +254,7 @@ export async function eventsOf({ sink }: TestGateway, count: number): Promise<Us
 }
 
 /** Every hold of a settled or released reservation is gone. */
-export async function heldBy(counters: Counters, reservation: Reservation): Promise<bigint> {
+export async function heldBy(counters: CounterBook, reservation: Reservation): Promise<bigint> {
   let held = 0n;
   for (const { counter } of reservation.holds) held += (await counters.read(reservation.customer, counter)).held;
   return held;

@@ -1,16 +1,36 @@
-import type { CounterState, Reservation, ReserveAnswer } from '#proxy/limits/counters.ts';
+import type {
+  CounterState,
+  Debt,
+  LivePlace,
+  LiveReservation,
+  Reservation,
+  ReserveAnswer,
+  Seed,
+  SettleAnswer,
+} from '#proxy/limits/counters.ts';
 import type { Spent } from './spend.ts';
 
 /** One verb of the counters as a test sends it to a worker, and what comes back; bigints in JSON. */
 export type Step = { customer: string; clockMs: number | null } & (
   | { verb: 'reserve' | 'release'; reservation: Reservation }
   | { verb: 'settle' | 'open'; reservation: Reservation; used: readonly bigint[]; event: string }
-  | { verb: 'seed'; counter: string; used: bigint; expiresAtMs: number }
+  | { verb: 'extend'; reservation: Reservation; amounts: readonly bigint[] }
+  | { verb: 'seed'; seed: Seed }
+  | { verb: 'listLive'; after: LivePlace | null; max: number }
+  | { verb: 'listDebts'; after: string; max: number }
   | { verb: 'read'; counter: string }
   | { verb: 'ring' | 'look' | 'spend' }
 );
 
-export type StepValue = ReserveAnswer | CounterState | Kept | Spent | boolean | undefined;
+export type StepValue =
+  | ReserveAnswer
+  | SettleAnswer
+  | CounterState
+  | LiveReservation[]
+  | Debt[]
+  | Kept
+  | Spent
+  | undefined;
 
 export type StepAnswer = { value: StepValue } | { error: { message: string; code: string | undefined } };
 

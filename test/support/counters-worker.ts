@@ -99,8 +99,14 @@ async function run(step: Step, env: Env) {
       await object.open(step.reservation, step.used, step.event);
       return undefined;
     case 'seed':
-      await counters.seed(step.customer, step.counter, step.used, step.expiresAtMs);
+      await counters.seed(step.customer, step.seed);
       return undefined;
+    case 'extend':
+      return counters.extend(step.reservation, step.amounts);
+    case 'listLive':
+      return counters.listLive(step.customer, step.after, step.max);
+    case 'listDebts':
+      return counters.listDebts(step.customer, step.after, step.max);
     case 'read':
       return counters.read(step.customer, step.counter);
     case 'ring':

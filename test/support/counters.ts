@@ -1,4 +1,4 @@
-import type { Counters, Reservation } from '#proxy/limits/counters.ts';
+import type { Counters, Reservation, ReserveAnswer } from '#proxy/limits/counters.ts';
 
 /** Counters that limit nothing and remember what was settled and released: for tests of what happens around them. */
 export interface RecordingCounters extends Counters {
@@ -10,6 +10,8 @@ export interface RecordingCounters extends Counters {
   answersLost: boolean;
 }
 
+const ADMITTED = (): ReserveAnswer => ({ admitted: true, states: [], crossed: [], unknown: [] });
+
 export function recordingCounters(): RecordingCounters {
   const settled: RecordingCounters['settled'] = new Map();
   const released = new Set<string>();
@@ -19,21 +21,20 @@ export function recordingCounters(): RecordingCounters {
     released,
     away: undefined,
     answersLost: false,
-    reserve: () => ({ admitted: true }),
+    reserve: ADMITTED,
+    extend: ADMITTED,
     async settle(reservation, used, event) {
       if (counters.away && !counters.answersLost) throw counters.away;
       const first = !isDone(reservation);
       if (first) settled.set(reservation.id, { used, event });
       if (counters.away) throw counters.away;
-      return first;
+      return { settled: first, crossed: [], over: [] };
     },
     async release(reservation) {
       if (counters.away && !counters.answersLost) throw counters.away;
       if (!isDone(reservation)) released.add(reservation.id);
       if (counters.away) throw counters.away;
     },
-    seed: () => undefined,
-    read: () => ({ used: 0n, held: 0n }),
   };
   return counters;
 }

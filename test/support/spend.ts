@@ -37,7 +37,7 @@ export async function spend(gateways: readonly Counters[], customer: string): Pr
       const answer = await counters.reserve(reservation);
       if (!answer.admitted) {
         spent.refusals++;
-        if (answer.held === 0n) return;
+        if (answer.states[0]?.held === 0n) return;
         // What is held may be given back: ask again when something was.
         if (inFlight > 0) await new Promise<void>((resolve) => waiting.push(resolve));
         continue;

@@ -1,19 +1,27 @@
--- Shared head of every script of the limits: decide.ts in Lua. redis.ts puts it before reserve.lua, settle.lua,
--- release.lua, seed.lua and read.lua, and the constants of decide.ts before that:
---   CLOSED_KEPT_MS, ENDED_KEPT_MS, LEASES_PER_STEP, KEPT_MS (how long keys outlive their last use).
+-- Shared head of every script of the limits: decide.ts and counter.ts in Lua. redis.ts puts it before reserve.lua,
+-- extend.lua, settle.lua, release.lua, seed.lua, read.lua, live.lua, debts.lua and sweep.lua, and the constants of
+-- decide.ts before that:
+--   CLOSED_KEPT_MS, ENDED_KEPT_MS, LEASES_PER_STEP, KEPT_MS (how long keys outlive their last use), SERIES_KEPT_MS.
 --
--- KEYS, the same five first in every script, all in the customer's slot:
+-- KEYS, the same eight first in every script, all in the customer's slot:
 --   1 clock    string: the highest clock reading that was seen for the customer, ms
---   2 calls    hash: id of a live call -> what its lease's end has to do (cmsgpack of key, kind, amount, span, ...)
+--   2 calls    hash: id of a call that is live or whose lease ended -> 'l' or 'e', and what it holds (cmsgpack of key,
+--              kind, amount, span for each hold in order)
 --   3 leases   zset: id of a live call by the end of its lease
 --   4 ended    zset: id of a call whose lease ended, by the time when it is forgotten
 --   5 closed   zset: id of a settled or released call, likewise
--- ARGV 1: '' for the clock of Redis; a clock in ms in tests only.
+--   6 debts    zset, all scores 0: keys of counters that have used more than their limit allows, or had
+--   7 since    hash: series -> the ms since when everything that it counts is counted here
+--   8 due      zset of the whole shard: customer that has live calls, by an end of a lease among them
+-- ARGV 1: '' for the clock of Redis; a clock in ms in tests only. ARGV 2: the customer.
 --
 -- Kinds of holds: 'a' rate counted at admission, 's' rate counted at settlement, 'c' concurrency, 'q' quota.
--- A counter is a line of text: kind ('r' rate, 'c', 'q'), used, held, at, limit, span. For a rate `used` is its level times
--- the window, right at `at`, and `span` is the window in ms; for a quota `span` is the ms at which it ends; for concurrency
--- only `held` says something. (One GET and one SET with its expiry: as a hash it took twice as long.)
+-- A counter is a line of text: kind ('r' rate, 'c', 'q'), used, held, at, limit, span, extra.
+--   r: used is its level times the window, right at `at`; span the window in ms; extra the burst
+--   c: only held says something
+--   q: at is the highest threshold that was reported; span the ms at which it ends; extra is 1 where all that was used is
+--      known to be in it
+-- (One GET and one SET with its expiry: as a hash it took twice as long.)
 --
 -- Lua has doubles only: every sum stays below 2^53, where they are exact, and is written without an exponent.
 
@@ -45,10 +53,11 @@ if mark > clock_ms then redis.call('SET', KEYS[1], int(mark), 'PX', KEPT_MS) end
 local function load_counter(key)
   local text = redis.call('GET', key)
   if not text then return nil end
-  local kind, used, held, at, limit, span = string.match(text, '^(%a) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+  local kind, used, held, at, limit, span, extra =
+    string.match(text, '^(%a) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
   return {
     kind = kind, used = tonumber(used), held = tonumber(held), at = tonumber(at), limit = tonumber(limit),
-    span = tonumber(span),
+    span = tonumber(span), extra = tonumber(extra),
   }
 end
 
@@ -59,15 +68,21 @@ local function save_counter(key, c)
   elseif c.kind == 'r' and c.limit > 0 then
     ttl = ttl + ceil_divide(c.used, c.limit)
   end
-  local text = string.format('%s %.0f %.0f %.0f %.0f %.0f', c.kind, c.used, c.held, c.at, c.limit, c.span)
+  local text =
+    string.format('%s %.0f %.0f %.0f %.0f %.0f %.0f', c.kind, c.used, c.held, c.at, c.limit, c.span, c.extra)
   redis.call('SET', key, text, 'PX', int(ttl))
 end
 
 -- A counter as a hold finds it. A quota ends at the later of the ends that were named for it.
-local function counter_of(key, kind, limit, span)
+local function counter_of(key, kind, limit, burst, span)
   local c = load_counter(key)
   if kind == 'a' or kind == 's' then kind = 'r' end
-  if not c then return { kind = kind, used = 0, held = 0, at = now, limit = limit, span = span } end
+  if not c then
+    local q = kind == 'q'
+    return {
+      kind = kind, used = 0, held = 0, at = q and 0 or now, limit = limit, span = span, extra = q and 0 or burst,
+    }
+  end
   if c.kind ~= kind then error(key .. ' is of kind ' .. c.kind .. ', not ' .. kind) end
   if kind == 'r' and c.span ~= span then error(key .. ' has another window') end
   if kind == 'q' then c.span = math.max(c.span, span) end
@@ -80,59 +95,113 @@ local function leaked(c, limit)
   return math.max(0, c.used - limit * math.max(0, now - c.at))
 end
 
--- Takes `given` out of what is held and adds `charge` to what is used. A quota that has ended takes no more entries.
-local function change(key, kind, given, charge, limit, span)
-  local c = counter_of(key, kind, limit, span)
+-- What a counter says: used and held.
+local function state_of(c)
+  if not c or c.kind == 'q' and c.span <= now then return 0, 0 end
+  if c.kind == 'r' then return ceil_divide(leaked(c, c.limit), c.span), c.held end
+  return c.used, c.held
+end
+
+-- Takes `given` out of what is held and adds `charge` to what is used, unsaved. A quota that has ended takes no more
+-- entries: nil.
+local function changed(key, kind, given, charge, limit, burst, span)
+  local c = counter_of(key, kind, limit, burst, span)
   if kind == 'q' then
-    if c.span <= now then return end
+    if c.span <= now then return nil end
     c.used = math.min(math.max(0, c.used + charge), MAX)
+    -- One that was only seeded does not know its limit.
+    if c.limit == MAX then c.limit = limit end
   elseif kind ~= 'c' then
     c.used = math.min(leaked(c, c.limit) + charge * c.span, MAX)
     c.at = now
   end
-  c.held = math.max(0, c.held - given)
-  save_counter(key, c)
+  c.held = math.min(math.max(0, c.held - given), MAX)
+  return c
+end
+
+local function change(key, kind, given, charge, span)
+  local c = changed(key, kind, given, charge, kind == 'q' and MAX or 0, 0, span)
+  if c then save_counter(key, c) end
+end
+
+-- Beyond its limit; right at the counter's own time.
+local function is_over(c)
+  if c.kind == 'q' then return c.used > c.limit end
+  return c.kind == 'r' and c.used > c.extra * c.span
+end
+
+-- Thresholds of a quota ('500,900', ascending) that `used` has reached and nobody was told of; the counter remembers.
+local function warn(c, index, thresholds, crossed)
+  if thresholds == '' then return end
+  for text in string.gmatch(thresholds, '%d+') do
+    local threshold = tonumber(text)
+    if threshold > c.at and threshold <= c.used then
+      c.at = threshold
+      crossed[#crossed + 1] = int(index)
+      crossed[#crossed + 1] = text
+    end
+  end
 end
 
 -- Leases that have ended: quotas are charged with what was held, everything else is given back. The counters of these
 -- calls are not among KEYS; they were among the KEYS of their own reserve, so they are in the same slot.
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', int(now), 'LIMIT', 0, LEASES_PER_STEP)) do
-  local packed = redis.call('HGET', KEYS[2], id)
-  if packed then
+local leases_ended = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', int(now), 'LIMIT', 0, LEASES_PER_STEP)
+for _, id in ipairs(leases_ended) do
+  local text = redis.call('HGET', KEYS[2], id)
+  if text then
+    local packed = string.sub(text, 2)
     local holds = cmsgpack.unpack(packed)
     for i = 1, #holds, 4 do
       local kind, amount = holds[i + 1], tonumber(holds[i + 2])
-      change(holds[i], kind, amount, kind == 'q' and amount or 0, 0, tonumber(holds[i + 3]))
+      if kind ~= 'a' then change(holds[i], kind, amount, kind == 'q' and amount or 0, tonumber(holds[i + 3])) end
     end
-    redis.call('HDEL', KEYS[2], id)
+    redis.call('HSET', KEYS[2], id, 'e' .. packed)
   end
   redis.call('ZREM', KEYS[3], id)
   redis.call('ZADD', KEYS[4], int(now + ENDED_KEPT_MS), id)
   redis.call('PEXPIRE', KEYS[4], KEPT_MS)
 end
 
--- live, ended or closed; nil for an id that is not known, or not any more.
-local function state_of(id)
-  if redis.call('HEXISTS', KEYS[2], id) == 1 then return 'live' end
+-- live, ended or closed, and what it holds; nil for an id that is not known, or not any more.
+local function find_call(id)
+  local text = redis.call('HGET', KEYS[2], id)
+  if text then
+    if string.sub(text, 1, 1) == 'l' then return 'live', cmsgpack.unpack(string.sub(text, 2)) end
+    local score = redis.call('ZSCORE', KEYS[4], id)
+    if score and tonumber(score) > now then return 'ended', cmsgpack.unpack(string.sub(text, 2)) end
+    redis.call('HDEL', KEYS[2], id)
+    redis.call('ZREM', KEYS[4], id)
+    return nil
+  end
   local score = redis.call('ZSCORE', KEYS[5], id)
   if score and tonumber(score) > now then return 'closed' end
-  score = redis.call('ZSCORE', KEYS[4], id)
-  if score and tonumber(score) > now then return 'ended' end
   return nil
+end
+
+-- A call holds what `holds` says until its lease ends.
+local function keep_call(id, holds, lease)
+  redis.call('HSET', KEYS[2], id, 'l' .. cmsgpack.pack(holds))
+  redis.call('PEXPIRE', KEYS[2], KEPT_MS)
+  redis.call('ZADD', KEYS[3], int(now + lease), id)
+  redis.call('PEXPIRE', KEYS[3], KEPT_MS)
+  -- For the sweeper: it keeps an entry as long as there are leases, so only the first of them needs one.
+  if redis.call('ZCARD', KEYS[3]) == 1 then redis.call('ZADD', KEYS[8], 'NX', int(now + lease), ARGV[2]) end
+end
+
+local function forget(zset, hash)
+  local over = redis.call('ZRANGEBYSCORE', zset, '-inf', int(now), 'LIMIT', 0, LEASES_PER_STEP)
+  if #over == 0 then return end
+  redis.call('ZREM', zset, unpack(over))
+  if hash then redis.call('HDEL', hash, unpack(over)) end
 end
 
 -- Remembers that a call was settled or released, and forgets some whose time is over.
 local function close(id, state)
-  if state == 'live' then
-    redis.call('HDEL', KEYS[2], id)
-    redis.call('ZREM', KEYS[3], id)
-  elseif state == 'ended' then
-    redis.call('ZREM', KEYS[4], id)
-  end
+  if state then redis.call('HDEL', KEYS[2], id) end
+  if state == 'live' then redis.call('ZREM', KEYS[3], id) end
+  if state == 'ended' then redis.call('ZREM', KEYS[4], id) end
   redis.call('ZADD', KEYS[5], int(now + CLOSED_KEPT_MS), id)
   redis.call('PEXPIRE', KEYS[5], KEPT_MS)
-  for i = 4, 5 do
-    local over = redis.call('ZRANGEBYSCORE', KEYS[i], '-inf', int(now), 'LIMIT', 0, LEASES_PER_STEP)
-    if #over > 0 then redis.call('ZREM', KEYS[i], unpack(over)) end
-  end
+  forget(KEYS[4], KEYS[2])
+  forget(KEYS[5])
 end

@@ -1,21 +1,19 @@
 -- Gives everything back that a call holds. What counted at admission stays counted.
 --
--- KEYS 1-5: see common.lua; 6 and on: the counter of each hold
--- ARGV 2 id, then three for each hold: kind, amount, span
+-- KEYS 1-8: see common.lua
+-- ARGV 3 id
 -- Returns 1
 
-local id = ARGV[2]
-local state = state_of(id)
+local id = ARGV[3]
+local state, holds = find_call(id)
 if state == 'closed' then return 1 end
 
-for i = 1, #KEYS - 5 do
-  local key = KEYS[5 + i]
-  local at = 3 + (i - 1) * 3
-  local kind, amount, span = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+for i = 1, holds and #holds or 0, 4 do
+  local kind, amount, span = holds[i + 1], tonumber(holds[i + 2]), tonumber(holds[i + 3])
   if state == 'live' and kind ~= 'a' then
-    change(key, kind, amount, 0, 0, span)
+    change(holds[i], kind, amount, 0, span)
   elseif state == 'ended' and kind == 'q' then
-    change(key, kind, 0, -amount, 0, span)
+    change(holds[i], kind, 0, -amount, span)
   end
 end
 

@@ -1,34 +1,51 @@
 -- Replaces what a call holds by what it used, and appends its event to the shard's stream: both or neither, once.
 --
--- KEYS 1-5: see common.lua; 6 the event stream; 7 and on: the counter of each hold
--- ARGV 2 id, 3 the field of the event, 4 the event or '', then five for each hold: kind, amount, used, limit, span
--- Returns 1, or 0 when the call was settled or released before
+-- KEYS 1-8: see common.lua; 9 the event stream; 10 and on: the counter of each hold
+-- ARGV 3 id, 4 the field of the event, 5 the event or '', then for each hold eight: kind, amount, used, limit, burst,
+-- span, '1' where it is soft, thresholds with commas between or ''
+-- Answers { '1', or '0' when the call was settled or released before; then how many counters have used more than their
+-- limit, their places; then thresholds: place, threshold, ... }
 
-local id = ARGV[2]
-local state = state_of(id)
-if state == 'closed' then return 0 end
+local id = ARGV[3]
+local state, holds = find_call(id)
+if state == 'closed' then return { '0', '0' } end
 
 -- First, since it is what could fail: then nothing has been written.
-if ARGV[4] ~= '' then redis.call('XADD', KEYS[6], '*', ARGV[3], ARGV[4]) end
+if ARGV[5] ~= '' then redis.call('XADD', KEYS[9], '*', ARGV[4], ARGV[5]) end
 
-for i = 1, #KEYS - 6 do
-  local key = KEYS[6 + i]
-  local at = 5 + (i - 1) * 5
-  local kind = ARGV[at]
-  local amount, used = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-  local limit, span = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
-  local given = state == 'live' and amount or 0
-  if kind == 'q' then
+local over, crossed = {}, {}
+for i = 1, #KEYS - 9 do
+  local key = KEYS[9 + i]
+  local at = 6 + (i - 1) * 8
+  local kind, amount, used = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  local limit, burst, span = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
+  local held = holds and tonumber(holds[i * 4 - 1]) or 0
+  local charge = used
+  if kind == 'c' then
+    charge = 0
+  elseif kind == 'a' then
+    charge = amount
+  elseif kind == 'q' and state == 'ended' then
     -- The end of its lease has charged what was held: correct it.
-    change(key, kind, given, state == 'ended' and used - amount or used, limit, span)
-  elseif kind == 's' then
-    change(key, kind, given, used, limit, span)
-  elseif kind == 'c' then
-    if given > 0 then change(key, kind, given, 0, limit, span) end
-  elseif not state then
-    change(key, kind, 0, amount, limit, span)
+    charge = used - held
+  end
+  local given = state == 'live' and kind ~= 'a' and held or 0
+  if not (kind == 'a' and state) and not (kind == 'c' and given == 0) then
+    local c = changed(key, kind, given, charge, limit, burst, span)
+    if c then
+      if kind == 'q' then warn(c, i - 1, ARGV[at + 7], crossed) end
+      save_counter(key, c)
+      if ARGV[at + 6] ~= '1' and is_over(c) then
+        redis.call('ZADD', KEYS[6], 0, key)
+        redis.call('PEXPIRE', KEYS[6], SERIES_KEPT_MS)
+        over[#over + 1] = int(i - 1)
+      end
+    end
   end
 end
 
 close(id, state)
-return 1
+local answer = { '1', int(#over) }
+for _, place in ipairs(over) do answer[#answer + 1] = place end
+for _, part in ipairs(crossed) do answer[#answer + 1] = part end
+return answer

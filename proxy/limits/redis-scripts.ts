@@ -1,0 +1,42 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { CLOSED_KEPT_MS, ENDED_KEPT_MS, LEASE_MS_MAX, LEASES_PER_STEP } from './limit-state.ts';
+
+export interface Script {
+  text: string;
+  sha: string;
+}
+
+/** How long a customer's keys outlive their last use: longer than anything in them is looked for. */
+const KEPT_MS = ENDED_KEPT_MS + LEASE_MS_MAX + 86_400_000;
+/** Longer than a year's budget is open, so that a new year does not have to ask for the count of the last. */
+const SERIES_KEPT_MS = 400 * 86_400_000;
+
+const CONSTANTS = { CLOSED_KEPT_MS, ENDED_KEPT_MS, LEASES_PER_STEP, KEPT_MS, SERIES_KEPT_MS };
+const HEAD = Object.entries(CONSTANTS)
+  .map(([name, value]) => `local ${name} = ${value}\n`)
+  .join('');
+
+/** The verbs, each one script out of the shared parts of lua/ and its own. */
+const VERBS = {
+  reserve: ['common', 'hold', 'reserve'],
+  extend: ['common', 'hold', 'extend'],
+  settle: ['common', 'settle'],
+  release: ['common', 'release'],
+  seed: ['common', 'seed'],
+  read: ['common', 'read'],
+  live: ['common', 'live'],
+  debts: ['common', 'debts'],
+  sweep: ['common', 'sweep'],
+} as const;
+
+export type Verb = keyof typeof VERBS;
+
+export function loadScripts(): Record<Verb, Script> {
+  const read = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8');
+  const load = (verb: Verb): Script => {
+    const text = `${HEAD}${VERBS[verb].map(read).join('\n')}`;
+    return { text, sha: createHash('sha1').update(text).digest('hex') };
+  };
+  return Object.fromEntries(Object.keys(VERBS).map((verb) => [verb, load(verb as Verb)])) as Record<Verb, Script>;
+}
