@@ -15,6 +15,9 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
 
+/** What a price may be multiplied by. */
+export const PRICE_FACTOR_MAX = 1_000n;
+
 export const GATEWAY_BOUNDS = {
   /** 0 takes any free port. */
   port: { initial: 8787, min: 0, max: 65_535 },

@@ -1,18 +1,18 @@
 import { type Halt, type KeyPolicy, type LimitPolicy, policyVersion } from '#core/key-policy.ts';
-import { type Price, parsePrice } from '#core/price.ts';
-import type { Unit } from '#core/quantity.ts';
 import { startOfDate } from '#core/time.ts';
 import { BILLING_BOUNDS } from './bounds.ts';
-import { findProvider, type ModelOverride, type ProviderRow, priceBook } from './catalogue.ts';
+import { findProvider, findRegion, type ProviderRow } from './catalogue.ts';
+import { compileOverride } from './compile-models.ts';
 import type { Config, CustomerConfig, PlanConfig, RouteRule, UpstreamConfig } from './config.ts';
 import type { EnvironmentVariables } from './environment.ts';
 import { sha256Hex } from './hash.ts';
 import { keyLimits, kindOf, limitId } from './limits.ts';
+import { priceBook } from './price-book.ts';
 import { secretHash } from './references.ts';
 import type { ConfigFile } from './schema.ts';
 import type { CustomerFile, KeyFile, LimitFile, PlanFile } from './schema-customers.ts';
 import type { HaltFile } from './schema-halts.ts';
-import type { ModelFile, RouteFile, UpstreamFile } from './schema-routing.ts';
+import type { RouteFile, UpstreamFile } from './schema-routing.ts';
 import { compileGateway } from './settings.ts';
 
 /** Makes the configuration of a file without mistakes: defaults filled in, secrets hashed, limits spelt out. */
@@ -52,12 +52,14 @@ function canonical(value: unknown): string {
 }
 
 function compileUpstream(name: string, file: UpstreamFile): UpstreamConfig {
-  const row = findProvider(file.provider ?? name, file.base_url ?? Object.values(file.base_urls ?? {})[0] ?? null);
+  const address = file.base_url ?? Object.values(file.base_urls ?? {})[0] ?? null;
+  const row = findProvider(file.provider ?? name, address);
   return {
     name,
     addresses: addressesOf(file, row),
     auth: file.auth ?? null,
     provider: file.provider ?? row?.provider ?? null,
+    region: file.region ?? findRegion(address),
     credential: file.key ?? null,
     headers: Object.fromEntries(
       Object.entries(file.headers ?? {}).map(([header, text]) => [header.toLowerCase(), text]),
@@ -100,22 +102,6 @@ function compileHalt(file: HaltFile, i: number): Halt {
     upstream: file.upstream ?? null,
     model: file.model ?? null,
     cutOpen: file.cut_open ?? false,
-  };
-}
-
-function compileOverride(file: ModelFile): ModelOverride {
-  const prices: Partial<Record<Unit, Price>> = {};
-  for (const { unit, amount, per } of file.prices ?? []) {
-    const price = parsePrice(amount.text, per ?? 1n);
-    if (!price) throw new Error(`not a price: ${amount.text}`);
-    prices[unit] = price;
-  }
-  return {
-    provider: file.provider,
-    model: file.model,
-    contextTokens: file.context_tokens ?? null,
-    outputTokensMax: file.output_tokens_max ?? null,
-    prices: file.prices ? prices : null,
   };
 }
 

@@ -1,6 +1,6 @@
 import type { Halt, KeyPolicy, LimitPolicy } from '#core/key-policy.ts';
-import type { Catalogue } from './catalogue.ts';
 import type { ChargeTerms } from './charge-terms.ts';
+import type { Catalogue } from './price-book.ts';
 import type { Auth, WireFamily } from './wires.ts';
 
 /**
@@ -80,6 +80,8 @@ export interface UpstreamConfig {
   auth: Auth | null;
   /** Whose prices and models apply; `null` for a server of one's own. */
   provider: string | null;
+  /** Where its models run, for prices that hang on it; null where nothing says so. */
+  region: string | null;
   credential: string | null;
   /** Extra request headers. */
   headers: Readonly<Record<string, string>>;

@@ -88,6 +88,7 @@ describe('a configuration', () => {
       addresses: { openai: 'https://api.openai.com/v1' },
       auth: null,
       provider: 'openai',
+      region: null,
       credential: 'sk-1',
       headers: {},
       models: null,
@@ -123,7 +124,7 @@ describe('a configuration', () => {
         charges: [],
       },
     ]);
-    expect(config.priceBook.findModel('lab', 'llama-3.3-70b')?.contextTokens).toBe(128_000n);
+    expect(config.priceBook.findModel('lab', 'llama-3.3-70b', 'lab', '')?.contextTokens).toBe(128_000n);
   });
 
   it('compiles a key to a policy with the limits of its customer and its own', async () => {

@@ -1,6 +1,7 @@
-import { builtinPriceBook, findProvider, listProviders, type ProviderRow } from './catalogue.ts';
+import { findProvider, listProviders, type ProviderRow } from './catalogue.ts';
 import { sha256Hex } from './hash.ts';
 import { didYouMean } from './nearest.ts';
+import { builtinPriceBook } from './price-book.ts';
 import { hides } from './schema-parts.ts';
 import { WIRE_FAMILIES } from './wires.ts';
 import type { Path, YamlFile } from './yaml.ts';
@@ -107,13 +108,27 @@ function findWrongUpstreams(root: Fields): Finding[] {
     const hasModels =
       upstream.models !== undefined ||
       (provider !== undefined &&
-        (builtinPriceBook().listModels(provider).length > 0 ||
-          models.some((model) => model.provider === provider && !textOf(model.model)?.includes('*'))));
+        (builtinPriceBook().listModels(provider, name).length > 0 ||
+          models.some((model) => model.provider === provider && !textOf(model.model)?.includes('*')))) ||
+      models.some((model) => model.upstream === name && !textOf(model.model)?.includes('*'));
     if (!hasModels && !routed.has(name)) {
       findings.push({ path, text: 'is never used: give it `models`, the `provider` of a catalogue, or a route' });
     }
   }
+  const upstreams = Object.keys(fieldsOf(root.upstreams));
+  const seen = new Set<string>();
   models.forEach((model, i) => {
+    const upstream = textOf(model.upstream);
+    if (upstream !== undefined && !upstreams.includes(upstream)) {
+      const text = `no upstream is named "${upstream}"${didYouMean(upstream, upstreams)}`;
+      findings.push({ path: ['models', i, 'upstream'], text });
+    }
+    const key = JSON.stringify([
+      ...['provider', 'upstream', 'customer', 'model', 'from'].map((one) => model[one]),
+      `${model.hold_only}` === 'true',
+    ]);
+    if (seen.has(key)) findings.push({ path: ['models', i], text: 'is never reached: an entry above is for the same' });
+    seen.add(key);
     const provider = textOf(model.provider);
     if (provider === undefined || listed.has(provider) || providers.has(provider)) return;
     const text = `is the provider of no upstream${didYouMean(provider, [...listed, ...providers])}`;

@@ -151,6 +151,15 @@ export function dayOrInstant() {
   });
 }
 
+/** `1.1`: what something is multiplied by. */
+export function factor(max: bigint) {
+  const sentence = `must be a factor from 0 to ${max}, such as 0.9 or 1.25`;
+  return scalar('amount', sentence, (text): Exact | undefined => {
+    const value = parseExact(text);
+    return value && value.num >= 0n && value.num <= max * value.den ? value : undefined;
+  });
+}
+
 export function flag(initial: boolean) {
   return z
     .union([z.boolean(), z.enum(['true', 'false'])], { error: 'must be true or false' })

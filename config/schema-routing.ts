@@ -1,12 +1,11 @@
 import { z } from 'zod';
-import { CONTEXT_TOKENS_MAX, WEIGHT_MAX } from './bounds.ts';
-import { COST_CURRENCY } from './catalogue.ts';
+import { WEIGHT_MAX } from './bounds.ts';
 import { choice, fields, list, nameText } from './fields.ts';
 import { count, flag, pattern, secretText } from './scalars.ts';
-import { address, checkCurrency, checkPer, price } from './schema-parts.ts';
+import { address } from './schema-parts.ts';
 import { AUTHS, WIRE_FAMILIES, WIRE_FAMILIES_LATER } from './wires.ts';
 
-/** Where requests go: upstreams, routes, and what models cost there. */
+/** Where requests go: upstreams and routes. */
 
 /** Set by the gateway or by HTTP itself: a configured value would break the request. */
 const HEADERS_OF_OURS: ReadonlySet<string> = new Set([
@@ -43,6 +42,11 @@ export const upstream = fields({
   provider: nameText('a provider')
     .optional()
     .describe('Whose models and prices apply; known by itself for the well-known addresses and names.'),
+  region: z
+    .string({ error: 'must be the name of a region' })
+    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, { error: 'must be the name of a region, such as eu or us-east-1' })
+    .optional()
+    .describe('Where its models run, for prices that hang on it; what its address says when absent.'),
   key: secretText('must be text without blanks', (text) => /^[\x21-\x7e]{1,4096}$/.test(text))
     .optional()
     .describe('Our credential there. From the environment, or with `allow_plaintext_secrets`.'),
@@ -90,33 +94,5 @@ export const route = fields({
   fallback: list(target(false)).optional().describe('Upstreams that are tried after it, in this order.'),
 });
 
-export const model = fields({
-  provider: nameText('a provider').describe('The provider of the upstreams that serve it.'),
-  model: pattern().describe('Models that this is for. The first entry that matches holds.'),
-  context_tokens: count(1n, CONTEXT_TOKENS_MAX)
-    .optional()
-    .describe('Most tokens that a call can take in and give out.'),
-  output_tokens_max: count(0n, CONTEXT_TOKENS_MAX).optional().describe('Most tokens that a call can give out.'),
-  prices: list(
-    fields(price).superRefine((value, context) => {
-      checkPer(value, context);
-      checkCurrency(value.amount, COST_CURRENCY, ['amount'], context);
-    }),
-  )
-    .optional()
-    .describe(
-      `What it costs you, in ${COST_CURRENCY}; replaces all prices of the catalogue for it. Cached, audio and image input that has no price costs as input.`,
-    ),
-}).superRefine((value, context) => {
-  findRepeats((value.prices ?? []).map((one) => one.unit)).forEach((i) => {
-    context.addIssue({ code: 'custom', path: ['prices', i], message: 'prices a unit that has a price above' });
-  });
-});
-
-function findRepeats(names: readonly string[]): number[] {
-  return names.flatMap((name, i) => (names.indexOf(name) < i ? [i] : []));
-}
-
 export type UpstreamFile = z.output<typeof upstream>;
 export type RouteFile = z.output<typeof route>;
-export type ModelFile = z.output<typeof model>;

@@ -3,7 +3,8 @@ import { fields, list, nameRecord } from './fields.ts';
 import { flag } from './scalars.ts';
 import { customer, plan } from './schema-customers.ts';
 import { halt } from './schema-halts.ts';
-import { model, route, upstream } from './schema-routing.ts';
+import { model } from './schema-models.ts';
+import { route, upstream } from './schema-routing.ts';
 import { billing, gateway, telemetry } from './schema-settings.ts';
 
 /**

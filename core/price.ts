@@ -1,12 +1,15 @@
-import { add, ceil, type Exact, exact, formatScaled, multiply, parseExact, round, ZERO } from './exact.ts';
+import { type Exact, exact, formatScaled, parseExact, round } from './exact.ts';
 import { NANOS_PER_UNIT } from './money.ts';
-import { type Counts, INPUT_TOKEN_UNITS, OUTPUT_TOKEN_UNITS, type Unit } from './quantity.ts';
+import type { Unit } from './quantity.ts';
 
 /** What one unit costs: `amount` (exact, in nanos of the currency) for every `per` units. 0.0025 USD per million stays exact. */
 export interface Price {
   readonly amount: Exact;
   readonly per: bigint;
 }
+
+/** A unit that is absent has no known price. */
+export type Prices = Readonly<Partial<Record<Unit, Price>>>;
 
 /** Undefined when the amount is no plain decimal or the number of units is not positive. */
 export function parsePrice(amount: string, per: bigint): Price | undefined {
@@ -20,30 +23,56 @@ export function priceOf(quantity: Exact, price: Price): Exact {
   return exact(quantity.num * price.amount.num, quantity.den * price.amount.den * price.per);
 }
 
-/** What a model's units cost at its provider from an instant on. Prices by unit; a unit that is absent is not offered. */
+/** The prices of one kind of service. */
+export interface PriceSheet {
+  readonly prices: Prices;
+  /** Other prices for the whole request once its total input, cached included, exceeds a number of tokens. Ascending. */
+  readonly tiers: readonly PriceTier[];
+  /** A request with more input than this has no known price; null where every request has one. */
+  readonly inputTokensMax: bigint | null;
+  /** Prices that hang on a size, a quality or a length of context, by the name that the wire gives it. */
+  readonly variants: Readonly<Record<string, Prices>>;
+}
+
+export interface PriceTier {
+  readonly aboveInputTokens: bigint;
+  /** A unit that is absent costs what it costs below. */
+  readonly prices: Prices;
+}
+
+/** What a model's units cost at its provider at an instant. */
 export interface ModelPrices {
   readonly currency: string;
-  readonly prices: Readonly<Partial<Record<Unit, Price>>>;
-  /** Dearer prices for the whole request once its total input, cached included, exceeds a number of tokens. Ascending. */
-  readonly tiers: readonly {
-    readonly aboveInputTokens: bigint;
-    readonly prices: Readonly<Partial<Record<Unit, Price>>>;
-  }[];
+  readonly standard: PriceSheet;
+  /** By service tier: `batch`, `flex`, `priority`, `fast`. */
+  readonly services: Readonly<Record<string, PriceSheet>>;
+  /** What the price of a token is multiplied by where the region of inference has a price of its own. */
+  readonly regions: Readonly<Record<string, Exact>>;
+}
+
+/** Prices of the standard service alone. */
+export function plainPrices(currency: string, prices: Prices, tiers: readonly PriceTier[] = []): ModelPrices {
+  return { currency, standard: { prices, tiers, inputTokensMax: null, variants: {} }, services: {}, regions: {} };
 }
 
 export interface ModelEntry {
-  readonly provider: string;
+  readonly provider: string | null;
   readonly model: string;
+  /** The catalogue or the configuration has the model; false where it is only told what to hold for it. */
+  readonly listed: boolean;
   readonly contextTokens: bigint | null;
   readonly outputTokensMax: bigint | null;
   /** The prices in force at an instant (epoch ms); undefined when none is known. */
   findPrices(atMs: number): ModelPrices | undefined;
+  /** What holds a call under a budget where no price is known. Never a cost. */
+  findHoldPrices(atMs: number): ModelPrices | undefined;
 }
 
 /** Dated provider prices under one version, which every cost names. */
 export interface PriceBook {
   readonly version: string;
-  findModel(provider: string, model: string): ModelEntry | undefined;
+  /** As the upstream sells it, and as it counts for the customer. */
+  findModel(provider: string | null, model: string, upstream: string, customer: string): ModelEntry | undefined;
 }
 
 /**
@@ -65,78 +94,6 @@ export const FREE_UNLESS_PRICED: ReadonlySet<string> = new Set<Unit>([
   'bytes_in',
   'bytes_out',
 ]);
-
-function pricesFor(counts: Counts, model: ModelPrices): Readonly<Partial<Record<Unit, Price>>> {
-  if (model.tiers.length === 0) return model.prices;
-  let input = 0n;
-  for (const unit of INPUT_TOKEN_UNITS) input += counts[unit] ?? 0n;
-  let prices = model.prices;
-  for (const tier of model.tiers) if (input > tier.aboveInputTokens) prices = { ...prices, ...tier.prices };
-  return prices;
-}
-
-/** Exact cost in nanos, or the units that have a quantity and no price (such a call is unpriced, never free). */
-export function costOf(counts: Counts, model: ModelPrices): { nanos: Exact } | { unpriced: string[] } {
-  const prices = pricesFor(counts, model);
-  let nanos = ZERO;
-  const unpriced: string[] = [];
-  for (const unit in counts) {
-    const count = counts[unit as Unit] ?? 0n;
-    if (count === 0n) continue;
-    const price = prices[unit as Unit];
-    if (price) nanos = add(nanos, priceOf({ num: count, den: 1n }, price));
-    else if (!FREE_UNLESS_PRICED.has(unit)) unpriced.push(unit);
-  }
-  return unpriced.length > 0 ? { unpriced } : { nanos };
-}
-
-/**
- * The most that a call can cost, in whole nanos rounded up: every input token at the dearest input price of the model
- * in any tier, every output token likewise. Undefined when input or output has no price at all.
- */
-export function worstCostNanos(inputTokens: bigint, outputTokens: bigint, model: ModelPrices): bigint | undefined {
-  const { input, output } = dearestOf(model);
-  if ((inputTokens > 0n && !input) || (outputTokens > 0n && !output)) return undefined;
-  const nanos = add(
-    input ? priceOf({ num: inputTokens, den: 1n }, input) : ZERO,
-    output ? priceOf({ num: outputTokens, den: 1n }, output) : ZERO,
-  );
-  return ceil(nanos);
-}
-
-interface Dearest {
-  readonly input: Price | undefined;
-  readonly output: Price | undefined;
-}
-
-/** Prices never change; every call asks for the dearest of them. */
-const dearestKnown = new WeakMap<ModelPrices, Dearest>();
-
-function dearestOf(model: ModelPrices): Dearest {
-  let known = dearestKnown.get(model);
-  if (!known) {
-    known = { input: dearest(model, INPUT_TOKEN_UNITS), output: dearest(model, OUTPUT_TOKEN_UNITS) };
-    dearestKnown.set(model, known);
-  }
-  return known;
-}
-
-function dearest(model: ModelPrices, units: readonly Unit[]): Price | undefined {
-  let found: Price | undefined;
-  for (const prices of [model.prices, ...model.tiers.map((tier) => tier.prices)]) {
-    for (const unit of units) {
-      const price = prices[unit];
-      if (price && (!found || isDearer(price, found))) found = price;
-    }
-  }
-  return found;
-}
-
-function isDearer(a: Price, b: Price): boolean {
-  const left = multiply(a.amount, { num: b.per, den: 1n });
-  const right = multiply(b.amount, { num: a.per, den: 1n });
-  return left.num * right.den > right.num * left.den;
-}
 
 /** The decimals of a cost: as many as billing takes in an event. */
 export const COST_DECIMALS_MAX = 30;

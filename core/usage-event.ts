@@ -61,9 +61,16 @@ export interface UsageEventData {
   provider: string | null;
   /** As the client asked. */
   model: string;
+  /** The name that the upstream was asked by, where a route gave the model another one. */
+  model_sent?: string | undefined;
   /** As the upstream answered. */
   model_served: string | null;
+  /** As the upstream served it, in the words of the price book. */
   service_tier: string | null;
+  /** Where the model ran, where that is known. */
+  region?: string | undefined;
+  /** Size, quality or length of context, where prices hang on it. */
+  variant?: string | undefined;
   stream: boolean;
   outcome: Outcome;
   usage_status: UsageStatus;
@@ -73,13 +80,15 @@ export interface UsageEventData {
    * Set where several models served the call: what each used and cost. `quantities` and `cost` are their sums, and who
    * counts by model counts these instead.
    */
-  parts?: UsagePart[];
+  parts?: UsagePart[] | undefined;
   /** The provider's own usage object, as it came. */
   raw_usage: unknown;
   /** What the provider charges for the call; null where the price is unknown. Exact. */
   cost: MoneyJson | null;
   /** What the sender says that the customer pays for it; plans may pass it on. Gateways say nothing here. */
   price?: MoneyJson;
+  /** provider: the cost is the provider's own figure from its answer; absent where it follows from the price book. */
+  cost_source?: 'provider' | undefined;
   price_book: string;
   /** Units that were metered and have no price. */
   unpriced: string[];

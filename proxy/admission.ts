@@ -46,7 +46,7 @@ export function leaseMsOf({ callTimeoutMs }: Config['gateway']): number {
 export function admit({ id, atMs, call }: Flight, decided: Decided): Admitted {
   const { config, policy, wire, asked, targets } = decided;
   const { headers } = call;
-  const worst = worstCaseOf(asked, targets, config, atMs);
+  const worst = worstCaseOf(asked, targets, policy.customer, config, atMs);
   const user = textHeader(headers, 'x-weir-user') ?? asked.user;
   const session = textHeader(headers, 'x-weir-session') ?? asked.session;
   const labels = labelsOf(headers, policy);

@@ -1,10 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Config, UpstreamConfig } from '#config/config.ts';
-import type { ModelEntry, ModelPrices } from '#core/price.ts';
-import { parsePrice } from '#core/price.ts';
+import { type ModelEntry, type ModelPrices, parsePrice, plainPrices } from '#core/price.ts';
 import type { Unit } from '#core/quantity.ts';
 import { configOf, upstreamConfig } from '#test/gateway/harness.ts';
-import { costOfCall, worstCaseOf } from './cost.ts';
+import { costOfCall, type Served, worstCaseOf } from './cost.ts';
 import { RouteTable, type Target, targetsOf } from './upstream/route-table.ts';
 import { encodeUtf8 } from './wire/bytes.ts';
 import { openaiChat } from './wire/openai-chat.ts';
@@ -15,7 +14,7 @@ const MILLION = 1_000_000n;
 
 function prices(units: Partial<Record<Unit, string>>): ModelPrices {
   const parsed = Object.entries(units).map(([unit, amount]) => [unit, parsePrice(amount, MILLION)] as const);
-  return { currency: 'USD', prices: Object.fromEntries(parsed), tiers: [] };
+  return plainPrices('USD', Object.fromEntries(parsed));
 }
 
 function entry(model: string, units: Partial<Record<Unit, string>>, sizes: Partial<ModelEntry> = {}): ModelEntry {
@@ -24,7 +23,9 @@ function entry(model: string, units: Partial<Record<Unit, string>>, sizes: Parti
     model,
     contextTokens: null,
     outputTokensMax: null,
+    listed: true,
     findPrices: () => prices(units),
+    findHoldPrices: () => undefined,
     ...sizes,
   };
 }
@@ -64,49 +65,54 @@ function targets(...models: string[]): Target[] {
 describe('the worst case of a call', () => {
   it('is the dearest of all upstreams that may be tried, in tokens and in cost', () => {
     const asked = ask({ model: 'm', max_tokens: 1_000 });
-    const worst = worstCaseOf(asked, targets('cheap', 'dear'), CONFIG, NOW);
+    const worst = worstCaseOf(asked, targets('cheap', 'dear'), 'acme', CONFIG, NOW);
     // Both outputs are bounded by what the model can answer at most.
     expect(worst).toEqual({
       inputTokens: asked.inputTokensMax,
       outputTokens: 500n,
       costNanos: asked.inputTokensMax * 12_500n + 100n * 20_000n,
       currency: 'USD',
+      quantities: {},
     });
   });
 
   it('takes the maximum of the request, for each of its answers', () => {
     const asked = ask({ model: 'm', max_tokens: 10, n: 4 });
-    expect(worstCaseOf(asked, targets('cheap'), CONFIG, NOW).outputTokens).toBe(40n);
+    expect(worstCaseOf(asked, targets('cheap'), 'acme', CONFIG, NOW).outputTokens).toBe(40n);
   });
 
   it('takes the model, its context, or the configured bound where the request has no maximum', () => {
-    expect(worstCaseOf(ask({ model: 'm' }), targets('dear'), CONFIG, NOW).outputTokens).toBe(100n);
-    expect(worstCaseOf(ask({ model: 'm' }), targets('unknown'), CONFIG, NOW).outputTokens).toBe(4_096n);
+    expect(worstCaseOf(ask({ model: 'm' }), targets('dear'), 'acme', CONFIG, NOW).outputTokens).toBe(100n);
+    expect(worstCaseOf(ask({ model: 'm' }), targets('unknown'), 'acme', CONFIG, NOW).outputTokens).toBe(4_096n);
   });
 
   it('is no more input than the context, and all of it where the body points elsewhere', () => {
     const long = ask({ model: 'm', user: 'x'.repeat(5_000) });
-    expect(worstCaseOf(long, targets('cheap'), CONFIG, NOW).inputTokens).toBe(1_000n);
+    expect(worstCaseOf(long, targets('cheap'), 'acme', CONFIG, NOW).inputTokens).toBe(1_000n);
     const elsewhere = ask({ model: 'm', web_search_options: {} });
-    expect(worstCaseOf(elsewhere, targets('cheap'), CONFIG, NOW).inputTokens).toBe(1_000n);
+    expect(worstCaseOf(elsewhere, targets('cheap'), 'acme', CONFIG, NOW).inputTokens).toBe(1_000n);
   });
 
   it('has no cost where a price is missing: of one upstream, of a tier, of a search', () => {
-    expect(worstCaseOf(ask({ model: 'm' }), targets('cheap', 'unknown'), CONFIG, NOW).costNanos).toBeNull();
+    expect(worstCaseOf(ask({ model: 'm' }), targets('cheap', 'unknown'), 'acme', CONFIG, NOW).costNanos).toBeNull();
     expect(
-      worstCaseOf(ask({ model: 'm', service_tier: 'priority' }), targets('cheap'), CONFIG, NOW).costNanos,
+      worstCaseOf(ask({ model: 'm', service_tier: 'priority' }), targets('cheap'), 'acme', CONFIG, NOW).costNanos,
     ).toBeNull();
     expect(
-      worstCaseOf(ask({ model: 'm', service_tier: 'default' }), targets('cheap'), CONFIG, NOW).costNanos,
+      worstCaseOf(ask({ model: 'm', service_tier: 'default' }), targets('cheap'), 'acme', CONFIG, NOW).costNanos,
     ).not.toBeNull();
     const search = ask({ model: 'x-search-preview' });
-    expect(worstCaseOf(search, targets('x-search-preview'), CONFIG, NOW).costNanos).toBeNull();
+    expect(worstCaseOf(search, targets('x-search-preview'), 'acme', CONFIG, NOW).costNanos).toBeNull();
     const priced = ask({ model: 'y-search-preview', max_tokens: 1 });
-    expect(worstCaseOf(priced, targets('y-search-preview'), CONFIG, NOW).costNanos).toBe(
+    expect(worstCaseOf(priced, targets('y-search-preview'), 'acme', CONFIG, NOW).costNanos).toBe(
       priced.inputTokensMax * 1_000n + 2_000n + 10_000_000n,
     );
   });
 });
+
+function served(model: string | null, tier: string | null): Served {
+  return { model, tier, region: null };
+}
 
 describe('the cost of a call', () => {
   const [target = null] = targets('cheap');
@@ -114,14 +120,14 @@ describe('the cost of a call', () => {
   const asked = ask({ model: 'm' });
 
   it('is exact, by the model that answered, and by the one that was sent for where that is not known', () => {
-    const byServed = costOfCall(counts, target, asked, { model: 'dear', tier: null }, CONFIG, NOW);
+    const byServed = costOfCall(counts, null, target, asked, served('dear', null), 'acme', CONFIG, NOW);
     expect(byServed).toEqual({ json: { amount: '0.00013', currency: 'USD' }, nanos: 130_000n, unpriced: [] });
-    const bySent = costOfCall(counts, target, asked, { model: 'nobody-knows', tier: 'default' }, CONFIG, NOW);
+    const bySent = costOfCall(counts, null, target, asked, served('nobody-knows', 'default'), 'acme', CONFIG, NOW);
     expect(bySent.json).toEqual({ amount: '0.000013', currency: 'USD' });
   });
 
   it('is unknown, never the list price, for a tier with prices of its own', () => {
-    expect(costOfCall(counts, target, asked, { model: null, tier: 'priority' }, CONFIG, NOW)).toEqual({
+    expect(costOfCall(counts, null, target, asked, served(null, 'priority'), 'acme', CONFIG, NOW)).toEqual({
       json: null,
       nanos: null,
       unpriced: ['input_tokens', 'output_tokens'],
@@ -129,18 +135,18 @@ describe('the cost of a call', () => {
   });
 
   it('is bounded by the list price, for the limits, in a tier below it', () => {
-    expect(costOfCall(counts, target, asked, { model: null, tier: 'flex' }, CONFIG, NOW)).toEqual({
+    expect(costOfCall(counts, null, target, asked, served(null, 'flex'), 'acme', CONFIG, NOW)).toEqual({
       json: null,
       nanos: 13_000n,
       unpriced: ['input_tokens', 'output_tokens'],
     });
     const flex = ask({ model: 'm', service_tier: 'flex' });
-    expect(worstCaseOf(flex, targets('cheap'), CONFIG, NOW).costNanos).not.toBeNull();
+    expect(worstCaseOf(flex, targets('cheap'), 'acme', CONFIG, NOW).costNanos).not.toBeNull();
   });
 
   it('names the units that have no price', () => {
     const audio = { ...counts, output_audio_tokens: 7n };
-    expect(costOfCall(audio, target, asked, { model: null, tier: null }, CONFIG, NOW)).toEqual({
+    expect(costOfCall(audio, null, target, asked, served(null, null), 'acme', CONFIG, NOW)).toEqual({
       json: null,
       nanos: null,
       unpriced: ['output_audio_tokens'],
@@ -148,7 +154,7 @@ describe('the cost of a call', () => {
   });
 
   it('is nothing where nothing was served', () => {
-    expect(costOfCall({}, target, asked, { model: null, tier: null }, CONFIG, NOW)).toEqual({
+    expect(costOfCall({}, null, target, asked, served(null, null), 'acme', CONFIG, NOW)).toEqual({
       json: null,
       nanos: 0n,
       unpriced: [],

@@ -1,19 +1,12 @@
 import type { Config } from '#config/config.ts';
-import { ceil } from '#core/exact.ts';
-import type { MoneyJson } from '#core/money.ts';
-import { costOf, formatNanos, type ModelEntry, type ModelPrices, worstCostNanos } from '#core/price.ts';
+import { type CallCost, costOfCallBy, NO_COST, reportedCost } from '#core/call-cost.ts';
+import { type Service, STANDARD_SERVICE, worstCostNanos } from '#core/cost.ts';
+import type { ModelEntry, ModelPrices } from '#core/price.ts';
 import type { Counts, Unit } from '#core/quantity.ts';
 import type { Target } from './upstream/route-table.ts';
-import { type Asked, NO_COUNTS } from './wire/wire.ts';
+import type { Asked, Usage } from './wire/wire.ts';
 
 /** What a call can cost before it is sent, and what it did cost after. */
-
-/**
- * Tiers whose prices the price book does not hold: their cost is unknown, never the list price. What is below the list
- * price is still held and counted at it, so that a limit is kept; what is above it cannot be held at all.
- */
-const TIERS_BELOW_LIST: ReadonlySet<string> = new Set(['flex', 'batch', 'scale']);
-const TIERS_ABOVE_LIST: ReadonlySet<string> = new Set(['priority', 'fast', 'ultrafast']);
 
 export interface WorstCase {
   readonly inputTokens: bigint;
@@ -21,6 +14,8 @@ export interface WorstCase {
   /** At the dearest of the targets; null when one of them has no known price. */
   readonly costNanos: bigint | null;
   readonly currency: string;
+  /** Of units that are no tokens. */
+  readonly quantities: Counts;
 }
 
 /** The most tokens that one target can bill a call for. */
@@ -29,8 +24,8 @@ export interface TokensMax {
   readonly outputTokens: bigint;
 }
 
-export function tokensMaxOf(asked: Asked, target: Target, config: Config): TokensMax {
-  return tokensMaxAt(asked, findEntry(config, target, asked.model), config);
+export function tokensMaxOf(asked: Asked, target: Target, customer: string, config: Config): TokensMax {
+  return tokensMaxAt(asked, findEntry(config, target, asked.model, customer), config);
 }
 
 function tokensMaxAt(asked: Asked, entry: ModelEntry | undefined, config: Config): TokensMax {
@@ -40,33 +35,49 @@ function tokensMaxAt(asked: Asked, entry: ModelEntry | undefined, config: Config
   };
 }
 
-export function worstCaseOf(asked: Asked, targets: readonly Target[], config: Config, atMs: number): WorstCase {
+export function worstCaseOf(
+  asked: Asked,
+  targets: readonly Target[],
+  customer: string,
+  config: Config,
+  atMs: number,
+): WorstCase {
   let inputTokens = 0n;
   let outputTokens = 0n;
   let costNanos: bigint | null = 0n;
   let currency = 'USD';
   if (asked.metering === 'free') return FREE;
   for (const target of targets) {
-    const entry = findEntry(config, target, asked.model);
-    const { inputTokens: input, outputTokens: output } = tokensMaxAt(asked, entry, config);
-    const prices = TIERS_ABOVE_LIST.has(asked.serviceTier ?? '') ? undefined : entry?.findPrices(atMs);
-    const cost = prices && asked.metering === 'usage' ? worstCost(asked, input, output, prices) : undefined;
+    const entry = findEntry(config, target, asked.model, customer);
+    const max = tokensMaxAt(asked, entry, config);
+    const prices = entry?.findPrices(atMs);
+    const cost =
+      asked.metering === 'usage'
+        ? (worstCost(asked, max, target, prices) ?? worstCost(asked, max, target, entry?.findHoldPrices(atMs)))
+        : undefined;
     if (cost === undefined) costNanos = null;
     else if (costNanos !== null && cost > costNanos) costNanos = cost;
     if (prices) currency = prices.currency;
-    if (input > inputTokens) inputTokens = input;
-    if (output > outputTokens) outputTokens = output;
+    if (max.inputTokens > inputTokens) inputTokens = max.inputTokens;
+    if (max.outputTokens > outputTokens) outputTokens = max.outputTokens;
   }
-  return { inputTokens, outputTokens, costNanos, currency };
+  return { inputTokens, outputTokens, costNanos, currency, quantities: asked.bounds };
 }
 
-const FREE: WorstCase = { inputTokens: 0n, outputTokens: 0n, costNanos: 0n, currency: 'USD' };
+const FREE: WorstCase = { inputTokens: 0n, outputTokens: 0n, costNanos: 0n, currency: 'USD', quantities: {} };
 
-function worstCost(asked: Asked, input: bigint, output: bigint, prices: ModelPrices): bigint | undefined {
-  const tokens = worstCostNanos(input, output, prices);
-  if (tokens === undefined || asked.bounds === NO_COUNTS) return tokens;
-  const others = costOf(asked.bounds, prices);
-  return 'unpriced' in others ? undefined : tokens + ceil(others.nanos);
+function worstCost(asked: Asked, max: TokensMax, target: Target, prices: ModelPrices | undefined): bigint | undefined {
+  if (!prices) return undefined;
+  const { inputUnits = null, outputUnits = null, bounds: others } = asked;
+  const bounds = { inputTokens: max.inputTokens, outputTokens: max.outputTokens, inputUnits, outputUnits, others };
+  return worstCostNanos(bounds, prices, serviceOf(asked, target, asked.serviceTier, null));
+}
+
+function serviceOf(asked: Asked, { upstream }: Target, tier: string | null, region: string | null): Service {
+  const where = region ?? asked.region ?? upstream.region;
+  const variant = asked.variant ?? null;
+  if (tier === null && where === null && variant === null) return STANDARD_SERVICE;
+  return { tier, region: where, variant };
 }
 
 /** A provider refuses what does not fit into the context, so the context bounds each input too. */
@@ -84,43 +95,45 @@ function outputMax(asked: Asked, entry: ModelEntry | undefined, unknownMax: bigi
   return each * asked.answers;
 }
 
-export interface Cost {
-  readonly json: MoneyJson | null;
-  /** For the limits, rounded up: the cost, or a bound of it. Null where there is none. */
-  readonly nanos: bigint | null;
-  readonly unpriced: string[];
+/** Of a call that nobody can read: it is marked, never free. */
+const UNKNOWN: CallCost = { json: null, nanos: null, unpriced: ['calls'] };
+
+/** What the answer says of who served the call, and how. */
+export interface Served {
+  readonly model: string | null;
+  readonly tier: string | null;
+  readonly region: string | null;
 }
 
-const NONE: string[] = [];
-const NOTHING: Cost = { json: null, nanos: 0n, unpriced: NONE };
-/** Of a call that nobody can read: it is marked, never free. */
-const UNKNOWN: Cost = { json: null, nanos: null, unpriced: ['calls'] };
-/** What has no price is named unit by unit. */
-const NO_PRICES: ModelPrices = { currency: 'USD', prices: {}, tiers: [] };
-
-/** `served` and `tier` as the upstream named them. */
+/** `usage`: what the upstream reported; null where the counts are a guess. */
 export function costOfCall(
   counts: Counts,
+  usage: Usage | null,
   target: Target | null,
   asked: Asked,
-  served: { model: string | null; tier: string | null },
+  served: Served,
+  customer: string,
   config: Config,
   atMs: number,
-): Cost {
-  if (target === null || isNothing(counts)) return NOTHING;
+): CallCost {
+  if (target === null || isNothing(counts)) return NO_COST;
   if (asked.metering === 'unmetered') return UNKNOWN;
-  const tier = served.tier ?? '';
-  const prices = TIERS_ABOVE_LIST.has(tier) ? undefined : pricesOf(target, asked, served.model, config, atMs);
-  const cost = costOf(counts, prices ?? NO_PRICES);
-  if ('unpriced' in cost) return { json: null, nanos: null, unpriced: cost.unpriced };
-  const nanos = ceil(cost.nanos);
-  if (TIERS_BELOW_LIST.has(tier)) return { json: null, nanos, unpriced: unitsOf(counts) };
-  const currency = prices?.currency ?? NO_PRICES.currency;
-  return { json: { amount: formatNanos(cost.nanos), currency }, nanos, unpriced: NONE };
-}
-
-function unitsOf(counts: Counts): string[] {
-  return Object.keys(counts).filter((unit) => unit !== 'calls' && counts[unit as Unit]);
+  if (usage?.costUsd !== undefined) {
+    const reported = reportedCost(usage.costUsd, 'USD');
+    if (reported) return reported;
+  }
+  const { upstream } = target;
+  const facts = {
+    provider: upstream.provider,
+    upstream: upstream.name,
+    customer,
+    modelSent: target.model ?? asked.model,
+    modelServed: served.model,
+    // Of an answer that nobody read to its end, the request says how it was to be served.
+    service: serviceOf(asked, target, served.tier ?? (usage ? null : asked.serviceTier), served.region),
+    atMs,
+  };
+  return costOfCallBy(config.priceBook, facts, counts, usage?.parts ?? null);
 }
 
 function isNothing(counts: Counts): boolean {
@@ -128,20 +141,11 @@ function isNothing(counts: Counts): boolean {
   return true;
 }
 
-/** By the model that answered; by the one that was sent for where the answer's name is not in the book. */
-function pricesOf(
-  target: Target,
-  asked: Asked,
-  served: string | null,
+function findEntry(
   config: Config,
-  atMs: number,
-): ModelPrices | undefined {
-  const { provider } = target.upstream;
-  const entry = served !== null && provider !== null ? config.priceBook.findModel(provider, served) : undefined;
-  return (entry ?? findEntry(config, target, asked.model))?.findPrices(atMs);
-}
-
-function findEntry(config: Config, target: Target, model: string): ModelEntry | undefined {
-  const { provider } = target.upstream;
-  return provider === null ? undefined : config.priceBook.findModel(provider, target.model ?? model);
+  { upstream, model }: Target,
+  asked: string,
+  customer: string,
+): ModelEntry | undefined {
+  return config.priceBook.findModel(upstream.provider, model ?? asked, upstream.name, customer);
 }

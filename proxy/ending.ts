@@ -4,7 +4,7 @@ import type { Outcome, UsageStatus } from '#core/usage-event.ts';
 import type { TokensMax } from './cost.ts';
 import { min } from './limits/counter.ts';
 import type { UpstreamFailure } from './upstream/upstream.ts';
-import { type Asked, NO_COUNTS, type Reading } from './wire/wire.ts';
+import { type Asked, NO_COUNTS, type Reading, type Usage } from './wire/wire.ts';
 
 /**
  * Why the gateway itself ended a call. gone: the client left. deadline: the call took too long. shutdown: so did the drain.
@@ -28,16 +28,26 @@ export interface Measured {
   readonly status: UsageStatus;
   readonly counts: Counts;
   readonly raw: unknown;
+  /** As the upstream reported it; null where the counts are ours. */
+  readonly usage: Usage | null;
 }
 
-const NOTHING_SERVED: Measured = { outcome: 'failed', status: 'none', counts: {}, raw: null };
+const NOTHING_SERVED: Measured = { outcome: 'failed', status: 'none', counts: {}, raw: null, usage: null };
 
 /** What is billable, and how sure we are of it. The one place that decides. */
 export function measure(ending: Ending, asked: Asked, max: TokensMax): Measured {
   if (asked.metering !== 'usage') return measureUnread(ending, asked);
   const measured = measureAnswer(ending, asked, max);
   if (asked.fixed === NO_COUNTS || measured.status === 'none') return measured;
-  return { ...measured, counts: { ...measured.counts, ...asked.fixed } };
+  const parts = measured.usage?.parts;
+  return {
+    ...measured,
+    counts: { ...measured.counts, ...asked.fixed },
+    usage:
+      measured.usage && parts
+        ? { ...measured.usage, parts: [...parts, { model: null, counts: asked.fixed }] }
+        : measured.usage,
+  };
 }
 
 /** A call without usage: what was served of a free one is nothing, of an unmetered one a call. */
@@ -46,7 +56,7 @@ function measureUnread(ending: Ending, asked: Asked): Measured {
   if ('status' in ending && ending.status >= 400) return NOTHING_SERVED;
   const outcome =
     ending.kind === 'answered' ? 'ok' : ending.kind === 'stopped' && ending.why === 'gone' ? 'gone' : 'cut';
-  return { outcome, status: 'none', counts: unreadCounts(asked), raw: null };
+  return { outcome, status: 'none', counts: unreadCounts(asked), raw: null, usage: null };
 }
 
 function unreadCounts({ metering }: Asked): Counts {
@@ -77,12 +87,12 @@ function measureAnswer(ending: Ending, asked: Asked, max: TokensMax): Measured {
   }
 
   function reported(outcome: Outcome, status: UsageStatus, { usage }: Reading): Measured | undefined {
-    return usage ? { outcome, status, counts: usage.counts, raw: usage.raw } : undefined;
+    return usage ? { outcome, status, counts: usage.counts, raw: usage.raw, usage } : undefined;
   }
 
   function guessed(outcome: Outcome, reading: Reading | null): Measured {
     const counts = guessOf(asked, reading?.outputTokensGuess ?? 0n, max);
-    return { outcome, status: 'estimated', counts, raw: null };
+    return { outcome, status: 'estimated', counts, raw: null, usage: null };
   }
 }
 

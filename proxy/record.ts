@@ -1,7 +1,8 @@
+import type { CallCost } from '#core/call-cost.ts';
 import { quantitiesOf } from '#core/quantity.ts';
 import { GATEWAY_SOURCE, USAGE_EVENT_TYPE, type UsageEvent } from '#core/usage-event.ts';
 import type { Admitted } from './admission.ts';
-import { type Cost, costOfCall, tokensMaxOf } from './cost.ts';
+import { costOfCall, type Served, tokensMaxOf } from './cost.ts';
 import { type Ending, guessOf, type Measured, measure } from './ending.ts';
 import type { Flight } from './flight.ts';
 import { usedOf } from './limits/policy.ts';
@@ -13,8 +14,8 @@ function usageEvent(
   flight: Flight,
   admitted: Admitted,
   measured: Measured,
-  cost: Cost,
-  served: { model: string | null; tier: string | null },
+  cost: CallCost,
+  served: Served,
   endMs: number,
 ): UsageEvent {
   const { policy, asked, config } = admitted;
@@ -37,14 +38,23 @@ function usageEvent(
       upstream: flight.target?.upstream.name ?? null,
       provider: flight.target?.upstream.provider ?? null,
       model: asked.model,
+      model_sent: flight.target?.model ?? undefined,
       model_served: served.model,
       service_tier: served.tier,
+      region: served.region ?? asked.region ?? flight.target?.upstream.region ?? undefined,
+      variant: asked.variant ?? undefined,
       stream: asked.stream,
       outcome: measured.outcome,
       usage_status: measured.status,
       quantities: quantitiesOf(measured.counts),
+      parts: measured.usage?.parts?.map(({ model, counts }, i) => ({
+        model: model ?? served.model ?? asked.model,
+        quantities: quantitiesOf(counts),
+        cost: cost.parts?.[i] ?? null,
+      })),
       raw_usage: measured.raw,
       cost: cost.json,
+      cost_source: cost.source,
       price_book: config.priceBook.version,
       unpriced: cost.unpriced,
       attempts: flight.attempts,
@@ -60,12 +70,12 @@ function usageEvent(
  * billed for what it sent, by a guess, and for nothing of what nobody saw.
  */
 export function openingOf(flight: Flight, admitted: Admitted): Opening {
-  const { asked, config, limits, reservation } = admitted;
+  const { asked, config, limits, reservation, policy } = admitted;
   const target = targetOf(flight, admitted);
-  const counts = guessOf(asked, 0n, tokensMaxOf(asked, target, config));
-  const served = { model: null, tier: null };
-  const cost = costOfCall(counts, target, asked, served, config, flight.atMs);
-  const measured: Measured = { outcome: 'unknown', status: 'estimated', counts, raw: null };
+  const counts = guessOf(asked, 0n, tokensMaxOf(asked, target, policy.customer, config));
+  const served = UNANSWERED;
+  const cost = costOfCall(counts, null, target, asked, served, policy.customer, config, flight.atMs);
+  const measured: Measured = { outcome: 'unknown', status: 'estimated', counts, raw: null, usage: null };
   return {
     reservation,
     estimate: usageEvent(flight, admitted, measured, cost, served, flight.atMs),
@@ -75,17 +85,22 @@ export function openingOf(flight: Flight, admitted: Admitted): Opening {
 
 /** How a call ended, in the units of its limits and as its event. */
 export function closingOf(flight: Flight, admitted: Admitted, ending: Ending, endMs: number): Closing {
-  const { asked, config, limits, reservation } = admitted;
-  const measured = measure(ending, asked, tokensMaxOf(asked, targetOf(flight, admitted), config));
+  const { asked, config, limits, reservation, policy } = admitted;
+  const measured = measure(ending, asked, tokensMaxOf(asked, targetOf(flight, admitted), policy.customer, config));
   const reading = 'reading' in ending ? ending.reading : null;
-  const served = { model: reading?.model ?? null, tier: reading?.serviceTier ?? null };
-  const cost = costOfCall(measured.counts, flight.target, asked, served, config, flight.atMs);
+  const served = reading
+    ? { model: reading.model, tier: reading.serviceTier, region: reading.region ?? null }
+    : UNANSWERED;
+  const { counts, usage } = measured;
+  const cost = costOfCall(counts, usage, flight.target, asked, served, policy.customer, config, flight.atMs);
   return {
     reservation,
-    used: usedOf(limits, reservation, { counts: measured.counts, costNanos: cost.nanos, model: asked.model }),
+    used: usedOf(limits, reservation, { counts, costNanos: cost.nanos, model: asked.model }),
     event: usageEvent(flight, admitted, measured, cost, served, endMs),
   };
 }
+
+const UNANSWERED: Served = { model: null, tier: null, region: null };
 
 /** Who answered, or would have been the first to be asked. */
 function targetOf({ target }: Flight, { targets }: Admitted): Target {

@@ -3,13 +3,11 @@
  *
  *   node config/catalogue/convert.ts ../shared/data/model-prices.json
  *
- * Run by hand when the collection is newer; the result is committed and is all that Weir reads. Prints what it could
- * not express and left out. Facts come over, each with its source; nothing is guessed but what `note` says.
+ * Run by hand when the collection is newer; the result is committed and is all that Weir reads. Prints what it left out.
+ * Facts come over, each with its source; what is no fact of the collection is a rule that its provider states, and the
+ * rule says where.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { z } from 'zod';
-import { formatExact, getExact, multiply } from '#core/exact.ts';
-import type { Unit } from '#core/quantity.ts';
 import {
   type CatalogueFile,
   type CatalogueModel,
@@ -17,147 +15,104 @@ import {
   catalogueFile,
   providersFile,
 } from './catalogue-data.ts';
+import { type CollectedModel, type CollectedPeriod, collectionFile, extraDate, extraPrices } from './collection.ts';
+import { leftOut, standardOf, times } from './convert-prices.ts';
+import { regionsOf, servicesOf } from './convert-services.ts';
 import { catalogueVersion, PROVIDER_FILES } from './version.ts';
 
-const prices = z.record(z.string(), z.string());
-const tiers = z.array(z.strictObject({ above_input_tokens: z.number(), prices }));
-const rule = z.strictObject({
-  equals: z.string().optional(),
-  starts_with: z.string().optional(),
-  regex: z.string().optional(),
-  contains: z.string().optional(),
-});
-const source = z.object({
-  generated_at: z.string(),
-  models: z.array(
-    z.object({
-      provider: z.string(),
-      model: z.string(),
-      mode: z.string().nullable(),
-      context_window: z.number().nullable(),
-      max_input_tokens: z.number().nullable(),
-      max_output_tokens: z.number().nullable(),
-      match: z.union([rule, z.strictObject({ or: z.array(rule) })]).optional(),
-      secondary_source: z.boolean().optional(),
-      other_units: z.record(z.string(), z.unknown()).optional(),
-      periods: z.array(
-        z.object({
-          effective_from: z.string().nullable(),
-          constraint: z.unknown(),
-          prices,
-          tiers,
-          source: z.string(),
-          cancelled: z.boolean().optional(),
-          secondary_source: z.boolean().optional(),
-        }),
-      ),
-    }),
-  ),
-});
-type SourceModel = z.infer<typeof source>['models'][number];
-
-const MILLION = getExact('1000000');
-
-/** The collection's price keys that stand for a unit, all per million. */
-const UNIT_OF_KEY: Readonly<Record<string, Unit>> = {
-  input: 'input_tokens',
-  cached_input: 'cache_read_tokens',
-  cache_write_1h: 'cache_write_1h_tokens',
-  input_audio: 'input_audio_tokens',
-  input_image: 'input_image_tokens',
-  output: 'output_tokens',
-  output_audio: 'output_audio_tokens',
-  output_image: 'output_image_tokens',
-};
-
-const leftOut = new Set<string>();
-
-function convertPrices(model: SourceModel, given: Record<string, string>): CataloguePeriod['prices'] {
-  const converted: CataloguePeriod['prices'] = {};
-  for (const [key, amount] of Object.entries(given)) {
-    const unit =
-      key === 'cache_write'
-        ? // Anthropic has two lifetimes with a price each, of which this is the five minutes; the others have one.
-          model.provider === 'anthropic'
-          ? 'cache_write_5m_tokens'
-          : 'cache_write_tokens'
-        : UNIT_OF_KEY[key];
-    if (unit) converted[unit] = formatExact(getExact(amount));
-    else if (key === 'web_search_per_1k')
-      converted.web_searches = formatExact(multiply(getExact(amount), getExact('1000')));
-    else leftOut.add(`${model.provider}/${model.model}: ${key} ${amount}`);
-  }
-  return converted;
-}
-
-/** Models sold by other units than tokens alone; the rest of `other_units` repeats or refines prices in tokens. */
-function otherPrices(model: SourceModel): CataloguePeriod['prices'] {
-  const others = model.other_units ?? {};
-  const perSecond = others.audio_input_per_second_usd;
-  const perMillionCharacters = others.per_1m_characters;
-  const priced = model.periods.some((period) => Object.keys(period.prices).length > 0);
-  for (const [key, value] of Object.entries(others)) {
-    const used = !priced && (key === 'audio_input_per_second_usd' || key === 'per_1m_characters');
-    if (key !== 'source' && key !== 'web_search_per_1k_usd' && !used) {
-      leftOut.add(`${model.provider}/${model.model}: ${key} ${JSON.stringify(value)}`);
-    }
-    if (key === 'web_search_per_1k_usd' && !model.periods.some((period) => 'web_search_per_1k' in period.prices)) {
-      leftOut.add(`${model.provider}/${model.model}: ${key} ${JSON.stringify(value)}`);
-    }
-  }
-  if (priced) return {};
-  return {
-    ...(typeof perSecond === 'string' && { audio_seconds: formatExact(multiply(getExact(perSecond), MILLION)) }),
-    ...(typeof perMillionCharacters === 'string' && { characters: formatExact(getExact(perMillionCharacters)) }),
-  };
-}
-
-function convertMatch(model: SourceModel): CatalogueModel['match'] {
+function convertMatch(model: CollectedModel): CatalogueModel['match'] {
   // Rows without rules: snapshots are named as the provider names those of the models before.
   if (!model.match) {
-    return model.provider === 'anthropic'
-      ? { starts_with: [model.model] }
-      : { regex: [`^${model.model.replaceAll('.', '\\.')}-\\d{4}-\\d{2}-\\d{2}$`] };
+    return model.provider === 'openai'
+      ? { regex: [`^${model.model.replaceAll('.', '\\.')}-\\d{4}-\\d{2}-\\d{2}$`] }
+      : { starts_with: [model.model] };
   }
   const rules = 'or' in model.match ? model.match.or : [model.match];
-  const equals = rules.flatMap((one) => (one.equals && one.equals !== model.model ? [one.equals] : []));
-  const startsWith = rules.flatMap((one) => (one.starts_with ? [one.starts_with] : []));
-  const regex = rules.flatMap((one) => (one.regex ? [one.regex] : []));
-  for (const one of rules) if (one.contains) leftOut.add(`${model.provider}/${model.model}: contains ${one.contains}`);
+  const of = (pick: (rule: (typeof rules)[number]) => string | undefined) => {
+    const names = rules.flatMap((rule) => pick(rule) ?? []);
+    return names.length > 0 ? names : undefined;
+  };
+  const equals = of((rule) => (rule.equals === model.model ? undefined : rule.equals));
+  const startsWith = of((rule) => rule.starts_with);
+  const contains = of((rule) => rule.contains);
+  const regex = of((rule) => rule.regex);
   return {
-    ...(equals.length > 0 && { equals }),
-    ...(startsWith.length > 0 && { starts_with: startsWith }),
-    ...(regex.length > 0 && { regex }),
+    ...(equals && { equals }),
+    ...(startsWith && { starts_with: startsWith }),
+    ...(contains && { contains }),
+    ...(regex && { regex }),
   };
 }
 
-function convertPeriods(model: SourceModel): CataloguePeriod[] {
-  const periods: CataloguePeriod[] = [];
-  for (const period of model.periods) {
-    if (period.cancelled) continue;
-    if (period.constraint !== null) {
-      leftOut.add(`${model.provider}/${model.model}: constraint ${JSON.stringify(period.constraint)}`);
-      continue;
-    }
-    const day = /^\d{4}-\d{2}-\d{2}$/.test(period.effective_from ?? '');
-    const month = /^(\d{4}-\d{2})(?!-\d)/.exec(period.effective_from ?? '');
-    if (period.effective_from !== null && !day && !month) throw new Error(`${model.model}: ${period.effective_from}`);
-    periods.push({
-      from: month ? `${month[1]}-01` : period.effective_from,
-      prices: { ...convertPrices(model, period.prices), ...otherPrices(model) },
-      tiers: period.tiers.map((tier) => ({
-        above_input_tokens: tier.above_input_tokens,
-        prices: convertPrices(model, tier.prices),
-      })),
-      source: period.source,
-      secondary_source: period.secondary_source ?? model.secondary_source ?? false,
-      ...(month && { note: 'The day is not known: taken as the first of the month.' }),
-    });
-  }
-  return periods.sort((a, b) => ((a.from ?? '') < (b.from ?? '') ? -1 : 1));
+function fromOf(model: CollectedModel, { effective_from }: CollectedPeriod): { from: string | null; note?: string } {
+  if (effective_from === null || /^\d{4}-\d{2}-\d{2}$/.test(effective_from)) return { from: effective_from };
+  const [, month] = /^(\d{4}-\d{2})(?!-\d)/.exec(effective_from) ?? [];
+  if (month === undefined) throw new Error(`${model.model}: ${effective_from}`);
+  return { from: `${month}-01`, note: 'The day is not known: taken as the first of the month.' };
 }
 
-function convertModel(model: SourceModel): CatalogueModel {
+/**
+ * The period that the second list's prices belong to: the one in force on the day of that list, or the one whose input
+ * its batches cost half of. Where none is, they stand on another price of the model, and are left out.
+ */
+function listedPeriod(model: CollectedModel, periods: readonly CollectedPeriod[]): CollectedPeriod | undefined {
+  const extra = extraPrices(model);
+  if (!model.litellm_extra) return undefined;
+  const half = extra.batch_input ?? extra.flex_input;
+  const fits = (period: CollectedPeriod | undefined) =>
+    half === undefined || times(half, '2') === times(period?.prices.input ?? '0', '1');
+  const day = extraDate(model);
+  const inForce = periods.findLast((period) => period.effective_from === null || period.effective_from <= day);
+  const found = fits(inForce) ? inForce : periods.find(fits);
+  if (!found)
+    leftOut.add(
+      `${model.provider}/${model.model}: ${JSON.stringify(extra)}, of an input at ${times(half ?? '0', '2')}`,
+    );
+  return found;
+}
+
+function convertPeriods(model: CollectedModel): CataloguePeriod[] {
+  const periods = model.periods.filter((period) => !period.cancelled && period.constraint === null);
+  const listed = listedPeriod(model, periods);
+  const { regions, source: regionsSource } = regionsOf(model);
+  return periods
+    .map((period): CataloguePeriod => {
+      const { from, note } = fromOf(model, period);
+      const standard = standardOf(model, period, period === listed);
+      const services = servicesOf(model, standard, period === listed);
+      const daily = model.periods.filter(
+        (one) => one.constraint !== null && one.effective_from === period.effective_from,
+      );
+      const notes = [
+        note,
+        period.notes,
+        period === listed && period.tiers.length === 0 && standard.tiers.length > 0
+          ? `Tiers: ${model.litellm_extra?.source}.`
+          : undefined,
+        regionsSource && `Regions: ${regionsSource}.`,
+        model.litellm_extra?.conflicts && `Sources differ: ${model.litellm_extra.conflicts.join(', ')}.`,
+      ].filter((one) => one !== undefined);
+      return {
+        from,
+        ...standard,
+        ...(services && { services }),
+        ...(regions && { regions }),
+        ...(daily.length > 0 && {
+          daily: daily.map((one) => ({
+            from: one.constraint?.start_time.slice(0, 5) ?? '',
+            to: one.constraint?.end_time.slice(0, 5) ?? '',
+            ...standardOf(model, one, false),
+          })),
+        }),
+        source: period.source,
+        secondary_source: period.secondary_source ?? model.secondary_source ?? false,
+        ...(notes.length > 0 && { note: notes.join(' ') }),
+      };
+    })
+    .sort((a, b) => ((a.from ?? '') < (b.from ?? '') ? -1 : 1));
+}
+
+function convertModel(model: CollectedModel): CatalogueModel {
   // The two figures disagree for some models; the larger one is the safe bound for what a call can take in.
   const context = Math.max(model.context_window ?? 0, model.max_input_tokens ?? 0);
   return {
@@ -172,7 +127,7 @@ function convertModel(model: SourceModel): CatalogueModel {
 
 const [from] = process.argv.slice(2);
 if (!from) throw new Error('usage: node config/catalogue/convert.ts FILE');
-const collection = source.parse(JSON.parse(readFileSync(from, 'utf8')));
+const collection = collectionFile.parse(JSON.parse(readFileSync(from, 'utf8')));
 const folder = new URL('./', import.meta.url);
 const files: CatalogueFile[] = PROVIDER_FILES.map((provider) =>
   catalogueFile.parse({
@@ -186,6 +141,8 @@ for (const file of files) {
   writeFileSync(new URL(`${file.provider}.json`, folder), `${JSON.stringify(file, null, 2)}\n`);
   console.log(`${file.provider}: ${file.models.length} models`);
 }
+const covered = new Set<string>(PROVIDER_FILES);
+for (const { provider, model } of collection.models) if (!covered.has(provider)) leftOut.add(`${provider}/${model}`);
 const providers = providersFile.parse(JSON.parse(readFileSync(new URL('providers.json', folder), 'utf8')));
 providers.version = await catalogueVersion(collection.generated_at, files);
 writeFileSync(new URL('providers.json', folder), `${JSON.stringify(providers, null, 2)}\n`);

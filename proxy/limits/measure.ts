@@ -1,7 +1,8 @@
+import { type Bounds, costOf, worstCostNanos } from '#core/cost.ts';
 import { ceil } from '#core/exact.ts';
 import { Fault } from '#core/fault.ts';
 import { type LimitPolicy, type LimitPrice, matchesPattern } from '#core/key-policy.ts';
-import { costOf, type ModelPrices, type Price, parsePrice, worstCostNanos } from '#core/price.ts';
+import { type ModelPrices, type Price, parsePrice, plainPrices } from '#core/price.ts';
 import { type Counts, INPUT_TOKEN_UNITS, OUTPUT_TOKEN_UNITS, tokensOf, type Unit } from '#core/quantity.ts';
 
 /** What a limit counts of a call: the most that it can be before, and what it was after. */
@@ -92,8 +93,8 @@ function priceMeasure(prices: readonly LimitPrice[]): Measure {
       const own = pricesOf(model);
       const others = costOf(pricedOnly({ ...quantities, calls: 1n }, own), own);
       return (
-        (worstCostNanos(inputTokens, 0n, own) ?? 0n) +
-        (worstCostNanos(0n, outputTokens, own) ?? 0n) +
+        (worstCostNanos({ ...NOTHING, inputTokens }, own) ?? 0n) +
+        (worstCostNanos({ ...NOTHING, outputTokens }, own) ?? 0n) +
         ('nanos' in others ? ceil(others.nanos) : 0n)
       );
     },
@@ -112,10 +113,12 @@ function linearPrices(list: readonly LimitPrice[], model: string): ModelPrices {
     const price = parsePrice(amount, BigInt(per));
     if (price) prices[unit] = price;
   }
-  return { currency: '', prices, tiers: [] };
+  return plainPrices('', prices);
 }
 
-function pricedOnly(counts: Counts, { prices }: ModelPrices): Counts {
+const NOTHING: Bounds = { inputTokens: 0n, outputTokens: 0n, inputUnits: null, outputUnits: null, others: {} };
+
+function pricedOnly(counts: Counts, { standard: { prices } }: ModelPrices): Counts {
   const priced: Partial<Record<Unit, bigint>> = {};
   for (const unit in prices) {
     const count = counts[unit as Unit];

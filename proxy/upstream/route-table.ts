@@ -56,8 +56,7 @@ export class RouteTable {
     for (const { model } of this.#config.routes) if (!model.includes('*')) names.add(model);
     for (const upstream of this.#config.upstreams.values()) {
       for (const pattern of upstream.models ?? []) if (!pattern.includes('*')) names.add(pattern);
-      if (upstream.provider === null) continue;
-      for (const name of this.#config.priceBook.listModels(upstream.provider)) names.add(name);
+      for (const name of this.#config.priceBook.listModels(upstream.provider, upstream.name)) names.add(name);
     }
     return [...names].filter((name) => this.findAny(name) !== undefined).sort();
   }
@@ -101,7 +100,7 @@ export class RouteTable {
 
   #serves(upstream: UpstreamConfig, model: string): boolean {
     if (upstream.models !== null) return upstream.models.some((pattern) => matchesPattern(pattern, model));
-    return upstream.provider !== null && this.#config.priceBook.findModel(upstream.provider, model) !== undefined;
+    return this.#config.priceBook.findModel(upstream.provider, model, upstream.name, '')?.listed === true;
   }
 }
 

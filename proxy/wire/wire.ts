@@ -1,5 +1,6 @@
 import type { WireFamily } from '#config/wires.ts';
-import type { Counts } from '#core/quantity.ts';
+import type { PartUsed } from '#core/call-cost.ts';
+import type { Counts, Unit } from '#core/quantity.ts';
 import type { Call, HeaderMap } from '../inbound/call.ts';
 import type { Dialect } from './dialect.ts';
 import type { Params } from './path-pattern.ts';
@@ -50,9 +51,20 @@ export interface Asked {
   readonly usageAsked: boolean;
   readonly user: string | null;
   readonly session: string | null;
+  /** In the words of the price book, as everywhere: null or `default`, `batch`, `flex`, `priority`, `fast`. */
   readonly serviceTier: string | null;
+  /** Where the model shall run, where the request says so. */
+  readonly region?: string | null;
+  /** Size, quality or length of context, where prices hang on it: `1024x1024`, `720x1280`, `high`. */
+  readonly variant?: string | null;
   /** No more input tokens than this can be billed for what stands in the body. */
   readonly inputTokensMax: bigint;
+  /**
+   * The units that its input, and its output, may come to be billed in, where the request rules some out. Lists that are
+   * made once: the dearest price of each is remembered by the list itself.
+   */
+  readonly inputUnits?: readonly Unit[] | null;
+  readonly outputUnits?: readonly Unit[] | null;
   /** How many inputs there are, each of which may fill the model's context by itself. */
   readonly inputs: bigint;
   /** The body points at contents that it does not hold (files, searches): only the model's context bounds the input. */
@@ -105,6 +117,8 @@ export interface Reading {
   readonly failed: boolean;
   readonly model: string | null;
   readonly serviceTier: string | null;
+  /** Where the model ran, where the answer says so. */
+  readonly region?: string | null;
   /** A plain guess of the output tokens that went by. */
   readonly outputTokensGuess: bigint;
 }
@@ -114,15 +128,9 @@ export interface Usage {
   /** The provider's own object. */
   readonly raw: unknown;
   /** Where several models served one call: what each used. Together they are `counts`. */
-  readonly parts?: readonly UsagePart[] | undefined;
+  readonly parts?: readonly PartUsed[] | undefined;
   /** What the provider itself says that the call costs, in dollars: plain decimals. It goes before any price list. */
   readonly costUsd?: string | undefined;
-}
-
-export interface UsagePart {
-  /** Null for the model that the answer names. */
-  readonly model: string | null;
-  readonly counts: Counts;
 }
 
 export function isEventStream({ headers }: AnswerHead): boolean {

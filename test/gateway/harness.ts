@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, vi } from 'vitest';
-import { builtinPriceBook } from '#config/catalogue.ts';
 import type { Config, GatewaySettings, UpstreamConfig } from '#config/config.ts';
+import { builtinPriceBook } from '#config/price-book.ts';
 import type { Fault } from '#core/fault.ts';
 import type { KeyPolicy, LimitPolicy } from '#core/key-policy.ts';
 import type { UsageEvent } from '#core/usage-event.ts';
@@ -52,6 +52,7 @@ export function upstreamConfig(name: string, baseUrl: string, changes: Partial<U
     addresses: { openai: baseUrl },
     auth: null,
     provider: 'openai',
+    region: null,
     credential: 'sk-upstream',
     headers: {},
     models: null,
