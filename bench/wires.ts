@@ -52,21 +52,21 @@ const STREAMS: readonly Stream[] = [
     recorded: 'gemini-text.chunks.txt',
     made: GEMINI,
     frame: (data) => `data: ${data}\r\n\r\n`,
-    meter: () => sseMeter(new GeminiReader({ model: 'm', stream: true })),
+    meter: () => sseMeter(new GeminiReader(true)),
   },
   {
     name: 'gemini, small events',
     recorded: '',
     made: GEMINI,
     frame: (data) => `data: ${data}\r\n\r\n`,
-    meter: () => sseMeter(new GeminiReader({ model: 'm', stream: true })),
+    meter: () => sseMeter(new GeminiReader(true)),
   },
   {
     name: 'gemini, a list',
     recorded: 'gemini-text.chunks.txt',
     made: GEMINI,
     frame: (data) => `${data}\r\n,`,
-    meter: () => jsonMeter(new GeminiReader({ model: 'm', stream: true })),
+    meter: () => jsonMeter(new GeminiReader(true)),
   },
 ];
 

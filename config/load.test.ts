@@ -395,7 +395,7 @@ describe('mistakes', () => {
     [
       'a dialect to come',
       'upstreams: { aws: { wire: bedrock, base_url: http://h } }',
-      '"bedrock" is not supported yet; it must be "openai" or "anthropic"',
+      '"bedrock" is not supported yet; it must be "openai", "anthropic"',
     ],
     [
       'an address with a credential',

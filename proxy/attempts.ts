@@ -11,7 +11,7 @@ import { isPlain, requestHeaders, responseHeaders } from './headers.ts';
 import type { Call, HeaderMap } from './inbound/call.ts';
 import { backoffMs, isRetriable, retryAfterMs } from './retry.ts';
 import type { Match } from './routes.ts';
-import { authorize } from './upstream/credential.ts';
+import { authorize, type GoogleTokens } from './upstream/credential.ts';
 import type { Target } from './upstream/route-table.ts';
 import type { Upstream, UpstreamRequest } from './upstream/upstream.ts';
 import { blindMeter } from './wire/blind-meter.ts';
@@ -19,6 +19,15 @@ import type { Meter } from './wire/wire.ts';
 
 /** An upstream's answer to a credential that it does not take. */
 const CREDENTIAL_REFUSED = 401;
+
+export interface AttemptsParts {
+  upstream: Upstream;
+  clock: Clock;
+  /** In [0, 1). */
+  random: () => number;
+  /** For upstreams that take Google's tokens; without it none of them can be reached. */
+  googleTokens?: GoogleTokens;
+}
 
 /**
  * The attempts of one call: retries and fallbacks, as long as the client has seen nothing. However many there are, the
@@ -28,15 +37,17 @@ export class Attempts {
   readonly #upstream: Upstream;
   readonly #clock: Clock;
   readonly #random: () => number;
+  readonly #googleTokens: GoogleTokens | undefined;
   readonly #halts: Halts;
   /** False while the gateway drains: what fails then fails. */
   mayRepeat = true;
 
-  constructor({ upstream, clock, random }: { upstream: Upstream; clock: Clock; random: () => number }, halts: Halts) {
+  constructor({ upstream, clock, random, googleTokens }: AttemptsParts, halts: Halts) {
     this.#halts = halts;
     this.#upstream = upstream;
     this.#clock = clock;
     this.#random = random;
+    this.#googleTokens = googleTokens;
   }
 
   /** One after the other, until one has an answer for the client or none is left. Never rejects. */
@@ -102,7 +113,7 @@ export class Attempts {
       idleTimeoutMs: config.gateway.idleTimeoutMs,
       connectionsMax: config.gateway.upstreamConnectionsMax,
     };
-    const signing = authorize(request, target);
+    const signing = authorize(request, target, this.#googleTokens);
     if (signing !== undefined) await signing;
     exchange.start(this.#upstream.send(request, exchange));
     const end = await exchange.ended;
@@ -150,10 +161,13 @@ function isForClient(status: number): boolean {
 function pathOf(target: Target, { endpoint, params, path }: Match, call: Call): string {
   const renamed = target.model !== null && endpoint.kind === 'wire' && params.model !== undefined;
   const asked = renamed ? endpoint.pattern.fill({ ...params, model: encodeURIComponent(target.model) }) : path;
-  const { prefix } = FAMILIES[target.family];
   const query = queryWithoutSecret(call.query);
-  const below = asked.startsWith(prefix) ? asked.slice(prefix.length) : asked;
-  return `${target.basePath}${below}${query === '' ? '' : `?${query}`}`;
+  return `${target.basePath}${below(asked, FAMILIES[target.family].prefix)}${query === '' ? '' : `?${query}`}`;
+}
+
+function below(path: string, prefix: string | RegExp): string {
+  if (typeof prefix !== 'string') return path.replace(prefix, '');
+  return path.startsWith(prefix) ? path.slice(prefix.length) : path;
 }
 
 function faultOfAttempt(end: Extract<ExchangeEnd, { kind: 'discarded' | 'failed' }>): Fault {

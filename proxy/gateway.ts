@@ -2,12 +2,11 @@ import type { Config } from '#config/config.ts';
 import { Fault, faultOf } from '#core/fault.ts';
 import { newId } from '#core/id.ts';
 import type { KeyPolicy } from '#core/key-policy.ts';
-import type { Clock } from '#core/time.ts';
 import type { UsageEvent } from '#core/usage-event.ts';
 import { within } from '#core/within.ts';
 import { type Admitted, admit } from './admission.ts';
 import { reply, replyJson, replyMetrics } from './answers.ts';
-import { Attempts } from './attempts.ts';
+import { Attempts, type AttemptsParts } from './attempts.ts';
 import { checkKey, getSecret } from './caller.ts';
 import { type Ending, faultOfEnding, faultOfStop } from './ending.ts';
 import { Flight, Flights } from './flight.ts';
@@ -24,7 +23,6 @@ import { dialectOfCall, getMatch, type Match, type Probe } from './routes.ts';
 import { getRoute, getWire } from './routing.ts';
 import type { Opening, Sink } from './sink/sink.ts';
 import { RouteTable, targetsOf } from './upstream/route-table.ts';
-import type { Upstream } from './upstream/upstream.ts';
 
 /**
  * The request path, and every branch of it: who calls, what for, where to, held, opened, sent, passed on, settled.
@@ -35,12 +33,11 @@ import type { Upstream } from './upstream/upstream.ts';
  *     const gateway = new Gateway({ config, policies, counters, sink, upstream, observer, hash, ready, clock, random });
  *     const listener = await listen(gateway, config.gateway);   // inbound/node.ts
  */
-export interface GatewayParts {
+export interface GatewayParts extends AttemptsParts {
   config: Config;
   policies: Policies;
   counters: Counters;
   sink: Sink;
-  upstream: Upstream;
   observer: Observer;
   /** SHA-256 of a secret as lower-case hex. */
   hash: (secret: string) => MaybePromise<string>;
@@ -48,9 +45,6 @@ export interface GatewayParts {
   ready: () => MaybePromise<boolean>;
   /** What `/metrics` says, in the text format of Prometheus; without it there is nothing at that path. */
   metrics?: () => string;
-  clock: Clock;
-  /** In [0, 1). */
-  random: () => number;
 }
 
 interface Snapshot {

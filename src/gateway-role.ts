@@ -29,6 +29,7 @@ import { redisSink } from '#proxy/sink/redis-sink.ts';
 import type { Sink } from '#proxy/sink/sink.ts';
 import { gatewayGauges } from '#proxy/telemetry/node-gauges.ts';
 import type { Telemetry } from '#proxy/telemetry/node-telemetry.ts';
+import { googleTokens } from '#proxy/upstream/google-node.ts';
 import { undiciUpstream } from '#proxy/upstream/undici.ts';
 import { type SeededPolicies, seededPolicies } from './budget-seeds.ts';
 import { closeInOrder } from './close.ts';
@@ -103,6 +104,7 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
     ready: async () => journal.fault === undefined && (await backing.ready()),
     clock,
     random: Math.random,
+    googleTokens: googleTokens(),
   });
   gateway.killSwitch.follow(table);
   const take = async (next: Config): Promise<void> => {

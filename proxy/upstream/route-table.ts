@@ -28,7 +28,14 @@ export class RouteTable {
 
   constructor(config: Config) {
     this.#config = config;
-    this.#caches = { openai: new Map(), anthropic: new Map() };
+    this.#caches = {
+      openai: new Map(),
+      anthropic: new Map(),
+      gemini: new Map(),
+      vertex: new Map(),
+      cohere: new Map(),
+      ollama: new Map(),
+    };
   }
 
   /**

@@ -30,6 +30,11 @@ export function parseJson(text: string): { value: unknown } | undefined {
   }
 }
 
+/** The JSON that stands there; undefined when it is none. */
+export function parseBytes(bytes: Uint8Array, start: number, end: number): unknown {
+  return parseJson(lenient.decode(bytes.subarray(start, end)))?.value;
+}
+
 export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,5 +1,5 @@
-import { ByteBuffer, decodeUtf8, parseJson } from './bytes.ts';
-import { errorElement, errorEvent } from './gemini-error.ts';
+import { ByteBuffer, parseBytes } from './bytes.ts';
+import { geminiErrorElement, geminiErrorEvent } from './gemini-dialect.ts';
 import { billedQueries, groundingCounts, parseUsageMetadata, tierOf } from './gemini-usage.ts';
 import { pathsOf } from './json-path-tree.ts';
 import { parseName } from './json-request.ts';
@@ -38,10 +38,10 @@ export class GeminiReader implements AnswerReader {
   #finished = false;
   #failed = false;
   #maps = false;
-  readonly #asked: { readonly model: string; readonly stream: boolean };
+  readonly #stream: boolean;
 
-  constructor(asked: { readonly model: string; readonly stream: boolean }) {
-    this.#asked = asked;
+  constructor(stream: boolean) {
+    this.#stream = stream;
   }
 
   keep(kept: number, bytes: Uint8Array, start: number, end: number): void {
@@ -53,13 +53,13 @@ export class GeminiReader implements AnswerReader {
         this.#usage.append(bytes.subarray(start, end));
         break;
       case MODEL:
-        this.#model ??= parseName(parse(bytes, start, end));
+        this.#model ??= parseName(parseBytes(bytes, start, end));
         break;
       case ERROR:
         this.#failed = true;
         break;
       case QUERY:
-        if (this.#queries.size < QUERIES_MAX) this.#queries.add(String(parse(bytes, start, end)));
+        if (this.#queries.size < QUERIES_MAX) this.#queries.add(String(parseBytes(bytes, start, end)));
         break;
       case MAPS:
         this.#maps = true;
@@ -71,10 +71,10 @@ export class GeminiReader implements AnswerReader {
   }
 
   read({ whole, textBytes }: Seen): Reading {
-    const raw = this.#usage.length === 0 ? undefined : parse(this.#usage.view(), 0, this.#usage.length);
+    const raw = this.#usage.length === 0 ? undefined : parseBytes(this.#usage.view(), 0, this.#usage.length);
     return {
       usage: this.#withGrounding(parseUsageMetadata(raw)),
-      complete: this.#asked.stream ? this.#finished : whole,
+      complete: this.#stream ? this.#finished : whole,
       failed: this.#failed,
       model: this.#model,
       serviceTier: tierOf(raw),
@@ -85,16 +85,12 @@ export class GeminiReader implements AnswerReader {
   #withGrounding(usage: Usage | undefined): Usage | null {
     if (!usage) return null;
     if (this.#queries.size === 0 && !this.#maps) return usage;
-    const grounding = groundingCounts(billedQueries(this.#queries), this.#model ?? this.#asked.model);
+    const grounding = groundingCounts(billedQueries(this.#queries));
     return { ...usage, counts: { ...usage.counts, ...grounding, ...(this.#maps && { maps_queries: 1n }) } };
   }
 
   breakOff(message: string, code: string, place: Place): Uint8Array | undefined {
-    if (place.kind === 'sse') return errorEvent(message, code);
-    return place.kind === 'array' ? errorElement(message, code, place.comma) : undefined;
+    if (place.kind === 'sse') return geminiErrorEvent(message, code);
+    return place.kind === 'array' ? geminiErrorElement(message, code, place.comma) : undefined;
   }
-}
-
-function parse(bytes: Uint8Array, start: number, end: number): unknown {
-  return parseJson(decodeUtf8(bytes.subarray(start, end)))?.value;
 }

@@ -114,13 +114,14 @@ describe("Google's usage", () => {
         { type: 'google_maps', count: 1 },
       ],
     };
-    expect(counts(parseInteractionUsage(raw, 'gemini-3-pro-preview'))).toEqual({
+    expect(counts(parseInteractionUsage(raw))).toEqual({
       calls: 1n,
       input_tokens: 208n,
       input_audio_tokens: 10n,
       cache_read_tokens: 2n,
       output_tokens: 1_763n,
       grounding_queries: 3n,
+      grounded_prompts: 1n,
       maps_queries: 1n,
     });
   });
@@ -135,10 +136,9 @@ describe("Google's usage", () => {
 });
 
 describe('searches behind an answer', () => {
-  it('are billed by the distinct query from the third generation on, before it by the prompt', () => {
+  it('are counted by the distinct query and by the prompt: the price list says which of them is billed', () => {
     const queries = billedQueries(new Set(['', 'a', 'b']));
-    expect(groundingCounts(queries, 'gemini-3-flash-preview')).toEqual({ grounding_queries: 2n });
-    expect(groundingCounts(queries, 'gemini-2.5-pro')).toEqual({ grounded_prompts: 1n });
-    expect(groundingCounts(billedQueries(new Set([''])), 'gemini-2.5-pro')).toEqual({});
+    expect(groundingCounts(queries)).toEqual({ grounding_queries: 2n, grounded_prompts: 1n });
+    expect(groundingCounts(billedQueries(new Set(['']))).grounded_prompts).toBeUndefined();
   });
 });

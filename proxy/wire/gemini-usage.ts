@@ -1,6 +1,6 @@
 import type { Counts } from '#core/quantity.ts';
 import { isObject } from './bytes.ts';
-import type { Usage } from './wire.ts';
+import { NO_COUNTS, type Usage } from './wire.ts';
 
 /** What the two forms of Google's usage say, in one shape. */
 interface Stated {
@@ -46,7 +46,7 @@ export function parseUsageMetadata(raw: unknown): Usage | undefined {
 }
 
 /** `usage` of the Interactions API: the same figures under other names, and how often its grounding tools ran. */
-export function parseInteractionUsage(raw: unknown, model: string): Usage | undefined {
+export function parseInteractionUsage(raw: unknown): Usage | undefined {
   if (!isObject(raw)) return undefined;
   const prompt = count(raw.total_input_tokens);
   const total = count(raw.total_tokens);
@@ -63,7 +63,7 @@ export function parseInteractionUsage(raw: unknown, model: string): Usage | unde
     toolUseParts: partsOf(raw.tool_use_tokens_by_modality, 'tokens'),
     answerParts: partsOf(raw.output_tokens_by_modality, 'tokens'),
   });
-  const grounding = groundingCounts(toolCount(raw.grounding_tool_count, 'google_search'), model);
+  const grounding = groundingCounts(toolCount(raw.grounding_tool_count, 'google_search'));
   const maps = toolCount(raw.grounding_tool_count, 'google_maps');
   return { counts: { ...counts, ...grounding, ...(maps > 0n && { maps_queries: maps }) }, raw };
 }
@@ -173,13 +173,12 @@ const TRAFFIC_TIERS: Readonly<Record<string, string>> = {
   PROVISIONED_THROUGHPUT: 'provisioned',
 };
 
-/** The models before the third generation are billed by the grounded prompt, those from it on by the query. */
-const BY_PROMPT = /^(?:models\/)?gemini-[12]\b/;
-
-/** `queries`: the searches behind an answer. */
-export function groundingCounts(queries: bigint, model: string): Counts {
-  if (queries === 0n) return {};
-  return BY_PROMPT.test(model) ? { grounded_prompts: 1n } : { grounding_queries: queries };
+/**
+ * `queries`: the searches behind an answer. Before the third generation Google bills the prompt, from it on the query:
+ * the price list knows which, and names a price for that one alone.
+ */
+export function groundingCounts(queries: bigint): Counts {
+  return queries === 0n ? NO_COUNTS : { grounding_queries: queries, grounded_prompts: 1n };
 }
 
 /** Google bills each query once however often it ran, and no empty one. */

@@ -82,7 +82,7 @@ describe('paths in JSON that goes by', () => {
         );
         expect(byBytes).toEqual(got);
       }),
-      { numRuns: 300 },
+      { numRuns: 500 },
     );
   });
 

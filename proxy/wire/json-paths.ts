@@ -169,8 +169,8 @@ export class JsonPaths {
   #begin(): boolean {
     const node = this.#nodeOfValue();
     this.#value = node;
+    this.#counting = node?.text === true;
     if (node === null) return false;
-    this.#counting = node.text;
     this.#kept = node.kept;
     return node.kept >= 0;
   }

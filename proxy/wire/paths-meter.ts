@@ -23,14 +23,18 @@ export interface Seen {
 
 /**
  * Where an answer stands. sse: between two events. array: inside a list and between its elements, of which `comma` says
- * that one is due. lines: between two values, or before the first. inside: anywhere else.
+ * that one is due. lines: between two values, or before the first; `open` says that the line has not ended. inside:
+ * anywhere else.
  */
-export type Place = { readonly kind: 'sse' | 'lines' | 'inside' } | { readonly kind: 'array'; readonly comma: boolean };
+export type Place =
+  | { readonly kind: 'sse' | 'inside' }
+  | { readonly kind: 'lines'; readonly open: boolean }
+  | { readonly kind: 'array'; readonly comma: boolean };
 
 const SSE: Place = { kind: 'sse' };
-const LINES: Place = { kind: 'lines' };
 const INSIDE: Place = { kind: 'inside' };
 
+const LF = 0x0a;
 const COMMA = 0x2c;
 const OPEN_BRACKET = 0x5b;
 const BLANK_MAX = 0x20;
@@ -56,10 +60,12 @@ export function sseMeter(reader: AnswerReader): Meter {
 /** Watches an answer that is JSON: one value, one a line, or a list that grows. */
 export function jsonMeter(reader: AnswerReader): Meter {
   const json = new JsonPaths(reader.paths, (kept, bytes, start, end) => reader.keep(kept, bytes, start, end));
-  /** The last byte that is no blank. */
+  /** The last byte, and the last that is no blank. */
+  let end = LF;
   let last = 0;
   function push(chunk: Uint8Array): void {
     json.push(chunk);
+    end = chunk[chunk.length - 1] ?? end;
     for (let at = chunk.length - 1; at >= 0; at--) {
       const byte = chunk[at] as number;
       if (byte <= BLANK_MAX) continue;
@@ -68,7 +74,7 @@ export function jsonMeter(reader: AnswerReader): Meter {
     }
   }
   function place(): Place {
-    if (json.between) return LINES;
+    if (json.between) return { kind: 'lines', open: end !== LF };
     return json.inRootArray ? { kind: 'array', comma: last !== COMMA && last !== OPEN_BRACKET } : INSIDE;
   }
   return meterOf(json, reader, push, place);

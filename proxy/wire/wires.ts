@@ -1,16 +1,42 @@
 import { anthropicCountTokens } from './anthropic-count-tokens.ts';
 import { anthropicDialect } from './anthropic-dialect.ts';
+import { cohereChat, cohereEmbed, cohereRerank } from './cohere.ts';
+import { cohereDialect } from './cohere-dialect.ts';
 import type { Dialect } from './dialect.ts';
+import { geminiCount, vertexCount } from './gemini-count.ts';
+import { geminiDialect } from './gemini-dialect.ts';
+import { geminiEmbed, vertexEmbed } from './gemini-embed.ts';
+import { geminiGenerate, vertexGenerate } from './gemini-generate.ts';
+import { geminiInteractions } from './gemini-interactions.ts';
+import { ollamaChat, ollamaEmbed, ollamaGenerate } from './ollama.ts';
+import { ollamaDialect } from './ollama-dialect.ts';
 import { openaiChat } from './openai-chat.ts';
 import { openaiDialect } from './openai-dialect.ts';
 import { openaiEmbeddings } from './openai-embeddings.ts';
 import type { Wire } from './wire.ts';
 
 /** Every wire that is served. A new one is a file and a line here. */
-export const WIRES: readonly Wire[] = [openaiChat, openaiEmbeddings, anthropicCountTokens];
+export const WIRES: readonly Wire[] = [
+  openaiChat,
+  openaiEmbeddings,
+  anthropicCountTokens,
+  geminiGenerate,
+  geminiEmbed,
+  geminiCount,
+  geminiInteractions,
+  vertexGenerate,
+  vertexEmbed,
+  vertexCount,
+  cohereChat,
+  cohereEmbed,
+  cohereRerank,
+  ollamaChat,
+  ollamaGenerate,
+  ollamaEmbed,
+];
 
 /** Those that claim paths or a header of their own. */
-const DIALECTS: readonly Dialect[] = [anthropicDialect];
+const DIALECTS: readonly Dialect[] = [anthropicDialect, geminiDialect, cohereDialect, ollamaDialect];
 
 /** Whose words to use for what no wire answers. */
 export function dialectOf(path: string, headers: Readonly<Record<string, unknown>>): Dialect {

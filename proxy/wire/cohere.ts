@@ -1,0 +1,138 @@
+import { isObject } from './bytes.ts';
+import { cohereDialect } from './cohere-dialect.ts';
+import { CohereReader } from './cohere-usage.ts';
+import { type Fields, parseBody, parseCount, parseFlag, parseModel, replaceModel } from './json-request.ts';
+import { edited } from './json-span.ts';
+import { mediaBounds } from './openai-media.ts';
+import { jsonMeter, sseMeter } from './paths-meter.ts';
+import {
+  type AnswerHead,
+  type Asked,
+  guessTokens,
+  isEventStream,
+  type Meter,
+  NO_COUNTS,
+  type RequestEdits,
+  type Wire,
+} from './wire.ts';
+
+const TEMPLATE_TOKENS = 64n;
+const TOOLS_TOKENS = 1024n;
+/** Two and a half million pixels, the most that is taken, in patches of 28. */
+const IMAGE_TOKENS_MAX = 4_096n;
+/** A search unit is a query over so many documents; a longer document is cut and counts several times. */
+const DOCUMENTS_PER_UNIT = 100;
+const TOKENS_PER_DOCUMENT = 500;
+
+const COHERE = {
+  family: 'cohere',
+  dialect: cohereDialect,
+  rewrite: (body: Uint8Array, _asked: Asked, { model }: RequestEdits): Uint8Array =>
+    model === null ? body : edited(body, replaceModel(body, model)),
+  meter({ stream }: Asked, answer: AnswerHead): Meter {
+    const reader = new CohereReader(stream);
+    return isEventStream(answer) ? sseMeter(reader) : jsonMeter(reader);
+  },
+} as const;
+
+const NOTHING_ASKED = {
+  stream: false,
+  metering: 'usage',
+  usageAsked: true,
+  user: null,
+  session: null,
+  serviceTier: null,
+  inputTokensMax: 0n,
+  inputs: 1n,
+  inputElsewhere: false,
+  inputTokensGuess: 0n,
+  outputTokensMax: 0n,
+  answers: 0n,
+  bounds: NO_COUNTS,
+  fixed: NO_COUNTS,
+} as const;
+
+const CHAT_DECISIVE = new Set(['model', 'messages', 'documents', 'tools', 'stream', 'max_tokens']);
+
+export const cohereChat = {
+  ...COHERE,
+  name: 'cohere-chat',
+  endpoints: [{ method: 'POST', path: '/v2/chat' }],
+  operation: 'chat',
+  parse(body: Uint8Array): Asked {
+    const fields = parseBody(body, CHAT_DECISIVE);
+    const model = parseModel(fields);
+    const media = mediaBounds(fields.messages, model);
+    const textBytes = body.length - media.bytes;
+    return {
+      ...NOTHING_ASKED,
+      model,
+      stream: parseFlag(fields, 'stream') === true,
+      inputTokensMax:
+        BigInt(textBytes) + TEMPLATE_TOKENS + (fields.tools === undefined ? 0n : TOOLS_TOKENS) + media.tokensMax,
+      inputElsewhere: media.elsewhere,
+      inputTokensGuess: guessTokens(textBytes) + media.tokensGuess,
+      outputTokensMax: parseCount(fields, 'max_tokens'),
+      answers: 1n,
+    };
+  },
+} as const satisfies Wire;
+
+const EMBED_DECISIVE = new Set(['model', 'texts', 'images', 'inputs']);
+
+export const cohereEmbed = {
+  ...COHERE,
+  name: 'cohere-embed',
+  endpoints: [
+    { method: 'POST', path: '/v2/embed' },
+    { method: 'POST', path: '/v1/embed' },
+  ],
+  operation: 'embeddings',
+  parse(body: Uint8Array): Asked {
+    const fields = parseBody(body, EMBED_DECISIVE);
+    const images = imagesOf(fields);
+    const textBytes = body.length - images.reduce((sum, image) => sum + image.length, 0);
+    const imageTokens = BigInt(images.length) * IMAGE_TOKENS_MAX;
+    return {
+      ...NOTHING_ASKED,
+      model: parseModel(fields),
+      inputTokensMax: BigInt(textBytes) + imageTokens,
+      inputs: BigInt(Math.max(1, listOf(fields.texts).length + listOf(fields.inputs).length + images.length)),
+      inputTokensGuess: guessTokens(textBytes) + imageTokens,
+    };
+  },
+} as const satisfies Wire;
+
+const RERANK_DECISIVE = new Set(['model', 'query', 'documents']);
+
+export const cohereRerank = {
+  ...COHERE,
+  name: 'cohere-rerank',
+  endpoints: [
+    { method: 'POST', path: '/v2/rerank' },
+    { method: 'POST', path: '/v1/rerank' },
+  ],
+  operation: 'rerank',
+  parse(body: Uint8Array): Asked {
+    const fields = parseBody(body, RERANK_DECISIVE);
+    const pieces = listOf(fields.documents).length + Math.ceil(body.length / TOKENS_PER_DOCUMENT);
+    return {
+      ...NOTHING_ASKED,
+      model: parseModel(fields),
+      bounds: { search_units: BigInt(Math.max(1, Math.ceil(pieces / DOCUMENTS_PER_UNIT))) },
+    };
+  },
+} as const satisfies Wire;
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+/** Images as data in the body, in either of its places. */
+function imagesOf(fields: Fields): string[] {
+  const parts = listOf(fields.inputs)
+    .filter(isObject)
+    .flatMap(({ content }) => listOf(content).filter(isObject));
+  const urls = parts.flatMap(({ image_url: image }) => (isObject(image) ? [image.url] : []));
+  return [...listOf(fields.images), ...urls].filter((image) => typeof image === 'string');
+}

@@ -1,0 +1,100 @@
+import { Fault } from '#core/fault.ts';
+import { isObject } from './bytes.ts';
+import type { Fields } from './json-request.ts';
+import { keyOf, membersOf } from './json-span.ts';
+import type { Params } from './path-pattern.ts';
+import type { CallHead } from './wire.ts';
+
+/**
+ * What Google's JSON has of its own: the model stands in the path, every name is read in two spellings
+ * (`maxOutputTokens`, `max_output_tokens`), and numbers may be text.
+ */
+
+const MODEL_CHARS_MAX = 256;
+
+/** Throws `invalid_request` when the path names no model. */
+export function modelOf(params: Params): string {
+  const model = decoded(params.model ?? '');
+  if (model === undefined || model === '' || model.length > MODEL_CHARS_MAX) {
+    throw new Fault('invalid_request', { detail: 'The path must name a model.' });
+  }
+  return model;
+}
+
+function decoded(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function snake(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+/** Both spellings, for lists of names. */
+export function bothSpellings(names: readonly string[]): Set<string> {
+  return new Set(names.flatMap((name) => [name, snake(name)]));
+}
+
+/** The member under whichever of its spellings. Throws `invalid_request` when both are given: nobody knows which counts. */
+export function member(fields: Fields, name: string): unknown {
+  const other = snake(name);
+  const value = fields[name] ?? null;
+  if (other === name) return value;
+  const otherValue = fields[other] ?? null;
+  if (value !== null && otherValue !== null) {
+    throw new Fault('invalid_request', { detail: `The field '${name}' is given twice.` });
+  }
+  return value ?? otherValue;
+}
+
+/** Like `member`, of an object; empty where it is absent. */
+export function objectMember(fields: Fields, name: string): Fields {
+  const value = member(fields, name);
+  if (value === null) return {};
+  if (!isObject(value)) throw new Fault('invalid_request', { detail: `The field '${name}' must be an object.` });
+  return value;
+}
+
+/** A whole number, or the text of one. Null where it is absent or not above zero. */
+export function countMember(fields: Fields, name: string): bigint | null {
+  const value = member(fields, name);
+  if (value === null) return null;
+  const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
+  if (typeof number !== 'number' || !Number.isSafeInteger(number)) {
+    throw new Fault('invalid_request', { detail: `The field '${name}' must be a whole number.` });
+  }
+  return number > 0 ? BigInt(number) : null;
+}
+
+/** A list of objects; whatever else stands there is left to the provider to refuse. */
+export function listMember(fields: Fields, name: string): Fields[] {
+  const value = member(fields, name);
+  if (Array.isArray(value)) return value.filter(isObject);
+  // One object stands for a list of it.
+  return isObject(value) ? [value] : [];
+}
+
+/**
+ * The members of an object within the body decide what a call costs: each may stand there once, as at the top. Throws
+ * `invalid_request`.
+ */
+export function checkOnce(body: Uint8Array, name: string): void {
+  for (const outer of membersOf(body) ?? []) {
+    const key = keyOf(body, outer);
+    if (key !== name && key !== snake(name)) continue;
+    const keys = (membersOf(body, outer.valueStart, outer.valueEnd) ?? []).map((inner) => keyOf(body, inner));
+    const twice = keys.find((one, i) => keys.indexOf(one) !== i);
+    if (twice !== undefined) throw new Fault('invalid_request', { detail: `The field '${twice}' is given twice.` });
+  }
+}
+
+/** The tier that is asked for: in the body of the Gemini API, in a header of Vertex. */
+export function tierAsked(fields: Fields, { headers }: CallHead): string | null {
+  const tier = member(fields, 'serviceTier');
+  if (typeof tier === 'string' && tier !== '') return tier.toLowerCase().replace(/^service_tier_/, '');
+  const header = headers['x-vertex-ai-llm-shared-request-type'];
+  return typeof header === 'string' && header !== '' ? header.toLowerCase() : null;
+}
