@@ -6,12 +6,15 @@ import { invoiceRoutes } from '#billing/invoices/http.ts';
 import { keyRoutes } from '#billing/keys/http.ts';
 import { lateUsageRoutes } from '#billing/late-usage/http.ts';
 import { meterRoutes } from '#billing/meters/http.ts';
+import { parkedEventRoutes } from '#billing/parked-events/http.ts';
 import { planRoutes } from '#billing/plans/http.ts';
 import type { PolicyFeed } from '#billing/policies/feed.ts';
 import { policyRoutes } from '#billing/policies/http.ts';
 import { priceRoutes } from '#billing/prices/http.ts';
 import { subscriptionRoutes, unsubscribedRoutes } from '#billing/subscriptions/http.ts';
+import { templateRoutes } from '#billing/templates/http.ts';
 import { tokenRoutes } from '#billing/tokens/http.ts';
+import { typedEventRoutes } from '#billing/typed-events/http.ts';
 import { usageRoutes } from '#billing/usage/http.ts';
 
 export interface RouteParts {
@@ -26,6 +29,9 @@ export function billingRoutes(parts: RouteParts): (api: Api) => void {
     haltRoutes(api, parts.policies.nudge);
     policyRoutes(api, parts.policies);
     tokenRoutes(api);
+    parkedEventRoutes(api);
+    typedEventRoutes(api);
+    templateRoutes(api);
     eventRoutes(api);
     usageRoutes(api);
     lateUsageRoutes(api);

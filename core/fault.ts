@@ -44,6 +44,7 @@ export const FAULTS = {
   validation_failed: { status: 422, text: 'The request has fields that are missing or wrong.' },
   already_exists: { status: 409, text: 'It exists already, with other contents.' },
   idempotency_conflict: { status: 409, text: 'That idempotency key was used with another body.' },
+  template_matches_nothing: { status: 422, text: 'The template could read none of the rows.' },
   event_conflict: { status: 409, text: 'An event with that source and id exists with another body.' },
   managed_by_config: { status: 409, text: 'This is managed in the configuration file and is read-only here.' },
   state_conflict: { status: 409, text: 'It is not in a state that allows this.' },

@@ -5,7 +5,7 @@ import { type Database, sqlStateOf } from '#billing/db/database.ts';
 import { migrate } from '#billing/db/migrate.ts';
 import { pgliteDatabase } from '#billing/db/pglite.ts';
 import { postgresDatabase } from '#billing/db/postgres.ts';
-import { makePartitions } from '#billing/events/ingest.ts';
+import { makePartitions } from '#billing/db/partitions.ts';
 import { startRedisConsumer } from '#billing/events/redis-consumer.ts';
 import { followConfig } from '#billing/follow-config.ts';
 import { createApp } from '#billing/http/app.ts';

@@ -1,12 +1,13 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Database, sql } from '#billing/db/database.ts';
+import { makePartitions } from '#billing/db/partitions.ts';
 import { verifyRollups } from '#billing/usage/usage.ts';
 import { add, formatExact, getExact } from '#core/exact.ts';
 import type { UsageEvent } from '#core/usage-event.ts';
 import { DATABASE_KINDS, type TestDatabase, testDatabase } from '#test/support/database.ts';
 import { usageEvent } from '#test/support/usage-events.ts';
-import { type IngestResult, ingest, makePartitions } from './ingest.ts';
+import { type IngestResult, ingest } from './ingest.ts';
 
 /**
  * Random histories against a naive oracle: however the same events are cut into batches, ordered, repeated, retried,

@@ -1,20 +1,26 @@
+import { correctEvents } from '#billing/corrections/correct.ts';
 import { type Database, sqlStateOf } from '#billing/db/database.ts';
 import { shareCustomerLocks } from '#billing/db/lock.ts';
+import { customersOfKeys } from '#billing/keys/key.ts';
 import { recordLateEvents } from '#billing/late-usage/late-usage.ts';
-import { measure } from '#billing/measurements/measure.ts';
-import type { EventRow } from '#billing/meters/measured.ts';
+import { measure, measuredRowOf } from '#billing/measurements/measure.ts';
+import type { Gauge } from '#billing/meters/measured.ts';
 import { gaugesInForce } from '#billing/meters/meter.ts';
-import { isParked, type ParkedEvent, type ParkedReason, parseEvent, type StorableEvent } from './event.ts';
+import { park } from '#billing/parked-events/parked-event.ts';
+import type { FaultIssue } from '#core/fault.ts';
 import {
-  deleteParked,
-  findHashes,
-  insertConflicts,
-  insertEvents,
-  insertParked,
-  insertPartition,
-  listStrayMonths,
-  lockParked,
-} from './store.ts';
+  type Correction,
+  isCorrection,
+  isParked,
+  isStorable,
+  type ParkedEvent,
+  type ParkedReason,
+  type ParsedEvent,
+  parkedEvent,
+  parseEvent,
+  type StorableEvent,
+} from './event.ts';
+import { findHashes, insertConflicts, insertEvents } from './store.ts';
 
 /**
  * What became of one event. accepted: counted now. duplicate: the same was counted before. conflict: another body
@@ -23,7 +29,7 @@ import {
  */
 export type IngestResult = { source: string | null; id: string | null } & (
   | { status: 'accepted' | 'duplicate' | 'conflict' }
-  | { status: 'parked'; reason: ParkedReason; detail: string }
+  | { status: 'parked'; reason: ParkedReason; detail: string; issues: readonly FaultIssue[] }
 );
 
 /**
@@ -32,60 +38,82 @@ export type IngestResult = { source: string | null; id: string | null } & (
  * that nothing of the batch is known; sending it again is always right.
  */
 export async function ingest(db: Database, values: readonly unknown[], nowMs: number): Promise<IngestResult[]> {
-  const events = values.map((value) => parseEvent(value, nowMs));
-  const parked = events.filter(isParked);
+  return await take(
+    db,
+    values.map((value) => parseEvent(value, nowMs)),
+    nowMs,
+  );
+}
+
+/** The same for what was read from some other format. */
+export async function take(db: Database, events: readonly ParsedEvent[], nowMs: number): Promise<IngestResult[]> {
   // An id goes to the database once; what stands twice in the batch is compared here.
-  const firstById = new Map<string, StorableEvent>();
+  const firstById = new Map<string, Kept>();
   for (const event of events) {
     if (!isParked(event) && !firstById.has(keyOf(event))) firstById.set(keyOf(event), event);
   }
   const first = [...firstById.values()];
   return await db.transaction(async (tx) => {
-    if (parked.length > 0) await insertParked(tx, parked, nowMs);
+    await park(tx, events.filter(isParked), nowMs);
     const standing: Standing = new Map();
-    if (first.length > 0) {
-      const gauges = await gaugesInForce(tx);
-      await shareCustomerLocks(tx, [...new Set(first.map((event) => event.customer))]);
-      await insertAll(tx, first, standing, nowMs);
-      const taken = first.filter((event) => standing.get(keyOf(event)) === 'accepted');
-      await recordLateEvents(
-        tx,
-        taken.map((event) => ({ ...event, revision: 0 })),
-        nowMs,
-      );
-      if (gauges.length > 0) await measure(tx, gauges, taken.map(rowOfTaken));
-    }
+    const gauges = first.length > 0 ? await gaugesInForce(tx) : [];
+    const counted = await attribute(tx, first.filter(isStorable));
+    if (counted.length > 0) await count(tx, counted, gauges, standing, nowMs);
+    // After the events, which they may be about.
+    const corrections = first.filter(isCorrection);
+    if (corrections.length > 0) await correctAll(tx, corrections, gauges, standing, nowMs);
     const results = events.map((event) => resultOf(event, firstById, standing));
-    const conflicts = events.filter((_, i) => results[i]?.status === 'conflict').filter(isStorable);
+    const conflicts = events.filter((_, i) => results[i]?.status === 'conflict').filter((event) => !isParked(event));
     if (conflicts.length > 0) await insertConflicts(tx, conflicts, nowMs);
     return results;
   });
 }
 
-/** As it was stored: read from the text, which holds nothing that Postgres cannot. */
-function rowOfTaken(event: StorableEvent): EventRow {
-  return { ...event, revision: 0, sign: 1, body: JSON.parse(event.body) };
-}
+type Kept = StorableEvent | Correction;
 
 /** By event id: whether the batch's first one was accepted, the hash of the one that stood there before, or why none can stand. */
 type Standing = Map<string, 'accepted' | { hash: string } | ParkedEvent>;
 
-function resultOf(
-  event: StorableEvent | ParkedEvent,
-  firstById: ReadonlyMap<string, StorableEvent>,
-  standing: Standing,
-): IngestResult {
+function resultOf(event: ParsedEvent, firstById: ReadonlyMap<string, Kept>, standing: Standing): IngestResult {
   const { source, id } = event;
-  if (isParked(event)) return { source, id, status: 'parked', reason: event.reason, detail: event.detail };
+  if (isParked(event)) return parkedResult(event);
   const first = firstById.get(keyOf(event));
   const found = standing.get(keyOf(event));
   if (!first || !found) throw new Error('an event of the batch was left out');
-  if (found !== 'accepted' && 'reason' in found && found.hash === event.hash) {
-    return { source, id, status: 'parked', reason: found.reason, detail: found.detail };
-  }
+  if (found !== 'accepted' && 'reason' in found && found.hash === event.hash) return parkedResult(found);
   if (found === 'accepted' && event === first) return { source, id, status: 'accepted' };
   const { hash } = found === 'accepted' ? first : found;
   return { source, id, status: event.hash === hash ? 'duplicate' : 'conflict' };
+}
+
+function parkedResult({ source, id, reason, detail, issues }: ParkedEvent): IngestResult {
+  return { source, id, status: 'parked', reason, detail, issues };
+}
+
+/** An event that names its key and no customer is the customer's whose key it is. */
+async function attribute(tx: Database, events: readonly StorableEvent[]): Promise<readonly StorableEvent[]> {
+  const keys = new Set(events.filter(({ customer, key }) => customer === '' && key !== '').map(({ key }) => key));
+  if (keys.size === 0) return events;
+  const customers = await customersOfKeys(tx, [...keys]);
+  return events.map((event) =>
+    event.customer === '' ? { ...event, customer: customers.get(event.key) ?? '' } : event,
+  );
+}
+
+/** Counts events of different ids. */
+async function count(
+  tx: Database,
+  events: readonly StorableEvent[],
+  gauges: readonly Gauge[],
+  standing: Standing,
+  nowMs: number,
+): Promise<void> {
+  await shareCustomerLocks(tx, [...new Set(events.map((event) => event.customer))]);
+  await insertAll(tx, events, standing, nowMs);
+  const taken = events.filter((event) => standing.get(keyOf(event)) === 'accepted');
+  const rows = taken.map((event) => ({ ...event, revision: 0, sign: 1 }));
+  await recordLateEvents(tx, rows, nowMs);
+  if (gauges.length > 0) await measure(tx, gauges, rows.map(measuredRowOf));
 }
 
 /**
@@ -98,29 +126,77 @@ async function insertAll(
   standing: Standing,
   nowMs: number,
 ): Promise<void> {
-  let taken: StorableEvent[];
+  const insert = (part: Database) => insertEvents(part, events, nowMs);
+  const positions = await halved(tx, events, insert, (half) => insertAll(tx, half, standing, nowMs), standing, nowMs);
+  if (!positions) return;
+  for (const event of events) standing.set(keyOf(event), 'accepted');
+  await note(
+    tx,
+    positions.map((at) => events[at] as StorableEvent),
+    standing,
+  );
+}
+
+/** The same for corrections. */
+async function correctAll(
+  tx: Database,
+  corrections: readonly Correction[],
+  gauges: readonly Gauge[],
+  standing: Standing,
+  nowMs: number,
+): Promise<void> {
+  const correct = (part: Database) => correctEvents(part, corrections, gauges, nowMs);
+  const outcomes = await halved(
+    tx,
+    corrections,
+    correct,
+    (half) => correctAll(tx, half, gauges, standing, nowMs),
+    standing,
+    nowMs,
+  );
+  if (!outcomes) return;
+  const of = (outcome: (typeof outcomes)[number]) => corrections.filter((_, i) => outcomes[i] === outcome);
+  for (const correction of of('accepted')) standing.set(keyOf(correction), 'accepted');
+  await note(tx, of('taken'), standing);
+  const early = of('unknown_event').map((correction) => {
+    const detail = `There is no event ${correction.targetId} of ${correction.targetSource} yet.`;
+    return parkedEvent(correction, correction.body, 'unknown_event', [{ pointer: '#/data/id', detail }]);
+  });
+  for (const parked of early) standing.set(`${parked.source}\u0000${parked.id}`, parked);
+  await park(tx, early, nowMs);
+}
+
+/** Runs a part that can fail alone; undefined when its halves were run, or its only row was parked, instead. */
+async function halved<Row extends Kept, T>(
+  tx: Database,
+  rows: readonly Row[],
+  work: (part: Database) => Promise<T>,
+  again: (half: readonly Row[]) => Promise<void>,
+  standing: Standing,
+  nowMs: number,
+): Promise<T | undefined> {
   try {
-    const positions = await tx.transaction((part) => insertEvents(part, events, nowMs));
-    taken = positions.map((at) => events[at] as StorableEvent);
+    return await tx.transaction(work);
   } catch (thrown) {
     if (!isRefusedValue(thrown)) throw thrown;
-    const half = events.length >> 1;
+    const half = rows.length >> 1;
     if (half > 0) {
-      await insertAll(tx, events.slice(0, half), standing, nowMs);
-      await insertAll(tx, events.slice(half), standing, nowMs);
-      return;
+      await again(rows.slice(0, half));
+      await again(rows.slice(half));
+      return undefined;
     }
     const detail = `The database refuses it (${sqlStateOf(thrown)}).`;
-    const parked = events.map(({ source, id, hash, body }): ParkedEvent => {
-      return { reason: 'malformed', detail, hash, source, id, body };
+    const parked = rows.map((row) => parkedEvent(row, row.body, 'malformed', [{ detail }]));
+    await park(tx, parked, nowMs);
+    rows.forEach((row, i) => {
+      standing.set(keyOf(row), parked[i] as ParkedEvent);
     });
-    await insertParked(tx, parked, nowMs);
-    events.forEach((event, i) => {
-      standing.set(keyOf(event), parked[i] as ParkedEvent);
-    });
-    return;
+    return undefined;
   }
-  for (const event of events) standing.set(keyOf(event), 'accepted');
+}
+
+/** What stands under ids that were taken. */
+async function note(tx: Database, taken: readonly Kept[], standing: Standing): Promise<void> {
   if (taken.length === 0) return;
   const hashes = await findHashes(tx, taken);
   if (hashes.length !== taken.length) throw new Error('an event id was taken and is not there');
@@ -135,55 +211,6 @@ function isRefusedValue(thrown: unknown): boolean {
   return state !== undefined && (state.startsWith('22') || state.startsWith('54'));
 }
 
-function isStorable(event: StorableEvent | ParkedEvent): event is StorableEvent {
-  return !isParked(event);
-}
-
-function keyOf(event: StorableEvent): string {
+function keyOf(event: Kept): string {
   return `${event.source}\u0000${event.id}`;
-}
-
-/** Tries everything that is parked again: what this version understands by now is counted. Gives how many left the list. */
-export async function retryParked(db: Database, nowMs: number, rowsMax = 500): Promise<number> {
-  let left = 0;
-  for (let afterSeq = 0n; ; ) {
-    const page = await db.transaction(async (tx) => {
-      const rows = await lockParked(tx, afterSeq, rowsMax);
-      const ready = rows.filter((row) => !isParked(parseEvent(parseJson(row.body), nowMs)));
-      if (ready.length > 0) {
-        await deleteParked(
-          tx,
-          ready.map((row) => row.seq),
-        );
-        await ingest(
-          tx,
-          ready.map((row) => parseJson(row.body)),
-          nowMs,
-        );
-      }
-      return { last: rows.at(-1)?.seq, left: ready.length };
-    });
-    left += page.left;
-    if (page.last === undefined) return left;
-    afterSeq = page.last;
-  }
-}
-
-/** Text that is no JSON stays the text that it is, and is parked as such. */
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
-}
-
-/** Partitions of this month and some ahead, and of every month that events came for. Gives how many it made. */
-export async function makePartitions(db: Database, nowMs: number, monthsAhead = 3): Promise<number> {
-  const now = new Date(nowMs);
-  const months = new Set(await listStrayMonths(db));
-  for (let i = 0; i <= monthsAhead; i++) months.add(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + i));
-  let made = 0;
-  for (const month of [...months].sort((a, b) => a - b)) if (await insertPartition(db, month)) made++;
-  return made;
 }

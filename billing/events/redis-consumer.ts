@@ -2,10 +2,11 @@ import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { Database } from '#billing/db/database.ts';
+import { parseJson } from '#billing/event-formats/read-rows.ts';
 import type { Log } from '#core/log.ts';
 import { EVENT_FIELD, eventStream, SHARDS } from '#core/redis-keys.ts';
 import type { Clock } from '#core/time.ts';
-import { type IngestResult, ingest, parseJson } from './ingest.ts';
+import { type IngestResult, ingest } from './ingest.ts';
 
 /** All billing processes are one consumer of one group: an entry goes to one of them, and any may take over what another left. */
 const GROUP = 'billing';

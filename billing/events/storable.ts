@@ -23,7 +23,7 @@ export function cutText(value: unknown): string {
 }
 
 function cut(value: unknown, depthMax: number): unknown {
-  if (typeof value !== 'object' || value === null) return value;
+  if (!isTree(value)) return value;
   if (depthMax === 0) return '…';
   if (Array.isArray(value)) return value.map((item) => cut(item, depthMax - 1));
   return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, cut(item, depthMax - 1)]));
@@ -37,13 +37,18 @@ export function storableText(text: string): string {
 const UNSTORABLE = /\\u0000|\\ud[89a-f]/;
 
 function isDeeper(value: unknown, depthMax: number): boolean {
-  if (typeof value !== 'object' || value === null) return false;
+  if (!isTree(value)) return false;
   return depthMax === 0 || Object.values(value).some((item) => isDeeper(item, depthMax - 1));
 }
 
 function replaced(value: unknown): unknown {
   if (typeof value === 'string') return storableText(value);
-  if (typeof value !== 'object' || value === null) return value;
+  if (!isTree(value)) return value;
   if (Array.isArray(value)) return value.map(replaced);
   return Object.fromEntries(Object.entries(value).map(([name, item]) => [storableText(name), replaced(item)]));
+}
+
+/** Arrays and objects; not a number that is kept as its text. */
+function isTree(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !JSON.isRawJSON(value);
 }

@@ -1,6 +1,6 @@
-import { type Database, findRow, instant, joinSql, prepared, type Sql, sql } from '#billing/db/database.ts';
+import { type Database, instant, joinSql, prepared, type Sql, sql } from '#billing/db/database.ts';
 import { ROLL_UP } from '#billing/db/roll-up.ts';
-import type { ParkedEvent, ParkedReason, StorableEvent } from './event.ts';
+import type { StorableEvent } from './event.ts';
 
 /**
  * One statement, so one transaction: claims the ids, stores the events whose id was free, and adds them to the
@@ -44,8 +44,13 @@ export async function insertEvents(db: Database, events: readonly StorableEvent[
   return rows.map((row) => row.at);
 }
 
+interface Identified {
+  source: string;
+  id: string;
+}
+
 /** The hashes under which ids are taken, in the order asked. A new statement, so that it sees what others committed. */
-export async function findHashes(db: Database, events: readonly StorableEvent[]): Promise<string[]> {
+export async function findHashes(db: Database, events: readonly Identified[]): Promise<string[]> {
   const rows = await db.query<{ hash: string }>(sql`
     select encode(event_id.hash, 'hex') hash
     from unnest(${events.map((event) => event.source)}::text[], ${events.map((event) => event.id)}::text[])
@@ -55,7 +60,11 @@ export async function findHashes(db: Database, events: readonly StorableEvent[])
   return rows.map((row) => row.hash);
 }
 
-export async function insertConflicts(db: Database, events: readonly StorableEvent[], nowMs: number): Promise<void> {
+export async function insertConflicts(
+  db: Database,
+  events: readonly (Identified & { hash: string; body: string })[],
+  nowMs: number,
+): Promise<void> {
   await db.query(sql`
     insert into event_conflict (source, id, hash, received_at, body)
     select source, id, decode(hash, 'hex'), ${instant(nowMs)}::timestamptz, body
@@ -67,33 +76,21 @@ export async function insertConflicts(db: Database, events: readonly StorableEve
     on conflict do nothing`);
 }
 
-export async function insertParked(db: Database, events: readonly ParkedEvent[], nowMs: number): Promise<void> {
-  await db.query(sql`
-    insert into event_parked (hash, reason, detail, source, id, received_at, body)
-    select decode(hash, 'hex'), reason, detail, source, id, ${instant(nowMs)}::timestamptz, body
-    from unnest(
-      ${events.map((event) => event.hash)}::text[], ${events.map((event) => event.reason)}::text[],
-      ${events.map((event) => event.detail)}::text[], ${events.map((event) => event.source)}::text[],
-      ${events.map((event) => event.id)}::text[], ${events.map((event) => event.body)}::text[]
-    ) given (hash, reason, detail, source, id, body)
-    order by hash
-    on conflict do nothing`);
-}
-
 export interface EventRow {
   source: string;
   id: string;
+  customer: string;
   time: number;
   received_at: number;
-  body: Record<string, unknown>;
+  /** As text: numbers of events may be longer than JSON.parse can hold. */
+  body: string;
 }
 
 export interface EventFilter {
   customer?: string | undefined;
   key?: string | undefined;
   model?: string | undefined;
-  /** Only events that have some of this unit. */
-  unit?: string | undefined;
+  type?: string | undefined;
   fromMs?: number | undefined;
   toMs?: number | undefined;
   /** time, source and id of the last event of the page before. */
@@ -107,8 +104,7 @@ export async function selectEvents(db: Database, filter: EventFilter): Promise<E
   if (filter.customer !== undefined) conditions.push(sql`customer = ${filter.customer}`);
   if (filter.key !== undefined) conditions.push(sql`key = ${filter.key}`);
   if (filter.model !== undefined) conditions.push(sql`model = ${filter.model}`);
-  if (filter.unit !== undefined)
-    conditions.push(sql`(body #> '{data,quantities}' ->> ${filter.unit}::text)::numeric > 0`);
+  if (filter.type !== undefined) conditions.push(sql`type = ${filter.type}`);
   if (filter.fromMs !== undefined) conditions.push(sql`time >= ${instant(filter.fromMs)}`);
   if (filter.toMs !== undefined) conditions.push(sql`time < ${instant(filter.toMs)}`);
   if (filter.after) {
@@ -116,14 +112,14 @@ export async function selectEvents(db: Database, filter: EventFilter): Promise<E
     conditions.push(sql`(time, source, id) < (${time}::timestamptz, ${source}::text, ${id}::text)`);
   }
   return await db.query<EventRow>(sql`
-    select source, id, time, received_at, body from event where ${joinSql(conditions, ' and ')}
+    select source, id, customer, time, received_at, body::text as body from event where ${joinSql(conditions, ' and ')}
     order by time desc, source desc, id desc limit ${filter.limit}`);
 }
 
 /** Every event of an id: sources choose their own ids, so there may be one for each of several sources. */
 export async function selectEventsOfId(db: Database, id: string): Promise<EventRow[]> {
   return await db.query<EventRow>(sql`
-    select event.source, event.id, event.time, event.received_at, event.body
+    select event.source, event.id, event.customer, event.time, event.received_at, event.body::text as body
     from event_id join event
       on event.customer = event_id.customer and event.time = event_id.time
       and event.source = event_id.source and event.id = event_id.id and event.revision = event_id.revision
@@ -147,70 +143,4 @@ export async function selectConflicts(
     select seq, source, id, received_at, body from event_conflict
     where seq < coalesce(${filter.beforeSeq ?? null}::int8, 9223372036854775807)
     order by seq desc limit ${filter.limit}`);
-}
-
-export interface ParkedRow {
-  seq: bigint;
-  reason: ParkedReason;
-  detail: string;
-  source: string | null;
-  id: string | null;
-  received_at: number;
-  body: string;
-}
-
-export async function selectParked(
-  db: Database,
-  filter: { reason: ParkedReason | undefined; beforeSeq: bigint | undefined; limit: number },
-): Promise<ParkedRow[]> {
-  return await db.query<ParkedRow>(sql`
-    select seq, reason, detail, source, id, received_at, body from event_parked
-    where seq < coalesce(${filter.beforeSeq ?? null}::int8, 9223372036854775807)
-      and (${filter.reason ?? null}::text is null or reason = ${filter.reason ?? null})
-    order by seq desc limit ${filter.limit}`);
-}
-
-/** Oldest first and locked, for another try. */
-export async function lockParked(
-  db: Database,
-  afterSeq: bigint,
-  limit: number,
-): Promise<{ seq: bigint; body: string }[]> {
-  return await db.query<{ seq: bigint; body: string }>(sql`
-    select seq, body from event_parked where seq > ${afterSeq} order by seq limit ${limit} for update skip locked`);
-}
-
-export async function deleteParked(db: Database, seqs: readonly bigint[]): Promise<void> {
-  await db.query(sql`delete from event_parked where seq = any(${seqs}::int8[])`);
-}
-
-/** Months (UTC, epoch ms) of events that came when their partition was not made. */
-export async function listStrayMonths(db: Database): Promise<number[]> {
-  const rows = await db.query<{ month: number }>(sql`
-    select distinct date_trunc('month', time, 'UTC') as month from event_other order by month`);
-  return rows.map((row) => row.month);
-}
-
-/**
- * Makes the partition of the month that begins at `monthMs`, and moves what came for it before; false when it is there.
- * Writers of other months go on meanwhile: only the default partition is locked, and not for long.
- */
-export async function insertPartition(db: Database, monthMs: number): Promise<boolean> {
-  const start = new Date(monthMs);
-  const end = new Date(Date.UTC(start.getUTCFullYear(), start.getUTCMonth() + 1));
-  const name = `event_${start.toISOString().slice(0, 7).replace('-', '_')}`;
-  const [from, to] = [`timestamptz '${start.toISOString()}'`, `timestamptz '${end.toISOString()}'`];
-  return await db.transaction(async (tx) => {
-    await tx.query(sql`select pg_advisory_xact_lock(hashtextextended('event partition', 0))`);
-    const made = await findRow<{ made: boolean }>(tx, sql`select to_regclass(${name}) is not null made`);
-    if (made?.made) return false;
-    await tx.script(`
-      set local lock_timeout = '5s';
-      create table ${name} (like event including all);
-      lock table event_other in access exclusive mode;
-      with moved as (delete from event_other where time >= ${from} and time < ${to} returning *)
-        insert into ${name} select * from moved;
-      alter table event attach partition ${name} for values from (${from}) to (${to})`);
-    return true;
-  });
 }

@@ -7,9 +7,9 @@ import type { Log } from '#core/log.ts';
 import type { Clock } from '#core/time.ts';
 import { once, parseIdempotencyKey, requestHash } from './idempotency.ts';
 import { Problem, problemOf } from './problem.ts';
-import { BODY_BYTES_MAX, Parser, queryOf, readJson } from './request.ts';
+import { BODY_BYTES_MAX, Parser, queryOf, readBody } from './request.ts';
 import type { Caller, Role } from './role.ts';
-import type { Api, Call, Route } from './route.ts';
+import type { Api, Call, Encoded, Route } from './route.ts';
 import { staticFiles } from './static.ts';
 import { pingDatabase } from './store.ts';
 
@@ -39,7 +39,13 @@ export interface App {
 }
 
 interface Env {
-  Variables: { requestId: string; route: string; caller: Caller | undefined };
+  Variables: {
+    requestId: string;
+    route: string;
+    caller: Caller | undefined;
+    /** Set by a route whose callers may speak another format. */
+    encode: ((fault: Fault) => Encoded | undefined) | undefined;
+  };
 }
 
 export function createApp(options: AppOptions): App {
@@ -124,7 +130,9 @@ function register<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType,
       ...objectPart('params', route.params),
       ...objectPart('query', route.query),
       ...(route.method === 'post' ? { headers: IdempotencyHeader } : {}),
-      ...(route.body ? { body: { required: true, content: { 'application/json': { schema: route.body } } } } : {}),
+      ...(route.body
+        ? { body: { required: true, content: contentOf(route.formats?.schema ?? route.body, route.formats?.types) } }
+        : {}),
     },
     responses: {
       [status]: { description: route.summary, content: { 'application/json': { schema: route.answer } } },
@@ -134,6 +142,7 @@ function register<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType,
 
   hono.on([route.method.toUpperCase()], [route.path.replaceAll(/\{(\w+)\}/g, ':$1')], async (c) => {
     c.set('route', route.path);
+    if (route.encode) c.set('encode', (fault) => route.encode?.(fault, c.req.raw.headers));
     const caller = await options.authenticate(bearerOf(c.req.header('authorization')));
     c.set('caller', caller);
     if (!route.roles.includes(caller.role)) {
@@ -141,7 +150,9 @@ function register<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType,
     }
 
     const takesBody = route.method !== 'get' && route.method !== 'delete';
-    const json = takesBody ? await readJson(c.req.raw, route.bodyBytesMax ?? BODY_BYTES_MAX) : undefined;
+    const json = takesBody
+      ? await readBody(c.req.raw, route.bodyBytesMax ?? BODY_BYTES_MAX, route.formats?.read)
+      : undefined;
     const parser = new Parser();
     const params = parser.parse(route.params, c.req.param(), 'parameter');
     const query = parser.parse<z.ZodType>(route.query ?? NoParameters, queryOf(c.req.url), 'parameter');
@@ -187,8 +198,19 @@ function register<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType,
     else for (const nudge of nudges) nudge();
     const refusal = route.refusal?.(done.answer as z.output<A>, body as z.output<B>);
     if (refusal) throw refusal;
+    const encoded = route.encode?.(done.answer as z.output<A>, c.req.raw.headers);
+    if (encoded) return c.body(encoded.bytes, done.status as 200, { 'content-type': encoded.type });
     return c.json(done.answer as object, done.status as 200);
   });
+}
+
+/** In the documentation, formats that are no JSON are text. */
+function contentOf(
+  schema: z.ZodType,
+  types: readonly string[] = ['application/json'],
+): Record<string, { schema: z.ZodType }> {
+  const schemaOf = (type: string) => (type.endsWith('json') && !type.includes('ndjson') ? schema : z.string());
+  return Object.fromEntries(types.map((type) => [type, { schema: schemaOf(type) }]));
 }
 
 const NoParameters = z.strictObject({});
@@ -251,6 +273,8 @@ function answerFault(c: Context<Env>, thrown: unknown, log: Log): Response {
     );
   }
   if (fault.status === 401) c.header('www-authenticate', 'Bearer');
+  const encoded = c.get('encode')?.(fault);
+  if (encoded) return c.body(encoded.bytes, fault.status as 500, { 'content-type': encoded.type });
   return c.body(JSON.stringify(problemOf(fault, requestId)), fault.status as 500, {
     'content-type': 'application/problem+json',
   });

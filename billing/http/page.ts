@@ -51,6 +51,14 @@ export function placeOfCursor(column: string | undefined): number {
   return Number.parseInt(column, 10);
 }
 
+/** The number in the cursor of a list that is ordered by it. */
+export function seqOfCursor(cursor: string | undefined): bigint | undefined {
+  const [seq] = decodeCursor(cursor, 1) ?? [];
+  if (seq === undefined) return undefined;
+  if (!/^\d{1,18}$/.test(seq)) throw wrongCursor();
+  return BigInt(seq);
+}
+
 /** The place of a row of an event, in lists of them by time. */
 export interface EventPlace {
   time: string;

@@ -1,6 +1,7 @@
 import type { z } from '@hono/zod-openapi';
 import type { Database } from '#billing/db/database.ts';
 import type { Fault } from '#core/fault.ts';
+import type { BodyReader } from './request.ts';
 import type { Caller, Role } from './role.ts';
 
 /**
@@ -47,6 +48,10 @@ export interface Route<P extends z.ZodType, Q extends z.ZodType, B extends z.Zod
   params?: P;
   query?: Q;
   body?: B;
+  /** Formats of the body other than plain JSON: what makes a value of `body` of them, and what their JSON looks like. */
+  formats?: { types: readonly string[]; read: BodyReader; schema: z.ZodType };
+  /** Other formats of the answer and of a problem, where the caller speaks one; undefined for JSON. */
+  encode?: (answer: z.output<A> | Fault, headers: Headers) => Encoded | undefined;
   /** What is not in this schema never leaves. */
   answer: A;
   /** 200 unless given. */
@@ -58,6 +63,11 @@ export interface Route<P extends z.ZodType, Q extends z.ZodType, B extends z.Zod
   run: (call: Call<z.output<P>, z.output<Q>, z.output<B>>) => Promise<z.input<A>>;
   /** A refusal that is recorded: the Fault that the client sees instead of the answer, although the transaction holds. */
   refusal?: (answer: z.output<A>, body: z.output<B>) => Fault | undefined;
+}
+
+export interface Encoded {
+  type: string;
+  bytes: Uint8Array<ArrayBuffer>;
 }
 
 export interface Call<P, Q, B> {

@@ -1,6 +1,8 @@
 import type { Database } from '#billing/db/database.ts';
-import { makePartitions, retryParked } from '#billing/events/ingest.ts';
+import { makePartitions } from '#billing/db/partitions.ts';
 import { forgetIdempotencyKeys } from '#billing/http/idempotency.ts';
+import { trimParked } from '#billing/parked-events/parked-event.ts';
+import { retryParked } from '#billing/parked-events/retry.ts';
 import { checkRollups } from '#billing/usage/usage.ts';
 
 /** What runs by the clock, beside the closing of periods. Each may run at any time, any number of times. */
@@ -15,5 +17,6 @@ export const JOB_KINDS: readonly JobKind[] = [
   { name: 'check_rollups', cron: '7 * * * *', run: checkRollups },
   { name: 'make_partitions', cron: '17 * * * *', run: (db, nowMs) => makePartitions(db, nowMs) },
   { name: 'retry_parked_events', cron: '29 * * * *', run: (db, nowMs) => retryParked(db, nowMs) },
+  { name: 'trim_parked_events', cron: '37 * * * *', run: (db) => trimParked(db) },
   { name: 'forget_idempotency_keys', cron: '43 * * * *', run: forgetIdempotencyKeys },
 ];

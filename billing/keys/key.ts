@@ -17,6 +17,7 @@ import {
   type KeyRow,
   type KeySecretRow,
   type KeyUpdate,
+  listCustomersOfKeys,
   listKeyRows,
   listKeySecrets,
   lockKeyRow,
@@ -182,4 +183,10 @@ function fieldsOf(key: KeyRow): KeyUpdate {
 function orNotFound(key: KeyRow | undefined, id: string): KeyRow {
   if (!key) throw new Fault('not_found', { detail: `There is no key ${id}.` });
   return key;
+}
+
+/** Whose the keys are, of those that are known. */
+export async function customersOfKeys(db: Database, ids: readonly string[]): Promise<Map<string, string>> {
+  const rows = await listCustomersOfKeys(db, ids);
+  return new Map(rows.map((row) => [row.id, row.customer_id]));
 }

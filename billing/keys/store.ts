@@ -149,3 +149,10 @@ export async function removeConfigKeysExcept(db: Database, ids: readonly string[
 function orNull(atMs: number | null): string | null {
   return atMs === null ? null : instant(atMs);
 }
+
+export async function listCustomersOfKeys(
+  db: Database,
+  ids: readonly string[],
+): Promise<{ id: string; customer_id: string }[]> {
+  return db.query(sql`select id, customer_id from key where id = any(${ids}::text[])`);
+}

@@ -1,5 +1,6 @@
 import type { Database } from '#billing/db/database.ts';
 import { lockCustomer, lockExtremes } from '#billing/db/lock.ts';
+import { parseExactObject } from '#billing/event-formats/exact-json.ts';
 import { type Contribution, type EventRow, fieldsOf, type Gauge, measureEvent } from '#billing/meters/measured.ts';
 import { markMeasured, unmeasuredVersions } from '#billing/meters/meter.ts';
 import { add, compare, type Exact, formatExact, ZERO } from '#core/exact.ts';
@@ -191,8 +192,13 @@ export async function measureAnew(
   } while (after);
 }
 
-export function eventRowOf({ time, live, ...row }: StoredEvent): EventRow {
-  return { ...row, timeMs: time };
+export function eventRowOf({ time, live: _, ...row }: StoredEvent): EventRow {
+  return measuredRowOf({ ...row, timeMs: time });
+}
+
+/** A row by the text that is stored, so that its numbers are those that were sent. */
+export function measuredRowOf(row: Omit<EventRow, 'body'> & { body: string }): EventRow {
+  return { ...row, body: parseExactObject(row.body) };
 }
 
 /**

@@ -161,7 +161,8 @@ export interface StoredEvent {
   customer: string;
   /** False of what was taken back, and of what takes back. */
   live: boolean;
-  body: Record<string, unknown>;
+  /** As text: numbers of events may be longer than JSON.parse can hold. */
+  body: string;
 }
 
 /** All rows of a customer's events of a type, the taken back ones too, in the order of (time, source, id, revision). */
@@ -175,7 +176,7 @@ export async function listEventRows(
     ? sql`(time, source, id, revision) > (${instant(after.time)}::timestamptz, ${after.source}::text, ${after.id}::text, ${after.revision}::int4)`
     : sql`true`;
   return db.query<StoredEvent>(sql`
-    select source, id, revision, sign, type, time, customer, live, body from event
+    select source, id, revision, sign, type, time, customer, live, body::text as body from event
     where customer = ${of.customer} and type = ${of.type} and time >= ${instant(of.fromMs)}
       and time < ${instant(of.toMs)} and ${place}
     order by time, source, id, revision limit ${count}`);

@@ -94,16 +94,16 @@ export function fieldOf(fields: Fields, path: readonly string[]): Value {
 
 function jsonValue(value: unknown): Value {
   if (typeof value === 'string' || typeof value === 'boolean') return value;
-  if (typeof value === 'number') return numberOfJson(value);
+  if (typeof value === 'number') return numberOfJson(String(value));
+  if (JSON.isRawJSON(value)) return numberOfJson(value.rawJSON);
   if (Array.isArray(value)) return value.map(jsonValue);
   return null;
 }
 
 const SCIENTIFIC = /^(-?)(\d)(?:\.(\d+))?e([+-]\d+)$/;
 
-/** The decimal that a JSON number is written as; what is larger than that keeps its digits only as text in the event. */
-function numberOfJson(value: number): Exact {
-  const text = String(value);
+/** The decimal that a JSON number is written as. */
+function numberOfJson(text: string): Exact {
   const plain = parseExact(text);
   if (plain) return plain;
   const [, sign, whole, fraction = '', exponent = '0'] = SCIENTIFIC.exec(text) ?? [];

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Database } from '#billing/db/database.ts';
-import { ingest, makePartitions } from '#billing/events/ingest.ts';
+import { makePartitions } from '#billing/db/partitions.ts';
+import { ingest } from '#billing/events/ingest.ts';
 import { measureThePast } from '#billing/measurements/measure.ts';
 import { createMeter, gaugeOfMeter, getMeter } from '#billing/meters/meter.ts';
 import { type MeterTerms, meterTerms } from '#config/meter-terms.ts';

@@ -46,7 +46,7 @@ export async function listStandingEvents(
             and not ${cameLate(asBilled, sql`back.source`, sql`back.id`, sql`back.revision`)})`
     : sql`live`;
   return db.query<StoredEvent>(sql`
-    select source, id, revision, sign, type, time, customer, live, body from event
+    select source, id, revision, sign, type, time, customer, live, body::text as body from event
     where customer = ${of.customer} and type = ${of.type} and time >= ${instant(of.startMs)}
       and time < ${instant(of.endMs)} and ${place} and ${stands}
     order by time, source, id limit ${count}`);

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Database, sql } from '#billing/db/database.ts';
-import { ingest, makePartitions } from '#billing/events/ingest.ts';
+import { makePartitions } from '#billing/db/partitions.ts';
+import { ingest } from '#billing/events/ingest.ts';
 import type { Period } from '#core/time.ts';
 import { DATABASE_KINDS, type TestDatabase, testDatabase } from '#test/support/database.ts';
 import { usageEvent } from '#test/support/usage-events.ts';
