@@ -86,6 +86,8 @@ export function isBelowList(tier: string | null): boolean {
   return tier !== null && TIERS_BELOW_LIST.has(tier);
 }
 
+const INPUT: ReadonlySet<string> = new Set(INPUT_TOKEN_UNITS);
+
 type Numerators = Readonly<Partial<Record<Unit, bigint>>>;
 
 interface Table {
@@ -216,7 +218,7 @@ function numeratorsFor(table: Table, counts: Counts, variant: string | null): Nu
   let level = table.base;
   if (table.tiers.length > 0 || table.inputTokensMax !== null) {
     let input = 0n;
-    for (const unit of INPUT_TOKEN_UNITS) input += counts[unit] ?? 0n;
+    for (const unit in counts) if (INPUT.has(unit)) input += counts[unit as Unit] ?? 0n;
     if (table.inputTokensMax !== null && input > table.inputTokensMax) return undefined;
     for (const tier of table.tiers) if (input > tier.aboveInputTokens) level = tier;
   }

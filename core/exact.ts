@@ -125,12 +125,15 @@ export function formatExact(value: Exact): string {
   return formatScaled((value.num * 10n ** BigInt(scale)) / value.den, scale);
 }
 
+const ZERO_DIGIT = 0x30;
+
 /** `digits * 10^-scale` in plain notation, without trailing zeros beyond `fractionMin`. */
 export function formatScaled(digits: bigint, scale: number, fractionMin = 0): string {
   const negative = digits < 0n;
   const text = (negative ? -digits : digits).toString().padStart(scale + 1, '0');
   const whole = text.slice(0, text.length - scale);
-  let fraction = scale === 0 ? '' : text.slice(text.length - scale);
-  while (fraction.length > fractionMin && fraction.endsWith('0')) fraction = fraction.slice(0, -1);
-  return `${negative ? '-' : ''}${whole}${fraction === '' ? '' : `.${fraction}`}`;
+  let end = text.length;
+  while (end > whole.length + fractionMin && text.charCodeAt(end - 1) === ZERO_DIGIT) end--;
+  const fraction = end === whole.length ? '' : `.${text.slice(whole.length, end)}`;
+  return `${negative ? '-' : ''}${whole}${fraction}`;
 }

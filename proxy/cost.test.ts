@@ -153,6 +153,25 @@ describe('the cost of a call', () => {
     });
   });
 
+  it("is the provider's own figure where its answer has one, and ours where that is no amount", () => {
+    const usage = { counts, raw: null, costUsd: '0.000146625' };
+    expect(costOfCall(counts, usage, target, asked, served('cheap', null), 'acme', CONFIG, NOW)).toMatchObject({
+      json: { amount: '0.000146625', currency: 'USD' },
+      source: 'provider',
+    });
+    const odd = { ...usage, costUsd: 'much' };
+    const cost = costOfCall(counts, odd, target, asked, served('cheap', null), 'acme', CONFIG, NOW);
+    expect(cost).toEqual({ json: { amount: '0.000013', currency: 'USD' }, nanos: 13_000n, unpriced: [] });
+  });
+
+  it('is by the tier that was asked for where nobody read which one served', () => {
+    const priority = ask({ model: 'm', service_tier: 'priority' });
+    const usage = { counts, raw: null };
+    const read = costOfCall(counts, usage, target, priority, served('cheap', null), 'acme', CONFIG, NOW);
+    expect(read.json).toEqual({ amount: '0.000013', currency: 'USD' });
+    expect(costOfCall(counts, null, target, priority, served(null, null), 'acme', CONFIG, NOW).json).toBeNull();
+  });
+
   it('is nothing where nothing was served', () => {
     expect(costOfCall({}, null, target, asked, served(null, null), 'acme', CONFIG, NOW)).toEqual({
       json: null,
