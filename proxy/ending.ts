@@ -87,7 +87,11 @@ function measureAnswer(ending: Ending, asked: Asked, max: TokensMax): Measured {
   }
 
   function reported(outcome: Outcome, status: UsageStatus, { usage }: Reading): Measured | undefined {
-    return usage ? { outcome, status, counts: usage.counts, raw: usage.raw, usage } : undefined;
+    if (!usage) return undefined;
+    const { counts, raw } = usage;
+    if (!usage.estimated) return { outcome, status, counts, raw, usage };
+    const output_tokens = min(counts.output_tokens ?? 0n, max.outputTokens);
+    return { outcome, status: 'estimated', counts: { ...counts, output_tokens }, raw, usage };
   }
 
   function guessed(outcome: Outcome, reading: Reading | null): Measured {

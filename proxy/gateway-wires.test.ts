@@ -94,7 +94,11 @@ describe('a call in the dialect of Anthropic', () => {
     expect(refused.status).toBe(429);
     expect(refused.headers.get('retry-after-ms')).toMatch(/^\d+$/);
     const { error } = await refused.json();
-    expect(error).toMatchObject({ type: 'rate_limit_error', weir: { code: 'rate_limited', limit: 'requests' } });
+    expect(error).toMatchObject({
+      type: 'rate_limit_error',
+      details: { error_code: 'rate_limited' },
+      weir: { limit: 'requests' },
+    });
   });
 });
 

@@ -74,6 +74,7 @@ const RESPONSE_DROPPED: ReadonlySet<string> = new Set([
   'openai-organization',
   'openai-project',
   'anthropic-organization-id',
+  'anthropic-workspace-id',
 ]);
 
 /** The operator's own limits at the provider say nothing about the caller's. */

@@ -48,7 +48,8 @@ function usageEvent(
       usage_status: measured.status,
       quantities: quantitiesOf(measured.counts),
       parts: measured.usage?.parts?.map(({ model, counts }, i) => ({
-        model: model ?? served.model ?? asked.model,
+        // As every other call of it: by the name that was asked for.
+        model: model ?? asked.model,
         quantities: quantitiesOf(counts),
         cost: cost.parts?.[i] ?? null,
       })),

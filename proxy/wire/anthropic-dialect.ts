@@ -5,8 +5,8 @@ import { type Dialect, faultHeaders, idHeaders, jsonAnswer, type ModelSeen, refu
 const REQUEST_ID_HEADER = 'request-id';
 
 /**
- * Anthropic's words. Its SDKs choose the class by the status and show `error.type`; the status of a gateway with too
- * much to do is its own 529.
+ * Anthropic's words. Its SDKs choose the class by the status and show `error.type`; our code stands where they look for
+ * the cause. The status of a gateway with too much to do is Anthropic's own 529.
  */
 export const anthropicDialect: Dialect = {
   requestIdHeader: REQUEST_ID_HEADER,
@@ -15,7 +15,7 @@ export const anthropicDialect: Dialect = {
 
   fault(fault, requestId) {
     const status = BUSY.has(fault.code) ? OVERLOADED_STATUS : fault.status;
-    const error = { type: errorTypeOf(status), message: fault.message, weir: { code: fault.code } };
+    const error = { type: errorTypeOf(status), message: fault.message, details: { error_code: fault.code } };
     return jsonAnswer(
       status,
       [...idHeaders(REQUEST_ID_HEADER, requestId), ...faultHeaders(fault)],
@@ -26,7 +26,7 @@ export const anthropicDialect: Dialect = {
   refusal(refusal, requestId) {
     const { sentence, weir, headers } = refusalWords(refusal, requestId);
     const status = refusal.kind === 'budget' ? 402 : FAULTS[refusal.code].status;
-    const error = { type: errorTypeOf(status), message: sentence, weir };
+    const error = { type: errorTypeOf(status), message: sentence, details: { error_code: refusal.code }, weir };
     return jsonAnswer(status, [...idHeaders(REQUEST_ID_HEADER, requestId), ...headers], errorBody(error, requestId));
   },
 
@@ -69,6 +69,6 @@ function modelAnswer({ id }: ModelSeen): object {
 
 /** An error inside a stream. */
 export function anthropicErrorEvent(message: string, code: string): Uint8Array {
-  const body = errorBody({ type: 'api_error', message, weir: { code } }, null);
+  const body = errorBody({ type: 'api_error', message, details: { error_code: code } }, null);
   return encodeUtf8(`event: error\ndata: ${JSON.stringify(body)}\n\n`);
 }

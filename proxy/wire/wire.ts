@@ -129,6 +129,8 @@ export interface Usage {
   readonly raw: unknown;
   /** Where several models served one call: what each used. Together they are `counts`. */
   readonly parts?: readonly PartUsed[] | undefined;
+  /** Part of the counts is a guess of ours: the answer broke off before the provider had said all of it. */
+  readonly estimated?: boolean | undefined;
   /** What the provider itself says that the call costs, in dollars: plain decimals. It goes before any price list. */
   readonly costUsd?: string | undefined;
 }

@@ -1,5 +1,6 @@
 import { anthropicCountTokens } from './anthropic-count-tokens.ts';
 import { anthropicDialect } from './anthropic-dialect.ts';
+import { anthropicMessages } from './anthropic-messages.ts';
 import { cohereChat, cohereEmbed, cohereRerank } from './cohere.ts';
 import { cohereDialect } from './cohere-dialect.ts';
 import type { Dialect } from './dialect.ts';
@@ -19,6 +20,7 @@ import type { Wire } from './wire.ts';
 export const WIRES: readonly Wire[] = [
   openaiChat,
   openaiEmbeddings,
+  anthropicMessages,
   anthropicCountTokens,
   geminiGenerate,
   geminiEmbed,

@@ -1,0 +1,126 @@
+import type { Unit } from '#core/quantity.ts';
+import { anthropicDialect } from './anthropic-dialect.ts';
+import { anthropicMedia } from './anthropic-media.ts';
+import { AnthropicReader } from './anthropic-meter.ts';
+import { find, isObject, needle } from './bytes.ts';
+import { type Fields, parseBody, parseCount, parseFlag, parseModel, parseName, replaceModel } from './json-request.ts';
+import { edited } from './json-span.ts';
+import { jsonMeter, sseMeter } from './paths-meter.ts';
+import {
+  type AnswerHead,
+  type Asked,
+  guessTokens,
+  isEventStream,
+  type Meter,
+  NO_COUNTS,
+  type RequestEdits,
+  type Wire,
+} from './wire.ts';
+
+/** Anthropic Messages, and the servers that speak it. */
+export const anthropicMessages = {
+  name: 'anthropic-messages',
+  family: 'anthropic',
+  dialect: anthropicDialect,
+  endpoints: [{ method: 'POST', path: '/v1/messages' }],
+  operation: 'chat',
+  parse: (body: Uint8Array): Asked => {
+    const fields = parseBody(body, DECISIVE);
+    return askedOf(body, fields, parseModel(fields), parseFlag(fields, 'stream') === true);
+  },
+  rewrite: (body: Uint8Array, _asked: Asked, { model }: RequestEdits): Uint8Array =>
+    model === null ? body : edited(body, replaceModel(body, model)),
+  meter: anthropicMeter,
+} as const satisfies Wire;
+
+const DECISIVE = new Set([
+  'model',
+  'messages',
+  'system',
+  'max_tokens',
+  'stream',
+  'thinking',
+  'tools',
+  'cache_control',
+  'service_tier',
+  'speed',
+  'inference_geo',
+  'mcp_servers',
+  'container',
+]);
+
+/** What the template around the messages adds, and what hidden prompts for tools add. */
+const TEMPLATE_TOKENS = 64n;
+const TOOLS_TOKENS = 1024n;
+/** Anthropic pauses a turn after so many rounds of its own tools. */
+const TOOL_ROUNDS_MAX = 10n;
+/** Tools that Anthropic runs: what they bring in is input that no body holds. Those of the client have other types, or none. */
+const SERVER_TOOL = /^(web_search|web_fetch|code_execution|tool_search|advisor|mcp_toolset)/;
+
+/** The units that the input may come to be billed in, by what the request says of caches. */
+const UNCACHED: readonly Unit[] = ['input_tokens', 'cache_read_tokens'];
+const CACHED: readonly Unit[] = [...UNCACHED, 'cache_write_5m_tokens'];
+const CACHED_LONG: readonly Unit[] = [...CACHED, 'cache_write_1h_tokens'];
+
+const CACHE_CONTROL = needle('cache_control');
+const HOUR = needle('1h');
+/** A name can be written with escapes; then nobody can say by its bytes that it is not there. */
+const ESCAPE = needle('\\u');
+
+/** What the body of a Messages request says, in whichever variant of the API. */
+export function askedOf(body: Uint8Array, fields: Fields, model: string, stream: boolean): Asked {
+  const media = anthropicMedia(fields.messages);
+  const tools = Array.isArray(fields.tools) ? fields.tools.filter(isObject) : [];
+  const serverTools = tools.filter(({ type }) => typeof type === 'string' && SERVER_TOOL.test(type));
+  const textBytes = body.length - media.bytes;
+  const metadata = isObject(fields.metadata) ? fields.metadata : {};
+  return {
+    model,
+    metering: 'usage',
+    stream,
+    usageAsked: true,
+    user: parseName(metadata.user_id),
+    session: null,
+    serviceTier: fields.speed === 'fast' ? 'fast' : null,
+    region: parseName(fields.inference_geo),
+    inputTokensMax: BigInt(textBytes) + TEMPLATE_TOKENS + (tools.length > 0 ? TOOLS_TOKENS : 0n) + media.tokensMax,
+    inputUnits: inputUnitsOf(body),
+    inputs: 1n,
+    inputElsewhere: media.elsewhere || serverTools.length > 0 || isSet(fields.mcp_servers) || isSet(fields.container),
+    inputTokensGuess: guessTokens(textBytes) + media.tokensGuess,
+    outputTokensMax: outputMaxOf(fields),
+    answers: 1n,
+    bounds: boundsOf(serverTools),
+    fixed: NO_COUNTS,
+  };
+}
+
+export function anthropicMeter({ inputUnits }: Asked, answer: AnswerHead): Meter {
+  const reader = new AnthropicReader(inputUnits === CACHED_LONG);
+  return isEventStream(answer) ? sseMeter(reader) : jsonMeter(reader);
+}
+
+function inputUnitsOf(body: Uint8Array): readonly Unit[] {
+  const mayHide = find(body, ESCAPE, 0, body.length) >= 0;
+  if (!mayHide && find(body, CACHE_CONTROL, 0, body.length) < 0) return UNCACHED;
+  return mayHide || find(body, HOUR, 0, body.length) >= 0 ? CACHED_LONG : CACHED;
+}
+
+/** Thinking between calls of tools may exceed the maximum by a budget of its own. */
+function outputMaxOf(fields: Fields): bigint | null {
+  const max = parseCount(fields, 'max_tokens');
+  const budget = isObject(fields.thinking) ? parseCount(fields.thinking, 'budget_tokens') : null;
+  return max !== null && budget !== null && budget >= max ? max + budget : max;
+}
+
+function boundsOf(serverTools: readonly Fields[]): Asked['bounds'] {
+  const searches = serverTools.filter(({ type }) => String(type).startsWith('web_search'));
+  if (searches.length === 0) return NO_COUNTS;
+  let web_searches = 0n;
+  for (const tool of searches) web_searches += parseCount(tool, 'max_uses') ?? TOOL_ROUNDS_MAX;
+  return { web_searches };
+}
+
+function isSet(value: unknown): boolean {
+  return Array.isArray(value) ? value.length > 0 : (value ?? null) !== null;
+}
