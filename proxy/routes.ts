@@ -58,9 +58,9 @@ function firstSegment(path: string): string {
 for (const wire of WIRES) {
   for (const { method, path } of wire.endpoints) add(method, path, { kind: 'wire', wire, pattern: pathPattern(path) });
 }
-add('GET', '/v1/models', { kind: 'models' });
+for (const path of ['/v1/models', '/v1beta/models', '/api/tags']) add('GET', path, { kind: 'models' });
 // Names of models may hold slashes.
-add('GET', '/v1/models/{model+}', { kind: 'model' });
+for (const path of ['/v1/models', '/v1beta/models']) add('GET', `${path}/{model+}`, { kind: 'model' });
 add('GET', '/healthz', { kind: 'probe', probe: 'health' });
 add('GET', '/readyz', { kind: 'probe', probe: 'ready' });
 add('GET', '/metrics', { kind: 'probe', probe: 'metrics' });

@@ -1,8 +1,8 @@
 import { LLMock } from '@copilotkit/aimock';
 import OpenAI from 'openai';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { UsageEvent } from '#core/usage-event.ts';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { redisUrl, testNamespace } from '#test/servers/redis.ts';
+import { emittedBy } from '#test/support/emitted-by.ts';
 import { type RunningGateway, redisParts, startGateway } from '#test/support/running-gateway.ts';
 
 /**
@@ -180,20 +180,6 @@ async function callOf(client: OpenAI, call: number): Promise<string> {
   // Who did not ask for usage gets no chunk without choices, which older clients stumble over.
   if (kind === 'stream') expect(chunks.every(({ choices }) => choices.length > 0)).toBe(true);
   return request_id ?? '';
-}
-
-/** The events of these calls, from where events leave the gateway; waits until they are there. */
-async function emittedBy(gateway: RunningGateway, ids: readonly (string | null | undefined)[]) {
-  return vi.waitFor(
-    async () => {
-      const all = await gateway.emitted();
-      const byId = new Map<string, UsageEvent>(all.map((event) => [event.id, event]));
-      expect(all.length).toBe(byId.size);
-      for (const id of ids) expect(byId.has(id ?? ''), `an event for ${id}`).toBe(true);
-      return byId;
-    },
-    { timeout: 10_000 },
-  );
 }
 
 /** Nanos as a plain decimal of the unit. */

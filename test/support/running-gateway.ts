@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Config } from '#config/config.ts';
 import { getConfig } from '#config/load.ts';
 import { hashSecret, newSecret } from '#config/secret.ts';
+import type { WireFamily } from '#config/wires.ts';
 import { SILENT } from '#core/log.ts';
 import { EVENT_FIELD, eventStream, shardOf } from '#core/redis-keys.ts';
 import type { UsageEvent } from '#core/usage-event.ts';
@@ -37,9 +38,13 @@ export interface RunningGateway {
 }
 
 export interface RunningGatewayOptions {
-  /** Base address of the upstream, with its version segment. */
-  upstreamUrl: string;
-  /** Patterns of the models that the upstream serves; those of the catalogue for OpenAI unless given. */
+  /** The upstream's address for OpenAI, with its version segment; or its addresses by wire. */
+  upstreamUrl: string | Partial<Record<WireFamily, string>>;
+  /** Whose models and prices apply: OpenAI's unless given. */
+  provider?: string;
+  /** Prices and sizes of models, as they stand in a configuration file. */
+  prices?: string;
+  /** Patterns of the models that the upstream serves; those of the catalogue for its provider unless given. */
   models?: readonly string[];
   /** The customer's limits, as they stand in a configuration file. */
   limits?: string;
@@ -113,15 +118,17 @@ export async function startGateway(options: RunningGatewayOptions): Promise<Runn
   };
 }
 
-async function yamlOf({ upstreamUrl, models, limits = '[]' }: RunningGatewayOptions, secret: string): Promise<string> {
+async function yamlOf(options: RunningGatewayOptions, secret: string): Promise<string> {
+  const { upstreamUrl, provider = 'openai', prices, models, limits = '[]' } = options;
+  const addresses = typeof upstreamUrl === 'string' ? { openai: upstreamUrl } : upstreamUrl;
   return `
 upstreams:
   upstream:
-    wire: openai
-    provider: openai
-    base_url: "${upstreamUrl}"
+    provider: ${provider}
+    base_urls: ${JSON.stringify(addresses)}
     key: "\${UPSTREAM_KEY}"
     ${models ? `models: ${JSON.stringify(models)}` : ''}
+${prices === undefined ? '' : `models: ${prices}`}
 customers:
   ${CUSTOMER}:
     name: Tester
