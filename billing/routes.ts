@@ -11,6 +11,7 @@ import { planRoutes } from '#billing/plans/http.ts';
 import type { PolicyFeed } from '#billing/policies/feed.ts';
 import { policyRoutes } from '#billing/policies/http.ts';
 import { priceRoutes } from '#billing/prices/http.ts';
+import { simulationRoutes } from '#billing/simulations/http.ts';
 import { subscriptionRoutes, unsubscribedRoutes } from '#billing/subscriptions/http.ts';
 import { templateRoutes } from '#billing/templates/http.ts';
 import { tokenRoutes } from '#billing/tokens/http.ts';
@@ -38,6 +39,7 @@ export function billingRoutes(parts: RouteParts): (api: Api) => void {
     meterRoutes(api);
     planRoutes(api);
     priceRoutes(api);
+    simulationRoutes(api);
     subscriptionRoutes(api);
     unsubscribedRoutes(api);
     invoiceRoutes(api);

@@ -32,7 +32,9 @@ export type IdPrefix =
   | 'job'
   | 'usr'
   | 'tok'
-  | 'halt';
+  | 'halt'
+  | 'sim'
+  | 'out';
 
 /** A new id for a thing of this kind that begins now. */
 export function newId(prefix: IdPrefix, nowMs: number): string {

@@ -70,6 +70,10 @@ export const UNIT_MEANINGS: Readonly<Record<Unit, string>> = MEANINGS;
 
 export const UNITS = Object.keys(MEANINGS) as readonly Unit[] as readonly [Unit, ...Unit[]];
 
+export function isUnit(text: string): text is Unit {
+  return (UNITS as readonly string[]).includes(text);
+}
+
 /** Units that a token limit counts, each once. */
 export const TOKEN_UNITS: ReadonlySet<string> = new Set(UNITS.filter((unit) => unit.endsWith('_tokens')));
 

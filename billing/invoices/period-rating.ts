@@ -2,7 +2,7 @@ import { AS_INVOICED, billedPartsOf, billedUsageOf } from '#billing/billed-usage
 import type { Database } from '#billing/db/database.ts';
 import { getPlanVersion, type Plan, termsOf } from '#billing/plans/plan.ts';
 import { type Charge, cutFor, type Span } from '#billing/rating/charge.ts';
-import { assign, type DocumentLine, documentOf, rate, type UsageQuantity } from '#billing/rating/rating.ts';
+import { assign, type DocumentLine, documentOf, rate, type Terms, type UsageQuantity } from '#billing/rating/rating.ts';
 import type { UsagePart } from '#billing/rating/usage-part.ts';
 import { type Period, periodOf } from '#billing/subscriptions/period.ts';
 import { feeShare } from '#billing/subscriptions/periods.ts';
@@ -23,19 +23,37 @@ export interface PeriodRating {
  */
 export async function ratePeriod(db: Database, period: Period, lateSeq = AS_INVOICED): Promise<PeriodRating> {
   const plan = await getPlanVersion(db, period.plan_id, period.plan_version);
-  const terms = termsOf(plan);
+  return { ...(await ratePeriodAs(db, period, { terms: termsOf(plan), lateSeq })), plan };
+}
+
+/** The same under other terms, and as if other models had been used. */
+export async function ratePeriodAs(
+  db: Database,
+  period: Period,
+  {
+    terms,
+    lateSeq,
+    modelOf = (model) => model,
+  }: { terms: Terms; lateSeq: bigint; modelOf?: (model: string) => string },
+): Promise<Omit<PeriodRating, 'plan'>> {
   const span = spanOf(period);
-  const usage = await billedUsageOf(db, period, lateSeq);
+  const recorded = await billedUsageOf(db, period, lateSeq);
+  const usage = recorded.map((row) => ({ ...row, model: modelOf(row.model) }));
   const assigned = assign(terms.charges, usage);
   const parts = new Map<Charge, UsagePart[]>();
-  for (const [charge, models] of assigned.byCharge) {
+  for (const [charge, used] of assigned.byCharge) {
     const cut = cutFor(charge, span);
     if (!cut || charge.unit === null) continue;
-    const line = { unit: charge.unit, models: [...models.keys()] };
-    parts.set(charge, await billedPartsOf(db, period, line, { cut, currency: plan.currency, lateSeq }));
+    const models = recorded.map(({ model }) => model).filter((model) => used.has(modelOf(model)));
+    const line = { unit: charge.unit, models: [...new Set(models)] };
+    const read = await billedPartsOf(db, period, line, { cut, currency: terms.currency, lateSeq });
+    parts.set(
+      charge,
+      read.map((part) => ({ ...part, model: modelOf(part.model) })),
+    );
   }
   const rating = rate(terms, assigned, span, period.policies, parts);
-  return { plan, usage, unrated: rating.unrated, ...documentOf(rating, plan.currency, period.policies) };
+  return { usage, unrated: rating.unrated, ...documentOf(rating, terms.currency, period.policies) };
 }
 
 export function spanOf(period: Period): Span {

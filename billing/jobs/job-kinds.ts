@@ -3,6 +3,7 @@ import { makePartitions } from '#billing/db/partitions.ts';
 import { forgetIdempotencyKeys } from '#billing/http/idempotency.ts';
 import { trimParked } from '#billing/parked-events/parked-event.ts';
 import { retryParked } from '#billing/parked-events/retry.ts';
+import { runSimulations } from '#billing/simulations/simulation.ts';
 import { checkRollups } from '#billing/usage/usage.ts';
 
 /** What runs by the clock, beside the closing of periods. Each may run at any time, any number of times. */
@@ -14,6 +15,7 @@ export interface JobKind {
 }
 
 export const JOB_KINDS: readonly JobKind[] = [
+  { name: 'run_simulations', cron: '* * * * *', run: runSimulations },
   { name: 'check_rollups', cron: '7 * * * *', run: checkRollups },
   { name: 'make_partitions', cron: '17 * * * *', run: (db, nowMs) => makePartitions(db, nowMs) },
   { name: 'retry_parked_events', cron: '29 * * * *', run: (db, nowMs) => retryParked(db, nowMs) },

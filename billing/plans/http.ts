@@ -3,11 +3,11 @@ import { decodeCursor, pageOf, pageQuery, pageSchema, placeOfCursor } from '#bil
 import { ACCOUNTANTS, READERS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
 import { Id, Instant, idParams, MoneyJson } from '#billing/http/schema.ts';
-import { ChargeTermsJson, PriceFields, priceToJson } from '#billing/prices/price-json.ts';
-import { CHARGES_MAX } from '#config/charge-terms.ts';
+import { PriceFields, priceToJson } from '#billing/prices/price-json.ts';
 import { newId } from '#core/id.ts';
 import { formatInstant } from '#core/time.ts';
-import { changePlan, createPlan, feeOf, getPlan, getPlanVersion, type Plan, planTerms } from './plan.ts';
+import { changePlan, createPlan, feeOf, getPlan, getPlanVersion, type Plan } from './plan.ts';
+import { PlanTermsJson } from './plan-json.ts';
 import { listPlans, listPlanVersions, listPrices } from './store.ts';
 
 const PlanSchema = z
@@ -25,8 +25,7 @@ const PlanSchema = z
     removed_at: Instant.nullable(),
   })
   .openapi('Plan');
-const PlanTerms = planTerms.extend({ charges: z.array(ChargeTermsJson).max(CHARGES_MAX).default([]) });
-const NewPlan = PlanTerms.extend({ id: Id.optional() }).openapi('NewPlan');
+const NewPlan = PlanTermsJson.extend({ id: Id.optional() }).openapi('NewPlan');
 const versionParams = z.strictObject({
   id: Id,
   version: z.coerce
@@ -86,7 +85,7 @@ export function planRoutes(api: Api): void {
     description: 'Periods that open from now on are billed by it. The same terms again make no new version.',
     roles: ACCOUNTANTS,
     params: idParams,
-    body: PlanTerms.openapi('PlanTerms'),
+    body: PlanTermsJson,
     answer: PlanSchema,
     run: async ({ db, params, body, nowMs }) => toJson(await changePlan(db, params.id, body, nowMs)),
   });

@@ -143,6 +143,12 @@ async function addVersion(tx: Database, id: string, version: number, terms: Plan
   await insertPrices(tx, id, version, prices, nowMs);
 }
 
+/** Terms that are no plan's, as rating takes them: what a simulation asks about. */
+export async function resolveTerms(db: Database, terms: PlanTerms, nowMs: number): Promise<Terms> {
+  const feeNanos = terms.fee === null ? null : (parseMoney(terms.fee, terms.currency)?.nanos ?? null);
+  return { currency: terms.currency, feeNanos, charges: await pricesOf(db, terms, nowMs) };
+}
+
 /** Resolves each charge's meter. All that is wrong at once: meters that are not known, charges that nothing can reach. */
 async function pricesOf(tx: Database, terms: PlanTerms, nowMs: number): Promise<PriceRow[]> {
   const prices: PriceRow[] = [];

@@ -15,6 +15,7 @@ import {
   findSubscriptionAt,
   insertPeriod,
   listDuePeriods,
+  listPeriodsBegunIn,
   listSubscriptionsToOpen,
   type PeriodRow,
   type SubscriptionRow,
@@ -79,6 +80,11 @@ export async function* periodsEndedBy(db: Database, atMs: number): AsyncGenerato
     yield* page;
     after = page.length < PAGE ? undefined : page.at(-1);
   } while (after);
+}
+
+/** Those of a customer that begin in a span of time, in order. */
+export async function periodsBegunIn(db: Database, customer: string, fromMs: number, toMs: number): Promise<Period[]> {
+  return listPeriodsBegunIn(db, customer, fromMs, toMs);
 }
 
 /** With the plan's version of the period's own start, however much later it is opened. */

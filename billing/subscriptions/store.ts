@@ -168,6 +168,19 @@ export async function findPeriodAt(db: Database, customer: string, atMs: number)
   );
 }
 
+/** The periods of a customer that begin in a span of time, in order. */
+export async function listPeriodsBegunIn(
+  db: Database,
+  customer: string,
+  fromMs: number,
+  toMs: number,
+): Promise<PeriodRow[]> {
+  return db.query<PeriodRow>(sql`
+    ${PERIOD}
+    where customer_id = ${customer} and start_at >= ${instant(fromMs)} and start_at < ${instant(toMs)}
+    order by start_at`);
+}
+
 /** Latest first. */
 export async function listPeriods(
   db: Database,
