@@ -73,3 +73,21 @@ export function replaceModel(body: Uint8Array, model: string): Edit[] {
       insert: encodeUtf8(JSON.stringify(model)),
     }));
 }
+
+/** One text or one list of token ids is one input; a list of either is a batch. */
+export function countInputs(input: unknown): bigint {
+  const isBatch = Array.isArray(input) && input.length > 0 && !input.every((item) => typeof item === 'number');
+  return isBatch ? BigInt(input.length) : 1n;
+}
+
+/** Token ids as input, one list or several, are counted rather than guessed. */
+export function countTokenIds(input: unknown): bigint | undefined {
+  if (!Array.isArray(input) || input.length === 0) return undefined;
+  if (input.every((item) => typeof item === 'number')) return BigInt(input.length);
+  let total = 0;
+  for (const list of input) {
+    if (!Array.isArray(list) || !list.every((item) => typeof item === 'number')) return undefined;
+    total += list.length;
+  }
+  return BigInt(total);
+}

@@ -1,4 +1,4 @@
-import { parseBody, parseModel, parseName, replaceModel } from './json-request.ts';
+import { countInputs, countTokenIds, parseBody, parseModel, parseName, replaceModel } from './json-request.ts';
 import { edited } from './json-span.ts';
 import { openaiDialect } from './openai-dialect.ts';
 import { answerMembers, jsonMeter } from './openai-json-meter.ts';
@@ -45,21 +45,3 @@ export const openaiEmbeddings = {
 
   meter: (): Meter => jsonMeter(ANSWER),
 } as const satisfies Wire;
-
-/** One text or one list of token ids is one input; a list of either is a batch. */
-function countInputs(input: unknown): bigint {
-  const isBatch = Array.isArray(input) && input.length > 0 && !input.every((item) => typeof item === 'number');
-  return isBatch ? BigInt(input.length) : 1n;
-}
-
-/** Token ids as input, one list or several, are counted rather than guessed. */
-function countTokenIds(input: unknown): bigint | undefined {
-  if (!Array.isArray(input) || input.length === 0) return undefined;
-  if (input.every((item) => typeof item === 'number')) return BigInt(input.length);
-  let total = 0;
-  for (const list of input) {
-    if (!Array.isArray(list) || !list.every((item) => typeof item === 'number')) return undefined;
-    total += list.length;
-  }
-  return BigInt(total);
-}

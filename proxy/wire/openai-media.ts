@@ -35,25 +35,29 @@ const AUDIO_BITS_PER_SECOND_MIN = 6_000;
 const AUDIO_BITS_PER_SECOND_GUESS = 64_000;
 const AUDIO_TOKENS_PER_SECOND = 10;
 
+/** Of the messages of a chat, or the input items of a response. */
 export function mediaBounds(messages: unknown, model: string): MediaBounds {
   const bounds: MediaBounds = { bytes: 0, tokensMax: 0n, tokensGuess: 0n, elsewhere: false };
   if (!Array.isArray(messages)) return bounds;
   for (const message of messages) {
     if (!isObject(message)) continue;
-    // An earlier answer in sound, which the server has kept.
-    if (isObject(message.audio)) bounds.elsewhere = true;
-    if (!Array.isArray(message.content)) continue;
-    for (const part of message.content) if (isObject(part)) addPart(bounds, part, model);
+    // An earlier answer in sound, which the server has kept; an earlier item of a response likewise.
+    if (isObject(message.audio) || message.type === 'item_reference') bounds.elsewhere = true;
+    // What a tool gave may hold media as what a person says does.
+    for (const parts of [message.content, message.output]) {
+      if (Array.isArray(parts)) for (const part of parts) if (isObject(part)) addPart(bounds, part, model);
+    }
+    if (isObject(message.output)) addPart(bounds, message.output, model);
   }
   return bounds;
 }
 
 function addPart(bounds: MediaBounds, part: Readonly<Record<string, unknown>>, model: string): void {
-  if (isObject(part.image_url)) {
+  if (part.image_url !== undefined || part.type === 'input_image') {
     const max = imageTokensMax(model);
     bounds.tokensMax += max;
     bounds.tokensGuess += max < IMAGE_TOKENS_GUESS ? max : IMAGE_TOKENS_GUESS;
-    const url = part.image_url.url;
+    const url = isObject(part.image_url) ? part.image_url.url : part.image_url;
     if (typeof url === 'string' && url.startsWith('data:')) bounds.bytes += url.length;
   }
   if (isObject(part.input_audio) && typeof part.input_audio.data === 'string') {
@@ -65,6 +69,10 @@ function addPart(bounds: MediaBounds, part: Readonly<Record<string, unknown>>, m
   if (isObject(part.file)) {
     bounds.elsewhere = true;
     if (typeof part.file.file_data === 'string') bounds.bytes += part.file.file_data.length;
+  }
+  if (part.type === 'input_file') {
+    bounds.elsewhere = true;
+    if (typeof part.file_data === 'string') bounds.bytes += part.file_data.length;
   }
   if (part.video_url !== undefined) bounds.elsewhere = true;
 }

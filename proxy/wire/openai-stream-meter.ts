@@ -1,4 +1,4 @@
-import { decodeUtf8, EMPTY, encodeUtf8, find, isEqualRange, needle, parseJson } from './bytes.ts';
+import { decodeUtf8, EMPTY, encodeUtf8, find, isEqualRange, type Needle, needle, parseJson } from './bytes.ts';
 import { parseName } from './json-request.ts';
 import { cutOf, isNamed, type Member, membersOf, skipBlanks, stringEnd, valueText } from './json-span.ts';
 import { errorEvent } from './openai-dialect.ts';
@@ -23,14 +23,14 @@ const NAMES = {
 };
 
 /** Members of a delta that are no generated text. */
-const NO_TEXT = ['role', 'id', 'type', 'name'].map(encodeUtf8);
+const NO_TEXT = ['role', 'id', 'type', 'name', 'finish_reason'].map(encodeUtf8);
 
 /**
  * A chat stream. Usage is cumulative: the last object that is not null counts, wherever it stands. With `hideUsage` the
  * client gets byte for byte what it would have got had usage not been asked for: without the chunk that has usage and no
  * choices, and without the `"usage":null` of the others.
  */
-export function streamMeter(hideUsage: boolean): Meter {
+export function streamMeter(hideUsage: boolean, text = DELTA): Meter {
   const splitter = new SseSplitter();
   let usage: Usage | null = null;
   let model: string | null = null;
@@ -45,7 +45,7 @@ export function streamMeter(hideUsage: boolean): Meter {
 
   /** Reads one event and says which of its bytes are hidden: none, all, or a range. */
   function readEvent(bytes: Uint8Array, start: number, end: number): Hidden {
-    textBytes += deltaTextBytes(bytes, start, end);
+    textBytes += stringBytesBehind(text, bytes, start, end);
     if (!done && isDone(bytes, start, end)) done = true;
     const hasUsage = mentionsUsage(bytes, start, end, hideUsage);
     if (!hasUsage && model !== null && find(bytes, ERROR, start, end) < 0) return NOTHING;
@@ -173,14 +173,14 @@ function isDone(bytes: Uint8Array, start: number, end: number): boolean {
   return at >= 0 && decodeUtf8(bytes.subarray(start, at)).trimEnd().endsWith('data:');
 }
 
-/** How many bytes of generated text are in an event: the strings in its deltas. */
-function deltaTextBytes(bytes: Uint8Array, start: number, end: number): number {
+/** How many bytes of generated text are in an event: the strings behind a name. */
+function stringBytesBehind(text: Needle, bytes: Uint8Array, start: number, end: number): number {
   let total = 0;
   let at = start;
   while (true) {
-    const found = find(bytes, DELTA, at, end);
+    const found = find(bytes, text, at, end);
     if (found < 0) return total;
-    at = found + DELTA.bytes.length;
+    at = found + text.bytes.length;
     let depth = 0;
     let isText = true;
     while (at < end) {

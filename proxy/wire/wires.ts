@@ -12,14 +12,21 @@ import { geminiInteractions } from './gemini-interactions.ts';
 import { ollamaChat, ollamaEmbed, ollamaGenerate } from './ollama.ts';
 import { ollamaDialect } from './ollama-dialect.ts';
 import { openaiChat } from './openai-chat.ts';
+import { openaiCompletions } from './openai-completions.ts';
 import { openaiDialect } from './openai-dialect.ts';
 import { openaiEmbeddings } from './openai-embeddings.ts';
+import { openaiModerations } from './openai-moderations.ts';
+import { openaiInputTokens, openaiResponses } from './openai-responses.ts';
 import type { Wire } from './wire.ts';
 
 /** Every wire that is served. A new one is a file and a line here. */
 export const WIRES: readonly Wire[] = [
   openaiChat,
+  openaiCompletions,
+  openaiResponses,
+  openaiInputTokens,
   openaiEmbeddings,
+  openaiModerations,
   anthropicMessages,
   anthropicCountTokens,
   geminiGenerate,

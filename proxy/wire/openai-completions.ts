@@ -1,0 +1,52 @@
+import { needle } from './bytes.ts';
+import { countInputs, countTokenIds, parseBody, parseCount, parseFlag, parseModel, parseName } from './json-request.ts';
+import { openaiDialect } from './openai-dialect.ts';
+import { answerMembers, jsonMeter } from './openai-json-meter.ts';
+import { streamMeter } from './openai-stream-meter.ts';
+import { parseUsageAsked, rewriteStreamed } from './openai-stream-options.ts';
+import { type AnswerHead, type Asked, guessTokens, isEventStream, type Meter, NO_COUNTS, type Wire } from './wire.ts';
+
+const ANSWER = answerMembers('choices');
+const TEXT = needle('"text"');
+
+const DECISIVE = new Set(['model', 'prompt', 'stream', 'stream_options', 'max_tokens', 'n', 'best_of']);
+
+/** What the model writes where the request does not say how much: OpenAI's own maximum then. */
+const OUTPUT_TOKENS_INITIAL = 16n;
+
+/** OpenAI Completions, the API before chat: several prompts, several answers to each, the best of more. */
+export const openaiCompletions = {
+  name: 'openai-completions',
+  family: 'openai',
+  dialect: openaiDialect,
+  endpoints: [{ method: 'POST', path: '/v1/completions' }],
+  operation: 'text_completion',
+  parse,
+  rewrite: rewriteStreamed,
+  meter: (_asked: Asked, answer: AnswerHead): Meter =>
+    isEventStream(answer) ? streamMeter(answer.hideUsage, TEXT) : jsonMeter(ANSWER),
+} as const satisfies Wire;
+
+function parse(body: Uint8Array): Asked {
+  const fields = parseBody(body, DECISIVE);
+  const prompts = countInputs(fields.prompt);
+  const each = [parseCount(fields, 'n') ?? 1n, parseCount(fields, 'best_of') ?? 1n];
+  return {
+    model: parseModel(fields),
+    metering: 'usage',
+    stream: parseFlag(fields, 'stream') === true,
+    usageAsked: parseUsageAsked(fields),
+    user: parseName(fields.user),
+    session: null,
+    serviceTier: null,
+    // Text has no more tokens than bytes; a token id takes at least a digit and a comma.
+    inputTokensMax: BigInt(body.length),
+    inputs: prompts,
+    inputElsewhere: false,
+    inputTokensGuess: countTokenIds(fields.prompt) ?? guessTokens(body.length),
+    outputTokensMax: parseCount(fields, 'max_tokens') ?? OUTPUT_TOKENS_INITIAL,
+    answers: prompts * each.reduce((a, b) => (a > b ? a : b)),
+    bounds: NO_COUNTS,
+    fixed: NO_COUNTS,
+  };
+}

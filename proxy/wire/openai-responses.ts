@@ -1,0 +1,130 @@
+import { Fault } from '#core/fault.ts';
+import type { Counts } from '#core/quantity.ts';
+import { isObject } from './bytes.ts';
+import { type Fields, parseBody, parseCount, parseFlag, parseModel, parseName, replaceModel } from './json-request.ts';
+import { edited } from './json-span.ts';
+import { openaiDialect } from './openai-dialect.ts';
+import { mediaBounds } from './openai-media.ts';
+import { ResponseReader } from './openai-response-reader.ts';
+import { jsonMeter, sseMeter } from './paths-meter.ts';
+import { askedWithoutTokens, SILENT_METER } from './unmetered.ts';
+import {
+  type AnswerHead,
+  type Asked,
+  guessTokens,
+  isEventStream,
+  type Meter,
+  NO_COUNTS,
+  type RequestEdits,
+  type Wire,
+} from './wire.ts';
+
+/** OpenAI Responses: usage is always reported, in the terminal event of a stream; tools only as items of the output. */
+export const openaiResponses = {
+  name: 'openai-responses',
+  family: 'openai',
+  dialect: openaiDialect,
+  endpoints: [
+    { method: 'POST', path: '/v1/responses' },
+    { method: 'POST', path: '/v1/responses/compact' },
+  ],
+  operation: 'chat',
+  parse,
+  rewrite: renameModel,
+  meter(asked: Asked, answer: AnswerHead): Meter {
+    const stream = isEventStream(answer);
+    const reader = new ResponseReader(asked, stream);
+    return stream ? sseMeter(reader) : jsonMeter(reader);
+  },
+} as const satisfies Wire;
+
+/** Counts the tokens of a response that is not made: nothing is billed for it. */
+export const openaiInputTokens = {
+  name: 'openai-input-tokens',
+  family: 'openai',
+  dialect: openaiDialect,
+  endpoints: [{ method: 'POST', path: '/v1/responses/input_tokens' }],
+  operation: 'count_tokens',
+  parse: (body: Uint8Array): Asked => askedWithoutTokens(parseModel(parseBody(body, DECISIVE)), 'free'),
+  rewrite: renameModel,
+  meter: (): Meter => SILENT_METER,
+} as const satisfies Wire;
+
+const DECISIVE = new Set([
+  'model',
+  'input',
+  'instructions',
+  'stream',
+  'background',
+  'max_output_tokens',
+  'max_tool_calls',
+  'service_tier',
+  'tools',
+  'previous_response_id',
+  'conversation',
+  'prompt',
+]);
+
+/** What stands around the items, and what hidden prompts for tools add. */
+const TEMPLATE_TOKENS = 64n;
+const TOOLS_TOKENS = 1024n;
+
+/** Uses of the tools that run at the provider, where the request does not bound them. More is recorded as debt. */
+const TOOL_CALLS_INITIAL = 10n;
+
+/** Tools at the provider that are billed by use. Prefixes: they come with dates and as previews. */
+const BILLED_TOOLS: readonly (readonly [type: string, unit: 'web_searches' | 'file_searches' | 'images'])[] = [
+  ['web_search', 'web_searches'],
+  ['file_search', 'file_searches'],
+  ['image_generation', 'images'],
+];
+const LOCAL_TOOLS: ReadonlySet<unknown> = new Set(['function', 'custom', 'local_shell', 'apply_patch']);
+
+function parse(body: Uint8Array): Asked {
+  const fields = parseBody(body, DECISIVE);
+  const stream = parseFlag(fields, 'stream') === true;
+  if (parseFlag(fields, 'background') === true && !stream) {
+    throw new Fault('invalid_request', { detail: 'A response in the background is taken with stream: true only.' });
+  }
+  const model = parseModel(fields);
+  const media = mediaBounds(fields.input, model);
+  const textBytes = body.length - media.bytes;
+  const tools = Array.isArray(fields.tools) ? fields.tools.filter(isObject) : [];
+  return {
+    model,
+    metering: 'usage',
+    stream,
+    // It comes whether or not it is asked for.
+    usageAsked: true,
+    user: parseName(fields.user) ?? parseName(fields.safety_identifier),
+    session: parseName(isObject(fields.metadata) ? fields.metadata.session_id : null),
+    serviceTier: parseName(fields.service_tier),
+    inputTokensMax: BigInt(textBytes) + TEMPLATE_TOKENS + (tools.length > 0 ? TOOLS_TOKENS : 0n) + media.tokensMax,
+    inputs: 1n,
+    inputElsewhere: media.elsewhere || isKeptElsewhere(fields) || tools.some(({ type }) => !LOCAL_TOOLS.has(type)),
+    inputTokensGuess: guessTokens(textBytes) + media.tokensGuess,
+    outputTokensMax: parseCount(fields, 'max_output_tokens'),
+    answers: 1n,
+    bounds: toolBounds(tools, parseCount(fields, 'max_tool_calls') ?? TOOL_CALLS_INITIAL),
+    fixed: NO_COUNTS,
+  };
+}
+
+/** What the server has kept of earlier responses, conversations and prompts is input that the body does not hold. */
+function isKeptElsewhere(fields: Fields): boolean {
+  return [fields.previous_response_id, fields.conversation, fields.prompt].some((one) => (one ?? null) !== null);
+}
+
+function toolBounds(tools: readonly Readonly<Record<string, unknown>>[], calls: bigint): Counts {
+  const bounds: Partial<Record<(typeof BILLED_TOOLS)[number][1] | 'code_interpreter_sessions', bigint>> = {};
+  for (const { type } of tools) {
+    const billed = BILLED_TOOLS.find(([prefix]) => typeof type === 'string' && type.startsWith(prefix));
+    if (billed) bounds[billed[1]] = calls;
+    if (type === 'code_interpreter') bounds.code_interpreter_sessions = 1n;
+  }
+  return Object.keys(bounds).length === 0 ? NO_COUNTS : bounds;
+}
+
+function renameModel(body: Uint8Array, _asked: Asked, { model }: RequestEdits): Uint8Array {
+  return model === null ? body : edited(body, replaceModel(body, model));
+}
