@@ -38,7 +38,7 @@ function boundOf(n: number): Bound & { reservation: Reservation } {
   const policy = POLICIES[n % CUSTOMERS] as KeyPolicy;
   const atMs = Date.now();
   const id = newId('req', atMs);
-  const bound = holdsFor(policy, { ...SCOPE, id }, WORST, atMs);
+  const bound = holdsFor(policy, SCOPE, WORST, atMs);
   return { ...bound, reservation: { id, customer: policy.customer, atMs, leaseMs: 660_000, holds: bound.holds } };
 }
 

@@ -1,16 +1,15 @@
 import { type Halt, type KeyPolicy, type LimitPolicy, policyVersion } from '#core/key-policy.ts';
-import { startOfDate } from '#core/time.ts';
 import { BILLING_BOUNDS } from './bounds.ts';
 import { findProvider, findRegion, type ProviderRow } from './catalogue.ts';
 import { compileOverride } from './compile-models.ts';
 import type { Config, CustomerConfig, PlanConfig, RouteRule, UpstreamConfig } from './config.ts';
 import type { EnvironmentVariables } from './environment.ts';
 import { sha256Hex } from './hash.ts';
-import { keyLimits, kindOf, limitId } from './limits.ts';
+import { compileLimit, instantOf, keyLimits } from './limits.ts';
 import { priceBook } from './price-book.ts';
 import { secretHash } from './references.ts';
 import type { ConfigFile } from './schema.ts';
-import type { CustomerFile, KeyFile, LimitFile, PlanFile } from './schema-customers.ts';
+import type { CustomerFile, KeyFile, PlanFile } from './schema-customers.ts';
 import type { HaltFile } from './schema-halts.ts';
 import type { RouteFile, UpstreamFile } from './schema-routing.ts';
 import { compileGateway } from './settings.ts';
@@ -125,7 +124,7 @@ function compilePlan(id: string, file: PlanFile): PlanConfig {
 async function compileCustomer(id: string, file: CustomerFile, plans: readonly PlanConfig[]): Promise<CustomerConfig> {
   const plan = plans.find((one) => one.id === file.plan);
   const timezone = file.timezone ?? 'UTC';
-  const limits = (file.limits ?? []).map((limit) => compileLimit(limit, null, timezone));
+  const limits = (file.limits ?? []).map((limit) => compileLimit(limit, null, timezone, plan));
   const keys = Object.entries(file.keys ?? {});
   return {
     id,
@@ -134,7 +133,7 @@ async function compileCustomer(id: string, file: CustomerFile, plans: readonly P
     currency: file.currency ?? plan?.currency ?? 'USD',
     plan: file.plan ?? null,
     limits,
-    keys: await Promise.all(keys.map(([keyId, key]) => compileKey(keyId, key, id, limits, timezone))),
+    keys: await Promise.all(keys.map(([keyId, key]) => compileKey(keyId, key, id, limits, timezone, plan))),
   };
 }
 
@@ -144,9 +143,10 @@ async function compileKey(
   customer: string,
   customerLimits: readonly LimitPolicy[],
   timezone: string,
+  plan: PlanConfig | undefined,
 ): Promise<KeyPolicy> {
   const secrets = typeof file.secret === 'string' ? [file.secret] : file.secret;
-  const own = keyLimits(file).map((limit) => compileLimit(limit, id, timezone));
+  const own = keyLimits(file).map((limit) => compileLimit(limit, id, timezone, plan));
   const limits = [...customerLimits, ...own];
   return {
     version: policyVersion(limits),
@@ -154,28 +154,9 @@ async function compileKey(
     customer,
     secretHashes: await Promise.all(secrets.map(secretHash)),
     state: file.revoked ? 'revoked' : 'active',
-    expiresAtMs: file.expires
-      ? 'day' in file.expires
-        ? startOfDate(file.expires.day, timezone)
-        : file.expires.atMs
-      : null,
+    expiresAtMs: file.expires ? instantOf(file.expires, timezone) : null,
     models: file.models ?? [],
     labels: file.labels ?? {},
     limits,
-  };
-}
-
-function compileLimit(limit: LimitFile, key: string | null, timezone: string): LimitPolicy {
-  const amount = limit.requests ?? limit.tokens ?? limit.concurrency ?? limit.budget?.nanos;
-  if (amount === undefined) throw new Error('a limit without an amount');
-  return {
-    id: limitId(limit, key),
-    scope: key === null ? 'customer' : 'key',
-    kind: kindOf(limit),
-    amount: amount.toString(),
-    currency: limit.budget?.currency ?? null,
-    per: limit.per ?? null,
-    burst: limit.burst?.toString() ?? null,
-    timezone,
   };
 }

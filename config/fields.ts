@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { NAME_LENGTH_MAX } from './bounds.ts';
+import { LABEL_LENGTH_MAX, LABELS_MAX, NAME_LENGTH_MAX } from './bounds.ts';
 import { didYouMean } from './nearest.ts';
 
 /**
@@ -28,6 +28,17 @@ export function nameText(what: string) {
     .regex(new RegExp(`^[A-Za-z0-9][A-Za-z0-9._-]{0,${NAME_LENGTH_MAX - 1}}$`), {
       error: `is no name for ${what}: letters, digits, dots, dashes and underscores, at most ${NAME_LENGTH_MAX}`,
     });
+}
+
+const labelText = z.string({ error: 'must be text' }).regex(new RegExp(`^[^\\u0000-\\u001f]{1,${LABEL_LENGTH_MAX}}$`), {
+  error: `must be text of at most ${LABEL_LENGTH_MAX} characters`,
+});
+
+/** A map from names of labels to their values. */
+export function labels() {
+  return z
+    .record(nameText('a label'), labelText, { error: 'must be a map from names to texts' })
+    .refine((value) => Object.keys(value).length <= LABELS_MAX, { error: `must have at most ${LABELS_MAX} labels` });
 }
 
 /** A map from names to things. */

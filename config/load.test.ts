@@ -227,6 +227,101 @@ describe('a configuration', () => {
     expect((await good(FULL, { OPENAI_API_KEY: 'sk-2' })).version).not.toBe(version);
   });
 
+  it('compiles every kind of limit, and says no more of one than the file does', async () => {
+    const [acme] = (
+      await good(yaml`
+        plans:
+          growth: { currency: EUR, prices: [{ unit: input_tokens, amount: 3, per: 1M, model: "gpt-*" }] }
+        customers:
+          acme:
+            timezone: Europe/Paris
+            plan: growth
+            limits:
+              - { tokens: 2M, per: day, models: ["gpt-4o*", "a"], labels: { team: search, app: x }, by: user }
+              - { quantity: 100, unit: images, per: quarter, mode: shadow, override: { quantity: 150, until: 2026-12-01 } }
+              - { budget: 5 USD, per: session, on_store_down: local, local: { budget: 1 USD } }
+              - { budget: 400 EUR, per: year, basis: price, warn_at: [95%, 80%] }
+              - { requests: 10, per: second, by: label:team, on_store_down: open }
+            keys:
+              k: { secret: "${HASH}", max_budget: 9, soft_budget: 7, budget_duration: 30d, max_budget_per_session: 0.5, model_rpm_limit: { gpt-4o: 3 }, model_tpm_limit: { gpt-4o: 4k } }
+              total: { secret: "${HASH.replace(/.$/, 'f')}", max_budget: 9 }
+      `)
+    ).customers;
+    const [k, total] = acme?.keys ?? [];
+    expect(k?.version).toBe(2);
+    const base = { scope: 'customer', currency: null, burst: null, timezone: 'Europe/Paris' };
+    expect(acme?.limits).toEqual([
+      {
+        ...base,
+        id: 'customer/tokens/day/a/gpt-4o*/app=x/team=search/by-user',
+        kind: 'tokens',
+        amount: '2000000',
+        per: 'day',
+        models: ['gpt-4o*', 'a'],
+        labels: { team: 'search', app: 'x' },
+        by: 'user',
+      },
+      {
+        ...base,
+        id: 'customer/quantity/images/quarter/shadow',
+        kind: 'quantity',
+        unit: 'images',
+        amount: '100',
+        per: 'quarter',
+        mode: 'shadow',
+        override: { amount: '150', untilMs: Date.parse('2026-11-30T23:00:00Z') },
+      },
+      {
+        ...base,
+        id: 'customer/budget/session',
+        kind: 'budget',
+        amount: '5000000000',
+        currency: 'USD',
+        per: 'session',
+        onStoreDown: 'local',
+        localAmount: '1000000000',
+      },
+      {
+        ...base,
+        id: 'customer/budget/year/price',
+        kind: 'budget',
+        amount: '400000000000',
+        currency: 'EUR',
+        per: 'year',
+        warnAt: [80, 95],
+        basis: 'price',
+        prices: [{ unit: 'input_tokens', model: 'gpt-*', amount: '3', per: '1000000' }],
+      },
+      {
+        ...base,
+        id: 'customer/requests/second/by-label:team',
+        kind: 'requests',
+        amount: '10',
+        per: 'second',
+        by: 'label:team',
+        onStoreDown: 'open',
+      },
+    ]);
+    expect(k?.limits.slice(5).map(({ id, amount }) => [id, amount])).toEqual([
+      ['key/k/budget/month', '9000000000'],
+      ['key/k/budget/month/soft', '7000000000'],
+      ['key/k/budget/session', '500000000'],
+      ['key/k/requests/minute/gpt-4o', '3'],
+      ['key/k/tokens/minute/gpt-4o', '4000'],
+    ]);
+    expect(total?.limits.slice(5).map(({ id }) => id)).toEqual(['key/total/budget/total']);
+  });
+
+  it('takes a budget in the price of a plan only where that is so much for each unit', async () => {
+    const file = (plan: string, budget = '5 EUR') => `
+      plans: { p: { currency: EUR, ${plan} } }
+      customers: { a: { plan: p, limits: [{ budget: ${budget}, per: month, basis: price }] } }`;
+    const prices = 'prices: [{ unit: calls, amount: 1 }]';
+    expect(await problems(file(prices))).toEqual([]);
+    expect((await problems(file('fee: 5'))).join()).toContain('limits[0].basis: needs a plan with `prices`');
+    expect((await problems(file(prices, '5 USD'))).join()).toContain('limits[0].budget: must be in EUR');
+  });
+
   it('keeps the ids of limits when their amounts change, so that the counters go on', async () => {
     const env = { OPENAI_API_KEY: 'sk-1' };
     const ids = async (text: string) => (await good(text, env)).customers[0]?.keys[0]?.limits.map((limit) => limit.id);
@@ -600,21 +695,36 @@ describe('mistakes', () => {
     ['{ requests: 10 }', 'must say per which window'],
     ['{ requests: 0, per: minute }', 'requests: must be a whole number from 1'],
     ['{ requests: 1.5, per: minute }', 'not "1.5"'],
-    ['{ tokens: 2M, per: day }', '"day" is not supported yet'],
-    ['{ tokens: 2M, per: month }', 'is not supported yet for tokens'],
     ['{ tokens: 3G, per: hour }', 'tokens: must be at most 2501999792 per hour'],
     ['{ tokens: 1, per: hour, burst: 3G }', 'burst: must be at most 2501999792'],
-    ['{ tokens: 2M, per: minute, models: [a] }', 'limits[0].models: is not supported yet'],
-    ['{ budget: 5 USD, per: session }', '"session" is not supported yet'],
-    ['{ budget: 5 USD, per: minute }', 'is not supported yet for a budget'],
-    ['{ budget: 5 USD }', 'must say `per: month`'],
+    ['{ tokens: 2M, per: day, burst: 5 }', 'burst: has a meaning for windows only'],
+    ['{ tokens: 2M, per: fortnight }', 'per: must be "second", "minute"'],
+    ['{ budget: 5 USD, per: minute }', 'per: has no meaning for a budget'],
+    ['{ budget: 5 USD }', 'must say per which period'],
     ['{ budget: 5, per: month }', 'must be an amount with its currency'],
     ['{ budget: 5 EUR, per: month }', 'budget: must be in USD'],
     ['{ budget: 9000001 USD, per: month }', 'budget: must be at most 9000000 USD'],
-    ['{ budget: 5 USD, per: month, mode: soft }', '"soft" is not supported yet'],
-    ['{ budget: 5 USD, per: month, warn_at: [80%] }', 'limits[0].warn_at: is not supported yet'],
+    ['{ budget: 5 USD, per: month, mode: strict }', 'mode: must be "hard"'],
+    ['{ budget: 5 USD, per: month, warn_at: [0.8] }', 'warn_at[0]: must be a percentage'],
+    ['{ tokens: 5, per: minute, warn_at: [80%] }', 'warn_at: has a meaning for calendar periods'],
     ['{ concurrency: 5, per: minute }', 'per: has no meaning for calls in flight'],
-    ['{ concurrency: 5, burst: 5 }', 'burst: has a meaning for requests and tokens only'],
+    ['{ concurrency: 5, burst: 5 }', 'burst: has a meaning for windows only'],
+    ['{ quantity: 5, per: day }', 'must say which unit'],
+    ['{ quantity: 5, unit: imges, per: day }', 'did you mean "images"'],
+    ['{ tokens: 5, unit: images, per: day }', 'unit: has a meaning for `quantity` only'],
+    ['{ budget: 5 USD, per: session, by: session }', 'by: is said by `per: session` already'],
+    ['{ requests: 5, per: day, by: team }', 'by: must be user, session, model or label:NAME'],
+    ['{ requests: 5, per: day, basis: price }', 'basis: has a meaning for budgets only'],
+    ['{ budget: 5 USD, per: day, basis: price }', 'basis: needs a customer with a plan'],
+    ['{ requests: 5, per: day, override: { until: 2027-01-01 } }', 'override: must say another amount of requests'],
+    ['{ requests: 5, per: day, override: { tokens: 5, until: 2027-01-01 } }', 'override: must say another amount'],
+    ['{ requests: 5, per: day, override: { requests: 9 } }', 'override.until: is missing; it must be a day'],
+    ['{ requests: 5, per: day, on_store_down: local }', 'on_store_down: must say how much'],
+    ['{ requests: 5, per: day, local: { requests: 1 } }', 'local: has a meaning with'],
+    [
+      '{ tokens: 5, per: hour, on_store_down: local, local: { tokens: 3G } }',
+      'local.tokens: must be at most 2501999792',
+    ],
     ['{ requests: 5, tokens: 5, per: minute }', 'must limit one of'],
     ['{ per: minute }', 'must limit one of'],
     ['{ requests: 5, per: minute }, { requests: 6, per: minute }', 'limits[1]: limits the same in the same window'],
@@ -624,12 +734,12 @@ describe('mistakes', () => {
   });
 
   const aliases: [string, string][] = [
-    ['max_budget: 5', '`budget_duration: 1mo`'],
-    ['max_budget: 5, budget_duration: 30d', 'budget_duration: must be "1mo"'],
+    ['max_budget: 5, budget_duration: 30m', 'budget_duration: must be "1d"'],
     ['max_budget: 0, budget_duration: 1mo', 'max_budget: must be above 0'],
     ['budget_duration: 1mo', 'has no meaning without `max_budget`'],
     ['rpm_limit: 5, limits: [{ requests: 6, per: minute }]', "one of LiteLLM's names"],
-    ['soft_budget: 5', 'soft_budget: is not supported yet'],
+    ['soft_budget: 5 EUR', 'soft_budget: must be in USD'],
+    ['model_max_budget: { a: 5 }', 'model_max_budget: is not supported yet'],
   ];
   it.each(aliases)("in LiteLLM's names %s are named", async (text, sentence) => {
     expect((await problems(`customers: { a: { keys: { k: { secret: "${HASH}", ${text} } } } }`)).join('\n')).toContain(

@@ -179,6 +179,7 @@ function findWrongCustomers(root: Fields): Finding[] {
         findings.push({ path: ['customers', id, 'currency'], text: `must be ${currency}, as its plan "${plan}" is` });
       }
     }
+    findings.push(...findWrongBases(customer, fieldsOf(plans[plan ?? '']), plan, ['customers', id]));
     for (const key of Object.keys(fieldsOf(customer.keys))) {
       const other = keys.get(key);
       if (other !== undefined) {
@@ -188,6 +189,34 @@ function findWrongCustomers(root: Fields): Finding[] {
     }
     return findings;
   });
+}
+
+/** Budgets that count the customer's price need a plan in which it is so much for each unit, whatever came before. */
+function findWrongBases(customer: Fields, plan: Fields, name: string | undefined, base: Path): Finding[] {
+  const owners = [
+    { fields: customer, path: base },
+    ...Object.entries(fieldsOf(customer.keys)).map(([key, value]) => ({
+      fields: fieldsOf(value),
+      path: [...base, 'keys', key],
+    })),
+  ];
+  return owners.flatMap(({ fields, path }) =>
+    itemsOf(fields.limits).flatMap((value, i): Finding[] => {
+      const limit = fieldsOf(value);
+      if (limit.basis !== 'price') return [];
+      const at = [...path, 'limits', i];
+      if (name === undefined) return [{ path: [...at, 'basis'], text: 'needs a customer with a plan' }];
+      if (itemsOf(plan.prices).length === 0 || itemsOf(plan.charges).length > 0) {
+        const text = `needs a plan with \`prices\` and without \`charges\`: what a call of "${name}" costs is not so much for each unit`;
+        return [{ path: [...at, 'basis'], text }];
+      }
+      const currency = textOf(plan.currency) ?? 'USD';
+      const own = textOf(limit.budget)?.split(' ')[1];
+      return own === undefined || own === currency
+        ? []
+        : [{ path: [...at, 'budget'], text: `must be in ${currency}, as the plan "${name}" is` }];
+    }),
+  );
 }
 
 async function findWrongSecrets(root: Fields, file: YamlFile): Promise<Finding[]> {

@@ -60,8 +60,8 @@ export interface LimitPolicy {
   unit?: Unit;
   /** `hard` when absent. soft: never refuses, and says when it is passed. shadow: likewise, and only the operator hears of it. */
   mode?: 'soft' | 'shadow';
-  /** Said once per period when so much is used: an amount, or a whole percentage of the amount in force (`80%`). Ascending. */
-  warnAt?: string[];
+  /** Said once per period when so much of the amount in force is used, in whole percents. Ascending. */
+  warnAt?: number[];
   /** Only calls for these models, by patterns with `*` over the name that the caller asks for. */
   models?: string[];
   /** Only calls that carry all of these labels. */

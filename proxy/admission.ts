@@ -50,7 +50,7 @@ export function admit({ id, atMs, call }: Flight, decided: Decided): Admitted {
   const user = textHeader(headers, 'x-weir-user') ?? asked.user;
   const session = textHeader(headers, 'x-weir-session') ?? asked.session;
   const labels = labelsOf(headers, policy);
-  const { limits, holds } = holdsFor(policy, { id, model: asked.model, user, session, labels }, worst, atMs);
+  const { limits, holds } = holdsFor(policy, { model: asked.model, user, session, labels }, worst, atMs);
   return {
     ...decided,
     endpoint: call.path,

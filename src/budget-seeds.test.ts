@@ -88,7 +88,7 @@ async function reload({ table, policies }: World, next: KeyPolicy): Promise<void
 
 function reservation(id: string, nanos: bigint): Reservation {
   const worst = { inputTokens: 0n, outputTokens: 0n, costNanos: nanos, currency: 'USD' };
-  const scope = { id, model: 'gpt-4o', user: null, session: null, labels: {} };
+  const scope = { model: 'gpt-4o', user: null, session: null, labels: {} };
   return { id, customer: 'acme', atMs: NOW, leaseMs: 60_000, holds: holdsFor(policyOf(), scope, worst, NOW).holds };
 }
 

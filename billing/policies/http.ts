@@ -20,7 +20,7 @@ const LimitPolicyJson = z
     timezone: z.string(),
     unit: z.enum(UNITS).optional(),
     mode: z.enum(['soft', 'shadow']).optional(),
-    warnAt: z.array(z.string()).optional(),
+    warnAt: z.array(z.int()).optional(),
     models: z.array(z.string()).optional(),
     labels: z.record(z.string(), z.string()).optional(),
     by: z.string().optional(),

@@ -39,7 +39,7 @@ function policy(limits: LimitPolicy[], key = 'key_1'): KeyPolicy {
 }
 
 const worst = { inputTokens: 1_000n, outputTokens: 500n, costNanos: 7_500_000n, currency: 'USD' };
-const scope: CallScope = { id: 'req_1', model: 'gpt-4o', user: null, session: null, labels: {} };
+const scope: CallScope = { model: 'gpt-4o', user: null, session: null, labels: {} };
 const countersOf = (limits: LimitPolicy[], key?: string, atMs = NOON) =>
   holdsFor(policy(limits, key), scope, worst, atMs).holds.map(({ counter }) => counter);
 
@@ -138,6 +138,195 @@ describe('the holds of a call', () => {
   });
 });
 
+describe('limits that are for some calls', () => {
+  const of = (limits: LimitPolicy[], call: Partial<CallScope> = {}, atMs = NOON) =>
+    holdsFor(policy(limits), { ...scope, ...call }, worst, atMs);
+  const counters = (limits: LimitPolicy[], call: Partial<CallScope> = {}, atMs = NOON) =>
+    of(limits, call, atMs).holds.map(({ counter }) => counter);
+
+  test('are held by these only, and each hold stands beside its limit', () => {
+    const limits = [
+      limit({ id: 'gpt', models: ['gpt-4o*'] }),
+      limit({ id: 'all' }),
+      limit({ id: 'search', labels: { team: 'search', app: 'x' } }),
+    ];
+    expect(of(limits).limits.map(({ id }) => id)).toEqual(['gpt', 'all']);
+    const other = of(limits, { model: 'claude', labels: { team: 'search', app: 'x', more: 'y' } });
+    expect(other.limits.map(({ id }) => id)).toEqual(['all', 'search']);
+    expect(other.holds).toHaveLength(2);
+    expect(of(limits, { labels: { team: 'search' } }).limits).toHaveLength(2);
+    const every = [limit({})];
+    expect(of(every).limits).toEqual(every);
+  });
+
+  test('count each user, session, model or label by itself, and those without one together', () => {
+    const by = (dimension: NonNullable<LimitPolicy['by']>) => [limit({ by: dimension })];
+    expect(counters(by('user'), { user: 'ann/é' })).toEqual(['requests/minute/l1/=ann%2F%C3%A9']);
+    expect(counters(by('user'))).toEqual(['requests/minute/l1/-']);
+    expect(counters(by('user'), { user: '-' })).toEqual(['requests/minute/l1/=-']);
+    expect(counters(by('user'), { user: 'half \ud800' })).toEqual(['requests/minute/l1/=half%20%EF%BF%BD']);
+    expect(counters(by('model'))).toEqual(['requests/minute/l1/=gpt-4o']);
+    expect(counters(by('label:team'), { labels: { team: 'a' } })).toEqual(['requests/minute/l1/=a']);
+    expect(counters([budget({ by: 'session' })], { session: 's' })).toEqual(['budget/month/monthly/=s/2026-07']);
+  });
+
+  test('count a session until it is quiet, and let calls that belong to none alone', () => {
+    const session = [budget({ per: 'session' })];
+    expect(counters(session, { session: 's' })).toEqual(['budget/session/monthly/=s']);
+    expect(of(session)).toEqual({ limits: [], holds: [] });
+    expect(of(session, { session: 's' }).holds[0]).toMatchObject({ expiresAtMs: NOON + 30 * DAY_MS });
+  });
+
+  test('count any unit, with the worst case of tokens and nothing for what has no bound', () => {
+    const unit = (name: NonNullable<LimitPolicy['unit']>) => limit({ kind: 'quantity', unit: name, per: 'day' });
+    const { limits, holds } = of([unit('input_audio_tokens'), unit('output_tokens'), unit('calls'), unit('images')]);
+    expect(holds.map(({ amount }) => amount)).toEqual([1_000n, 500n, 1n, 0n]);
+    const counts = { calls: 1n, input_audio_tokens: 3n, images: 2n };
+    expect(usedOf(limits, { holds }, { counts, costNanos: 0n, model: 'gpt-4o' })).toEqual([3n, 0n, 1n, 2n]);
+  });
+});
+
+describe('periods', () => {
+  const at = (per: LimitPolicy['per'], timezone: string, when: string) => {
+    const { counter, period } = quotaCounter(limit({ per, timezone }), 'k', null, Date.parse(when));
+    const iso = (ms: number | null) => (ms === null ? null : new Date(ms).toISOString());
+    return [counter.split('/').at(-1), iso(period.startMs), iso(period.endMs)];
+  };
+
+  test.each([
+    // Clocks go forward on 29 March in Paris: a day of 23 hours; back on 25 October: one of 25.
+    [
+      'day',
+      'Europe/Paris',
+      '2026-03-29T12:00:00Z',
+      '2026-03-29',
+      '2026-03-28T23:00:00.000Z',
+      '2026-03-29T22:00:00.000Z',
+    ],
+    [
+      'day',
+      'Europe/Paris',
+      '2026-10-25T12:00:00Z',
+      '2026-10-25',
+      '2026-10-24T22:00:00.000Z',
+      '2026-10-25T23:00:00.000Z',
+    ],
+    [
+      'day',
+      'Asia/Kathmandu',
+      '2026-07-10T18:15:00Z',
+      '2026-07-11',
+      '2026-07-10T18:15:00.000Z',
+      '2026-07-11T18:15:00.000Z',
+    ],
+    [
+      'day',
+      'Australia/Lord_Howe',
+      '2026-04-04T20:00:00Z',
+      '2026-04-05',
+      '2026-04-04T13:00:00.000Z',
+      '2026-04-05T13:30:00.000Z',
+    ],
+    // Midnight does not exist in Santiago on that day.
+    [
+      'day',
+      'America/Santiago',
+      '2026-09-06T12:00:00Z',
+      '2026-09-06',
+      '2026-09-06T04:00:00.000Z',
+      '2026-09-07T03:00:00.000Z',
+    ],
+    [
+      'week',
+      'America/New_York',
+      '2026-07-13T03:59:59Z',
+      '2026-07-09',
+      '2026-07-06T04:00:00.000Z',
+      '2026-07-13T04:00:00.000Z',
+    ],
+    [
+      'week',
+      'America/New_York',
+      '2026-07-13T04:00:00Z',
+      '2026-07-16',
+      '2026-07-13T04:00:00.000Z',
+      '2026-07-20T04:00:00.000Z',
+    ],
+    ['quarter', 'UTC', '2026-08-01T00:00:00Z', '2026-08', '2026-07-01T00:00:00.000Z', '2026-10-01T00:00:00.000Z'],
+    ['year', 'Asia/Tokyo', '2026-12-31T15:00:00Z', '2027', '2026-12-31T15:00:00.000Z', '2027-12-31T15:00:00.000Z'],
+  ] as const)('%s in %s at %s', (per, zone, when, name, start, end) => {
+    expect(at(per, zone, when)).toEqual([name, start, end]);
+  });
+
+  test('have a counter each, whichever comes first', () => {
+    const daily = [limit({ per: 'day', timezone: 'Asia/Kolkata' })];
+    const names = [0, 1, 2, 1, 0, -1].map((day) => countersOf(daily, 'k', NOON + day * DAY_MS)[0]);
+    expect(names.map((name) => name?.split('/').at(-1))).toEqual([
+      '2026-07-10',
+      '2026-07-11',
+      '2026-07-12',
+      '2026-07-11',
+      '2026-07-10',
+      '2026-07-09',
+    ]);
+  });
+});
+
+describe('what is in force', () => {
+  test('is the override until it ends, with its thresholds and its burst', () => {
+    const month = [budget({ amount: '1000', warnAt: [50, 95], override: { amount: '2001', untilMs: NOON } })];
+    const hold = (limits: LimitPolicy[], atMs: number) => holdsFor(policy(limits), scope, worst, atMs).holds[0];
+    expect(hold(month, NOON - 1)).toMatchObject({ limit: 2_001n, warnAt: [1_001n, 1_901n] });
+    expect(hold(month, NOON)).toMatchObject({ limit: 1_000n, warnAt: [500n, 950n] });
+    const rate = [limit({ override: { amount: '5', untilMs: NOON } })];
+    expect(hold(rate, NOON - 1)).toMatchObject({ limit: 5n, burst: 5n });
+    expect(hold(rate, NOON)).toMatchObject({ limit: 600n, burst: 600n });
+  });
+
+  test('is soft where the mode is not hard, and then takes what has no price', () => {
+    for (const mode of ['soft', 'shadow'] as const) {
+      const { holds } = holdsFor(policy([budget({ mode })]), scope, { ...worst, costNanos: null }, NOON);
+      expect(holds[0]).toMatchObject({ soft: true, amount: 0n });
+    }
+    expect(holdsFor(policy([budget()]), scope, worst, NOON).holds[0]).not.toHaveProperty('soft');
+  });
+});
+
+describe("a budget in the customer's price", () => {
+  const priced = budget({
+    currency: 'EUR',
+    basis: 'price',
+    prices: [
+      { unit: 'input_tokens', model: 'gpt-*', amount: '3', per: '1000000' },
+      { unit: 'cache_read_tokens', model: '*', amount: '5', per: '1000000' },
+      { unit: 'input_tokens', model: '*', amount: '100', per: '1000000' },
+      { unit: 'output_tokens', model: 'gpt-*', amount: '0.0000001', per: '3' },
+      { unit: 'calls', model: '*', amount: '0.01', per: '1' },
+    ],
+  });
+  const used = (counts: Counts, model = 'gpt-4o') =>
+    usedOf(
+      [priced],
+      { holds: holdsFor(policy([priced]), scope, worst, NOON).holds },
+      { counts, costNanos: null, model },
+    );
+
+  test('holds the dearest input, the dearest output and the call, whatever the provider charges', () => {
+    const hold = (model: string) =>
+      holdsFor(policy([priced]), { ...scope, model }, { ...worst, costNanos: null }, NOON).holds[0]?.amount;
+    expect(hold('gpt-4o')).toBe(1_000n * 5_000n + 16_667n + 10_000_000n);
+    expect(hold('claude')).toBe(1_000n * 100_000n + 10_000_000n);
+  });
+
+  test('is settled with the first price that matches, exact, rounded up once, and nothing for what is not billed', () => {
+    expect(used({ calls: 1n, input_tokens: 10n, cache_read_tokens: 2n, output_tokens: 1n })).toEqual([
+      10_000_000n + 30_000n + 10_000n + 34n,
+    ]);
+    expect(used({ input_tokens: 1n }, 'claude')).toEqual([100_000n]);
+    expect(used({ images: 5n, output_tokens: 9n }, 'claude')).toEqual([0n]);
+  });
+});
+
 describe('what is settled', () => {
   const limits = [
     limit({}),
@@ -201,6 +390,15 @@ describe('a refusal', () => {
       resetAtMs: NOON + 60,
       final: false,
     });
+  });
+
+  test('names the limit that refuses longest, and never a soft one', () => {
+    const wait = { fits: false, waitMs: 60 };
+    const both = refused(2, { used: 10_000_000n }, [wait]);
+    expect(refusalOf(limits, reservation, both)).toMatchObject({ limit: 'monthly', final: true });
+    expect(refusalOf(limits, reservation, refused(1, { held: 50n }, [wait]))).toMatchObject({ limit: 'tpm' });
+    const holds = reservation.holds.map((hold, i) => (i === 2 ? { ...hold, soft: true as const } : hold));
+    expect(refusalOf(limits, { ...reservation, holds }, both)).toMatchObject({ limit: 'tpm' });
   });
 
   test('of a rate that can never hold the call is final', () => {

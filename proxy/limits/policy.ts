@@ -9,7 +9,6 @@ import { type CountedPeriod, countedPeriod, isWindow } from './periods.ts';
 
 /** What limits tell calls apart by. */
 export interface CallScope {
-  readonly id: string;
   /** As the caller names it. */
   readonly model: string;
   readonly user: string | null;
@@ -107,10 +106,15 @@ function measured(limit: LimitPolicy): Measure {
   return found;
 }
 
-function filterOf({ models = [], labels = {} }: LimitPolicy): Rule['isFor'] {
+function filterOf({ per, models = [], labels = {} }: LimitPolicy): Rule['isFor'] {
   const wanted = Object.entries(labels);
-  if (models.length === 0 && wanted.length === 0) return undefined;
-  return (scope) => modelAllowed(models, scope.model) && wanted.every(([name, value]) => scope.labels[name] === value);
+  const perSession = per === 'session';
+  if (models.length === 0 && wanted.length === 0 && !perSession) return undefined;
+  return (scope) =>
+    // What counts sessions has nothing to say of a call that belongs to none.
+    !(perSession && scope.session === null) &&
+    modelAllowed(models, scope.model) &&
+    wanted.every(([name, value]) => scope.labels[name] === value);
 }
 
 function ruleOf(limit: LimitPolicy, key: string): Rule['hold'] {
@@ -121,12 +125,8 @@ function ruleOf(limit: LimitPolicy, key: string): Rule['hold'] {
   const lastOverridden = limit.override?.untilMs ?? 0;
   const usual = amounts(limit, lastOverridden);
   const overridden = limit.override ? amounts(limit, 0) : usual;
-  // A call without a session is a session by itself; without a user or a label it counts with all that have none.
-  const nameOf = (scope: CallScope, period: string): string => {
-    if (!dimension) return counterName(series, undefined, period);
-    const value = dimensionValue(dimension, scope);
-    return counterName(series, value ?? (limit.per === 'session' ? scope.id : null), period);
-  };
+  const nameOf = (scope: CallScope, period: string): string =>
+    counterName(series, dimension && dimensionValue(dimension, scope), period);
   // What a client may ask for has no end; what is above every limit is refused all the same.
   const worstOf = (scope: CallScope, worst: WorstUse) => min(measure.worst(worst, scope.model), COUNTER_MAX);
   const inForce = (atMs: number) => (atMs < lastOverridden ? overridden : usual);
@@ -171,9 +171,7 @@ function ruleOf(limit: LimitPolicy, key: string): Rule['hold'] {
 
 function amounts(limit: LimitPolicy, atMs: number): { limit: bigint; burst: bigint; warnAt: readonly bigint[] } {
   const amount = amountInForce(limit, atMs);
-  const warnAt = (limit.warnAt ?? []).map((text) =>
-    text.endsWith('%') ? (amount * BigInt(text.slice(0, -1)) + 99n) / 100n : BigInt(text),
-  );
+  const warnAt = (limit.warnAt ?? []).map((percent) => (amount * BigInt(percent) + 99n) / 100n);
   return { limit: amount, burst: limit.burst === null ? amount : BigInt(limit.burst), warnAt };
 }
 

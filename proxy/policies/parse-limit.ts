@@ -35,7 +35,7 @@ function hasKnownParts(value: Record<string, unknown>): boolean {
   return (
     (value.kind === 'quantity' ? ALL_UNITS.includes(value.unit) : value.unit === undefined) &&
     MODES.includes(value.mode) &&
-    maybe(value.warnAt, (list) => isListOf(list, isThreshold)) &&
+    maybe(value.warnAt, (list) => isListOf(list, isPercentage)) &&
     maybe(value.models, (list) => isListOf(list, isText)) &&
     maybe(value.labels, (labels) => isRecord(labels) && Object.values(labels).every(isText)) &&
     maybe(value.by, isDimension) &&
@@ -50,8 +50,8 @@ function maybe(value: unknown, isRight: (value: unknown) => boolean): boolean {
   return value === undefined || isRight(value);
 }
 
-function isThreshold(value: unknown): value is string {
-  return isText(value) && /^\d{1,16}%?$/.test(value);
+function isPercentage(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) > 0 && (value as number) < 1_000;
 }
 
 function isDimension(value: unknown): value is LimitDimension {
