@@ -75,6 +75,7 @@ export function configOf(
     routes: changes.routes ?? [],
     halts: changes.halts ?? [],
     customers: [],
+    meters: [],
     plans: [],
     priceBook: builtinPriceBook(),
   };
