@@ -118,10 +118,11 @@ export async function readingEventsOf(
       after,
     );
     for (const event of events) {
-      for (const measured of measureEvent(gauge, fieldsOf(eventRowOf(event)))) {
+      const row = eventRowOf(event);
+      for (const measured of measureEvent(gauge, fieldsOf(row))) {
         if ('problem' in measured || !models.includes(modelOf(meter, JSON.parse(measured.dimensions)))) continue;
         const { source, id, time, received_at, key, model, revision } = event;
-        const status = usageStatusOf(event.body);
+        const status = usageStatusOf(row.body);
         const quantity = counts ? '1' : formatFraction(measured.value);
         rows.push({ source, id, time, received_at, key, model, usage_status: status, revision, quantity });
         if (rows.length === page.count) return rows;
