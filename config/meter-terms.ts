@@ -19,10 +19,10 @@ const dimension = expression.refine((text) => {
 export const DIMENSIONS_MAX = 5;
 const MULTIPLE = /^(?!0*\.?0*$)\d{1,12}(\.\d{1,12})?$/;
 
-export const ONE_WAY = 'wants digits or multiple_of, and not both';
+export const ONE_WAY = 'wants digits or multiple_of, not both';
 
 export function isOneWay({ digits, multiple_of }: { digits?: unknown; multiple_of?: unknown }): boolean {
-  return (digits === undefined) !== (multiple_of === undefined);
+  return digits === undefined || multiple_of === undefined;
 }
 
 export const ROUNDING_DIGITS = { min: 0, max: 12, initial: 0 };
@@ -31,7 +31,7 @@ export const roundingFields = {
   mode: z
     .enum(['up', 'down', 'half_up', 'half_even'])
     .describe('Up is away from zero, down towards it; of halves, up or to the even one.'),
-  digits: z.int().min(ROUNDING_DIGITS.min).max(ROUNDING_DIGITS.max).optional().describe('Decimals that are kept.'),
+  digits: z.int().min(ROUNDING_DIGITS.min).max(ROUNDING_DIGITS.max).optional().describe('Decimals that are kept: none, unless told otherwise.'),
   multiple_of: z
     .string()
     .regex(MULTIPLE, 'must be a decimal above zero, such as "60" or "0.25"')

@@ -78,7 +78,7 @@ meters:
     ['aggregation: sum, value: a, values: levels', 'values: is for a time-weighted sum'],
     ['aggregation: sum, value: a, operation: b', 'operation: is for a recurring unique count'],
     ['aggregation: sum, value: a, proration: by_day', 'proration: is for a recurring'],
-    ['aggregation: sum, value: a, rounding: { mode: up }', 'digits or multiple_of'],
+    ['aggregation: sum, value: a, rounding: { mode: up, digits: 1, multiple_of: 2 }', 'digits or multiple_of'],
     ['aggregation: sum, value: a, rounding: { mode: up, digits: 13 }', 'must be a whole number from 0 to 12'],
     ['aggregation: sum, value: a, rounding: { mode: up, multiple_of: 0.0 }', 'must be a decimal above zero'],
     ['aggregation: sum, value: a, fliter: b', 'did you mean "filter"'],
