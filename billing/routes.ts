@@ -1,3 +1,5 @@
+import { attributionRoutes } from '#billing/attribution/http.ts';
+import { correctionRoutes } from '#billing/corrections/http.ts';
 import { customerRoutes } from '#billing/customers/http.ts';
 import { eventRoutes } from '#billing/events/http.ts';
 import { haltRoutes } from '#billing/halts/http.ts';
@@ -31,6 +33,8 @@ export function billingRoutes(parts: RouteParts): (api: Api) => void {
     policyRoutes(api, parts.policies);
     tokenRoutes(api);
     parkedEventRoutes(api);
+    attributionRoutes(api);
+    correctionRoutes(api);
     typedEventRoutes(api);
     templateRoutes(api);
     eventRoutes(api);
