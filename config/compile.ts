@@ -70,7 +70,7 @@ function compileUpstream(name: string, file: UpstreamFile): UpstreamConfig {
       Object.entries(file.headers ?? {}).map(([header, text]) => [header.toLowerCase(), text]),
     ),
     models: file.models ?? null,
-    includeUsage: file.include_usage ?? true,
+    includeUsage: file.include_usage ?? row?.include_usage ?? true,
     passthrough: file.passthrough ?? false,
   };
 }

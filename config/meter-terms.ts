@@ -31,7 +31,12 @@ export const roundingFields = {
   mode: z
     .enum(['up', 'down', 'half_up', 'half_even'])
     .describe('Up is away from zero, down towards it; of halves, up or to the even one.'),
-  digits: z.int().min(ROUNDING_DIGITS.min).max(ROUNDING_DIGITS.max).optional().describe('Decimals that are kept: none, unless told otherwise.'),
+  digits: z
+    .int()
+    .min(ROUNDING_DIGITS.min)
+    .max(ROUNDING_DIGITS.max)
+    .optional()
+    .describe('Decimals that are kept: none, unless told otherwise.'),
   multiple_of: z
     .string()
     .regex(MULTIPLE, 'must be a decimal above zero, such as "60" or "0.25"')
