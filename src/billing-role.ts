@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { applyConfig } from '#billing/apply-config.ts';
 import { type Database, sqlStateOf } from '#billing/db/database.ts';
 import { migrate } from '#billing/db/migrate.ts';
+import { makePartitions } from '#billing/db/partitions.ts';
 import { pgliteDatabase } from '#billing/db/pglite.ts';
 import { postgresDatabase } from '#billing/db/postgres.ts';
-import { makePartitions } from '#billing/db/partitions.ts';
 import { startRedisConsumer } from '#billing/events/redis-consumer.ts';
 import { followConfig } from '#billing/follow-config.ts';
 import { createApp } from '#billing/http/app.ts';
@@ -103,7 +103,7 @@ async function startApi(options: BillingRoleOptions, db: Database): Promise<Runn
     clock,
     log,
     authenticate: tokenAuthenticator({ db, clock, adminToken: options.adminToken }),
-    routes: billingRoutes({ policies: feed }),
+    routes: billingRoutes({ policies: feed, priceBook: () => config.current.priceBook }),
     version: options.version,
   });
   const server = await serveBilling(app, config.current.billing);
