@@ -9,6 +9,7 @@ import { invoiceRoutes } from '#billing/invoices/http.ts';
 import { keyRoutes } from '#billing/keys/http.ts';
 import { lateUsageRoutes } from '#billing/late-usage/http.ts';
 import { meterRoutes } from '#billing/meters/http.ts';
+import { outcomeRoutes } from '#billing/outcomes/http.ts';
 import { parkedEventRoutes } from '#billing/parked-events/http.ts';
 import { planRoutes } from '#billing/plans/http.ts';
 import type { PolicyFeed } from '#billing/policies/feed.ts';
@@ -49,6 +50,7 @@ export function billingRoutes(parts: RouteParts): (api: Api) => void {
     planRoutes(api);
     priceRoutes(api);
     simulationRoutes(api);
+    outcomeRoutes(api);
     subscriptionRoutes(api);
     unsubscribedRoutes(api);
     invoiceRoutes(api);

@@ -25,6 +25,8 @@ export interface UsageEvent {
 /** Billing parks events of a type that it does not know instead of dropping them. */
 export const USAGE_EVENT_TYPE = 'weir.usage.v1';
 export const GATEWAY_SOURCE = '/weir/gateway';
+/** Of the events that billing makes of outcomes. */
+export const OUTCOME_SOURCE = '/weir/outcomes';
 
 /**
  * ok: the upstream answered in full. failed: it answered an error, nothing was served. cut: the answer ended early, by

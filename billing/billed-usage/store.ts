@@ -3,6 +3,7 @@ import type { EventPlace } from '#billing/http/page.ts';
 import type { UsageCut } from '#billing/rating/usage-part.ts';
 import type { Period } from '#billing/subscriptions/period.ts';
 import type { SlotCut } from '#core/time.ts';
+import { OUTCOME_SOURCE } from '#core/usage-event.ts';
 
 /** Every (hour, model, unit, quantity) of a period, later usage taken off. Rows of one key are yet to be added up. */
 function measuredIn(period: Period, { whole, edges }: SlotCut, lateSeq: bigint): Sql {
@@ -26,6 +27,13 @@ function measuredIn(period: Period, { whole, edges }: SlotCut, lateSeq: bigint):
     where event.customer = ${period.customer_id} and event.type = 'weir.usage.v1'
       and event.time >= ${instant(edge.startMs)} and event.time < ${instant(edge.endMs)}`);
   }
+  parts.push(sql`
+    select date_trunc('hour', event.time, 'UTC'), measured.model, measured.unit, -event.sign * measured.quantity
+    from event, usage_quantity(event.model, event.body -> 'data') as measured
+    where event.customer = ${period.customer_id} and event.type = 'weir.usage.v1'
+      and event.time >= ${instant(period.start_at)} and event.time < ${instant(period.end_at)}
+      and (event.body #> '{data,labels}') ? 'workflow' and not exists (${laterRow(period, lateSeq, sql`event.revision`)})
+      and exists (${coveredIn(period, lateSeq)})`);
   return joinSql(parts, ' union all ');
 }
 
@@ -49,6 +57,18 @@ function laterRow(period: Period, lateSeq: bigint, revision: Sql): Sql {
     select 1 from late_event where late_event.source = event.source and late_event.event_id = event.id
       and late_event.revision = ${revision} and late_event.subscription_id = ${period.subscription_id}
       and late_event.period_index = ${period.period_index} and late_event.seq > ${lateSeq}`;
+}
+
+/** The outcome that an event is a part of, and is charged by; one that came after the period's invoice counts from a late row on. */
+function coveredIn(period: Period, lateSeq: bigint): Sql {
+  return sql`
+    select from outcome
+    where outcome.customer_id = event.customer and outcome.workflow = event.body #>> '{data,labels,workflow}'
+      and event.source <> ${OUTCOME_SOURCE}
+      and not exists (
+        select from late_cover
+        where late_cover.outcome_id = outcome.id and late_cover.subscription_id = ${period.subscription_id}
+          and late_cover.period_index = ${period.period_index} and late_cover.seq > ${lateSeq})`;
 }
 
 const WINDOWS = { quarter_hour: '15 minutes', hour: '1 hour', day: '1 day' } as const;
@@ -116,7 +136,8 @@ export async function listBilledParts(
     where event.customer = ${period.customer_id} and event.type = 'weir.usage.v1'
       and event.time >= ${instant(period.start_at)} and event.time < ${instant(period.end_at)}
       and used.unit = ${line.unit} and used.model = any(${line.models}::text[])
-      and not exists (${laterRow(period, lateSeq, sql`event.revision`)}) and ${single ? counts : sql`true`}`;
+      and not exists (${laterRow(period, lateSeq, sql`event.revision`)})
+      and not exists (${coveredIn(period, lateSeq)}) and ${single ? counts : sql`true`}`;
   if (cut.events) {
     return db.query<BilledPartRow>(sql`
       select model, trim_scale(quantity) as quantity, 1::int8 as events, segment, dimensions, window_at,
@@ -188,6 +209,7 @@ export async function listBilledEvents(
       and event.time >= ${time ?? instant(period.start_at)}::timestamptz and event.time < ${instant(period.end_at)}
       and used.quantity > 0
       and not exists (${laterRow(period, lateSeq, sql`event.revision`)})
+      and not exists (${coveredIn(period, lateSeq)})
       and (${time}::timestamptz is null
         or (event.time, event.source, event.id, event.revision)
           > (${time}::timestamptz, ${source}::text, ${id}::text, ${revision}::int4))

@@ -42,9 +42,14 @@ export async function sumLateUsage(
 /** With the number of the last late row of each. */
 export async function listAdjustable(db: Database, period: Period): Promise<(PeriodKey & { late_seq: bigint })[]> {
   return db.query(sql`
-    select subscription_id, period_index, max(seq) as late_seq from late_event
-    where customer_id = ${period.customer_id}
-      and (subscription_id, period_index) <> (${period.subscription_id}, ${period.period_index})
+    select subscription_id, period_index, max(seq) as late_seq
+    from (
+      select subscription_id, period_index, seq from late_event where customer_id = ${period.customer_id}
+      union all
+      select late_cover.subscription_id, late_cover.period_index, late_cover.seq
+      from outcome join late_cover on outcome_id = outcome.id where outcome.customer_id = ${period.customer_id}
+    ) as late
+    where (subscription_id, period_index) <> (${period.subscription_id}, ${period.period_index})
     group by subscription_id, period_index order by subscription_id, period_index`);
 }
 
