@@ -37,6 +37,8 @@ export const GATEWAY_BOUNDS = {
   drainTimeoutMs: { initial: 5 * MINUTE, min: 10, max: 24 * HOUR },
   /** Below the 30 seconds after which Kubernetes kills. */
   shutdownTimeoutMs: { initial: 25 * SECOND, min: 0, max: HOUR },
+  /** Renewed at a third of it: what a dead gateway held ends so soon. */
+  holdLeaseMs: { initial: MINUTE, min: 5 * SECOND, max: HOUR },
   /** To each upstream. As many as calls, so that none waits for another unless it is meant to. */
   upstreamConnectionsMax: { initial: 10_000, min: 1, max: 1_000_000 },
   /** What the largest models of 2026 answer at most. */

@@ -1,6 +1,5 @@
 import type { Halt, KeyPolicy, LimitPolicy } from '#core/key-policy.ts';
 import type { ChargeTerms } from './charge-terms.ts';
-import type { MeterTerms } from './meter-terms.ts';
 import type { Catalogue } from './price-book.ts';
 import type { Auth, WireFamily } from './wires.ts';
 
@@ -18,7 +17,6 @@ export interface Config {
   routes: readonly RouteRule[];
   halts: readonly Halt[];
   customers: readonly CustomerConfig[];
-  meters: readonly MeterConfig[];
   plans: readonly PlanConfig[];
   priceBook: Catalogue;
 }
@@ -45,6 +43,8 @@ export interface GatewaySettings {
   drainTimeoutMs: number;
   /** SIGTERM: how long open streams may finish. */
   shutdownTimeoutMs: number;
+  /** How long what a call holds outlives a gateway that died. */
+  holdLeaseMs: number;
   upstreamConnectionsMax: number;
   /** What a call without a maximum may answer, in tokens, where the catalogue knows none for its model either. */
   outputTokensMax: number;
@@ -56,6 +56,10 @@ export interface GatewaySettings {
   };
   /** Answer an exhausted budget with 402 in every dialect instead of the dialect's own status. */
   budgetStatus402: boolean;
+  /** Lower the most that a call may answer to what its limits have left, instead of refusing it. */
+  clampOutput: boolean;
+  /** Tell callers on every answer where they stand. */
+  limitHeaders: boolean;
 }
 
 export interface BillingSettings {
@@ -110,13 +114,6 @@ export interface CustomerConfig {
   plan: string | null;
   limits: readonly LimitPolicy[];
   keys: readonly KeyPolicy[];
-}
-
-/** A meter as code. A change makes a new version of it in billing. */
-export interface MeterConfig {
-  id: string;
-  name: string;
-  terms: MeterTerms;
 }
 
 /** A plan as code. A change makes a new version of the plan in billing. Amounts are decimal text. */

@@ -60,6 +60,17 @@ const gatewayFields = fields({
     .optional()
     .describe('Held for the answer of a call without a maximum, where the catalogue knows none for its model.'),
   journal: journal.optional(),
+  hold_lease: duration(G.holdLeaseMs)
+    .optional()
+    .describe('How long what a call holds of its limits outlives a gateway that died. Calls in flight renew it.'),
+  clamp_output: flag(true)
+    .optional()
+    .describe(
+      'Where the whole answer of a call does not fit into its limits, lower its maximum of output to what is left. Callers switch it off with `x-weir-clamp: off`.',
+    ),
+  limit_headers: flag(true)
+    .optional()
+    .describe('Tell callers where their limits stand, on every answer: `RateLimit` and the headers of their dialect.'),
   budget_status_402: flag(false)
     .optional()
     .describe("Answer an exhausted budget with 402 instead of the dialect's own status."),

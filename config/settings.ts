@@ -19,6 +19,7 @@ const FIELD: Readonly<Record<NumberSetting, keyof GatewayFile & string>> = {
   drainsMax: 'drains_max',
   drainTimeoutMs: 'drain_timeout',
   shutdownTimeoutMs: 'shutdown_timeout',
+  holdLeaseMs: 'hold_lease',
   upstreamConnectionsMax: 'upstream_connections_max',
   outputTokensMax: 'output_tokens_max',
 };
@@ -56,6 +57,8 @@ export function compileGateway(file: GatewayFile): GatewaySettings {
     host: file.host ?? '0.0.0.0',
     onDisconnect: file.on_disconnect ?? 'drain',
     budgetStatus402: file.budget_status_402 ?? false,
+    clampOutput: file.clamp_output ?? true,
+    limitHeaders: file.limit_headers ?? true,
     journal: {
       fsync: file.journal?.fsync ?? 'interval',
       fsyncIntervalMs: file.journal?.fsync_interval ?? JOURNAL_BOUNDS.fsyncIntervalMs.initial,

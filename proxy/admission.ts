@@ -1,11 +1,13 @@
 import type { Config } from '#config/config.ts';
 import type { KeyPolicy, LimitPolicy } from '#core/key-policy.ts';
 import { labelsOf, textHeader } from './caller.ts';
-import { type WorstCase, worstCaseOf } from './cost.ts';
+import { worstCaseOf } from './cost.ts';
 import type { Flight } from './flight.ts';
-import type { Reservation } from './limits/counters.ts';
-import { holdsFor } from './limits/policy.ts';
+import { growsWithOutput, heldInParts, holdsAt } from './holding.ts';
+import type { Hold, HoldState, Reservation } from './limits/counters.ts';
+import { type CallScope, holdsFor } from './limits/policy.ts';
 import type { CallSeen } from './observer.ts';
+import type { Rooms } from './rooms.ts';
 import type { Match } from './routes.ts';
 import { traceOf } from './trace.ts';
 import type { Target } from './upstream/route-table.ts';
@@ -20,6 +22,8 @@ export interface Decided {
   readonly body: Uint8Array;
   readonly asked: Asked;
   readonly targets: readonly Target[];
+  /** How long the call's holds outlive its gateway. */
+  readonly leaseMs: number;
 }
 
 export interface Admitted extends Decided {
@@ -28,30 +32,45 @@ export interface Admitted extends Decided {
   readonly user: string | null;
   readonly session: string | null;
   readonly labels: Record<string, string>;
-  readonly worst: WorstCase;
+  /** What its limits tell it apart by. */
+  readonly scope: CallScope;
   /** Those that the call comes under, one for each hold of the reservation. */
   readonly limits: readonly LimitPolicy[];
+  /** What it holds, as it stands. */
   readonly reservation: Reservation;
+  /** The holds of all that the call could come to when it was admitted. */
+  readonly whole: readonly Hold[];
+  /** The most output tokens that it can come to, all answers together. */
+  outputMax: bigint;
+  /** The maximum of each answer that stands in for what the caller asked; null while that stands. */
+  outputEach: bigint | null;
+  /** Output tokens that a stream holds so far, where it holds a part of what it may answer; null where it holds the whole. */
+  part: bigint | null;
+  /** Really counted, once the bound was too coarse. */
+  inputCounted: bigint | null;
+  /** Where its limits stood when it was admitted. */
+  states: readonly HoldState[] | null;
 }
 
-/** A hold outlives its call by this much, so that no lease ends under a call that is about to settle. */
-const LEASE_MARGIN_MS = 60_000;
+/** Beyond the longest call: so that no lease ends under one that is about to settle. */
+const CALL_MARGIN_MS = 60_000;
 
-/** How long a call that begins now can hold what it has reserved. */
-export function leaseMsOf({ callTimeoutMs }: Config['gateway']): number {
-  return callTimeoutMs + LEASE_MARGIN_MS;
+/** How long a call that begins now may be in flight. */
+export function callMsMax({ callTimeoutMs }: Config['gateway']): number {
+  return callTimeoutMs + CALL_MARGIN_MS;
 }
 
 /** Everything that the reservation, the attempts and the event need. Throws `invalid_request` and `unpriced_model`. */
-export function admit({ id, atMs, call }: Flight, decided: Decided): Admitted {
-  const { config, policy, wire, asked, targets } = decided;
+export function admit({ id, atMs, call }: Flight, decided: Decided, rooms: Rooms): Admitted {
+  const { config, policy, wire, asked, targets, leaseMs } = decided;
   const { headers } = call;
   const worst = worstCaseOf(asked, targets, policy.customer, config, atMs);
   const user = textHeader(headers, 'x-weir-user') ?? asked.user;
   const session = textHeader(headers, 'x-weir-session') ?? asked.session;
   const labels = labelsOf(headers, policy);
-  const { limits, holds } = holdsFor(policy, { model: asked.model, user, session, labels }, worst, atMs);
-  return {
+  const scope = { model: asked.model, user, session, labels };
+  const { limits, holds } = holdsFor(policy, scope, worst, atMs);
+  const admitted: Admitted = {
     ...decided,
     endpoint: call.path,
     seen: {
@@ -67,14 +86,31 @@ export function admit({ id, atMs, call }: Flight, decided: Decided): Admitted {
     user,
     session,
     labels,
-    worst,
+    scope,
     limits,
     reservation: {
       id,
       customer: policy.customer,
       atMs,
-      leaseMs: leaseMsOf(config.gateway),
+      leaseMs,
       holds,
     },
+    whole: holds,
+    outputMax: worst.outputTokens,
+    outputEach: null,
+    part: null,
+    inputCounted: null,
+    states: null,
   };
+  if (asked.stream && wire.showsOutput && holds.some(growsWithOutput)) holdFirstPart(admitted, rooms);
+  return admitted;
+}
+
+/** A stream whose output shows as it comes need not hold all of it from the start, unless that is little. */
+function holdFirstPart(admitted: Admitted, rooms: Rooms): void {
+  const { wire, asked, targets, policy, whole, outputMax, reservation } = admitted;
+  const part = rooms.firstPart(policy, whole, outputMax);
+  if (part === outputMax || !targets.every(({ model }) => wire.showsOutput?.(model ?? asked.model))) return;
+  admitted.part = part;
+  reservation.holds = heldInParts(whole, holdsAt(admitted, part));
 }

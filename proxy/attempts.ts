@@ -9,13 +9,15 @@ import type { Flight } from './flight.ts';
 import type { Halts } from './halts.ts';
 import { isPlain, requestHeaders, responseHeaders } from './headers.ts';
 import type { Call, HeaderMap } from './inbound/call.ts';
+import { addLimitHeaders } from './limit-headers.ts';
+import type { Reserving } from './reserving.ts';
 import { backoffMs, isRetriable, retryAfterMs } from './retry.ts';
 import type { Match } from './routes.ts';
 import { authorize, type GoogleTokens } from './upstream/credential.ts';
 import type { Target } from './upstream/route-table.ts';
 import type { Upstream, UpstreamRequest } from './upstream/upstream.ts';
 import { blindMeter } from './wire/blind-meter.ts';
-import type { Meter } from './wire/wire.ts';
+import type { Meter, RequestEdits } from './wire/wire.ts';
 
 /** An upstream's answer to a credential that it does not take. */
 const CREDENTIAL_REFUSED = 401;
@@ -39,11 +41,13 @@ export class Attempts {
   readonly #random: () => number;
   readonly #googleTokens: GoogleTokens | undefined;
   readonly #halts: Halts;
+  readonly #reserving: Reserving;
   /** False while the gateway drains: what fails then fails. */
   mayRepeat = true;
 
-  constructor({ upstream, clock, random, googleTokens }: AttemptsParts, halts: Halts) {
+  constructor({ upstream, clock, random, googleTokens }: AttemptsParts, halts: Halts, reserving: Reserving) {
     this.#halts = halts;
+    this.#reserving = reserving;
     this.#upstream = upstream;
     this.#clock = clock;
     this.#random = random;
@@ -60,7 +64,8 @@ export class Attempts {
         if (end.kind === 'answered') return end;
         if (flight.stopped) {
           const reading = end.kind === 'broken' ? end.reading : null;
-          return { kind: 'stopped', why: flight.stopped, sent: true, reading };
+          const counted = flight.roll?.isOver ? await flight.roll.count() : undefined;
+          return { kind: 'stopped', why: flight.stopped, sent: true, reading, counted };
         }
         if (end.kind === 'broken') return end;
         if (retryInMs === undefined) return { kind: 'unanswered', fault: faultOfAttempt(end) };
@@ -95,7 +100,9 @@ export class Attempts {
         retryInMs = this.#waitBefore(n + 1, flight, admitted, retryAfterMs(headers, this.#clock()));
       }
       if (retryInMs !== undefined || !isForClient(answered)) return undefined;
-      return passOn(flight, admitted, answered, headers, includeUsage && !asked.usageAsked);
+      const meter = passOn(flight, admitted, answered, headers, includeUsage && !asked.usageAsked);
+      if (admitted.part !== null && answered < 400) this.#holdInParts(flight, admitted, target, exchange, meter);
+      return meter;
     };
     const exchange = new Exchange(flight.reply, readHead, () => {
       flight.firstBytesMs ??= this.#clock();
@@ -107,7 +114,7 @@ export class Attempts {
       origin: target.origin,
       path: pathOf(target, admitted.match, flight.call),
       headers: requestHeaders(flight.call.headers, target, admitted.seen.trace),
-      body: body.length === 0 ? null : wire.rewrite(body, asked, { model: target.model, includeUsage }),
+      body: body.length === 0 ? null : wire.rewrite(body, asked, editsOf(admitted, target, includeUsage)),
       connectTimeoutMs: config.gateway.connectTimeoutMs,
       headersTimeoutMs: config.gateway.headersTimeoutMs,
       idleTimeoutMs: config.gateway.idleTimeoutMs,
@@ -121,6 +128,16 @@ export class Attempts {
     flight.attempts.push({ upstream: target.upstream.name, status, duration_ms: durationMs });
     if (end.kind === 'failed') retryInMs = this.#waitBefore(n + 1, flight, admitted, null);
     return { end, retryInMs };
+  }
+
+  #holdInParts(flight: Flight, admitted: Admitted, target: Target, exchange: Exchange, { shown }: Meter): void {
+    if (!shown) {
+      // No stream after all: what it is shows when it is over.
+      void this.#reserving.holdWhole(flight, admitted);
+      return;
+    }
+    flight.roll = this.#reserving.roll(flight, admitted, target.model ?? admitted.asked.model);
+    exchange.roll = { roll: flight.roll, shown, over: (why) => flight.stop(why) };
   }
 
   /** How long to wait before the n-th attempt (the first is 0); undefined when there shall be none. */
@@ -144,10 +161,17 @@ interface AttemptEnd {
 /** The answer that the client gets: its head goes out, and its meter says what becomes of the rest. */
 function passOn(flight: Flight, admitted: Admitted, status: number, headers: HeaderMap, hideUsage: boolean): Meter {
   const { wire, asked } = admitted;
-  const meter = isPlain(headers) ? wire.meter(asked, { status, headers, hideUsage }) : blindMeter();
+  const inParts = admitted.part !== null;
+  const meter = isPlain(headers) ? wire.meter(asked, { status, headers, hideUsage, inParts }) : blindMeter();
   flight.status = status;
-  flight.reply.head(status, responseHeaders(headers, flight.id, wire.dialect.requestIdHeader, meter.edits));
+  const passing = responseHeaders(headers, flight.id, wire.dialect.requestIdHeader, meter.edits);
+  addLimitHeaders(passing, admitted);
+  flight.reply.head(status, passing);
   return meter;
+}
+
+function editsOf({ outputEach }: Admitted, { model }: Target, includeUsage: boolean): RequestEdits {
+  return { model, includeUsage, ...(outputEach !== null && { outputTokensMax: outputEach }) };
 }
 
 /**

@@ -1,6 +1,6 @@
 import { Fault } from '#core/fault.ts';
 import type { Counts } from '#core/quantity.ts';
-import type { Outcome, UsageStatus } from '#core/usage-event.ts';
+import type { Outcome, UsageEvent, UsageStatus } from '#core/usage-event.ts';
 import type { TokensMax } from './cost.ts';
 import { min } from './limits/counter.ts';
 import type { UpstreamFailure } from './upstream/upstream.ts';
@@ -8,9 +8,10 @@ import { type Asked, NO_COUNTS, type Reading, type Usage } from './wire/wire.ts'
 
 /**
  * Why the gateway itself ended a call. gone: the client left. deadline: the call took too long. shutdown: so did the drain.
- * The others are the operator's: the key was revoked, its customer paused, the model or the upstream halted.
+ * revoked, paused, halted: the operator did, by its key, its customer or key, its model or upstream. spent: its limits had
+ * no more for it. unchecked: nobody could say whether they had.
  */
-export type Stop = 'gone' | 'deadline' | 'shutdown' | 'revoked' | 'paused' | 'halted';
+export type Stop = 'gone' | 'deadline' | 'shutdown' | 'revoked' | 'paused' | 'halted' | 'spent' | 'unchecked';
 
 /** How a call ended after it was opened. `reading` is what went by of the last answer. */
 export type Ending =
@@ -19,9 +20,15 @@ export type Ending =
   /** It broke off after it had begun. */
   | { kind: 'broken'; status: number; reading: Reading; failure: UpstreamFailure }
   /** We stopped it; `sent`: an upstream had the request. */
-  | { kind: 'stopped'; why: Stop; sent: boolean; reading: Reading | null }
+  | { kind: 'stopped'; why: Stop; sent: boolean; reading: Reading | null; counted?: Counted | undefined }
   /** No upstream gave an answer that could be passed on. */
   | { kind: 'unanswered'; fault: Fault };
+
+/** Tokens that were really counted, of an answer that we cut. */
+export interface Counted {
+  readonly inputTokens: bigint | undefined;
+  readonly outputTokens: bigint;
+}
 
 export interface Measured {
   readonly outcome: Outcome;
@@ -75,6 +82,7 @@ function measureAnswer(ending: Ending, asked: Asked, max: TokensMax): Measured {
       return ending.status >= 400 ? NOTHING_SERVED : ended('cut', ending.reading);
     case 'stopped':
       if (!ending.sent) return NOTHING_SERVED;
+      if (ending.counted) return countedUp(ending.counted, ending.reading);
       if (ending.why !== 'gone') return ending.reading ? ended('cut', ending.reading) : NOTHING_SERVED;
       return (ending.reading && reported('gone', 'partial', ending.reading)) ?? guessed('gone', ending.reading);
   }
@@ -92,6 +100,16 @@ function measureAnswer(ending: Ending, asked: Asked, max: TokensMax): Measured {
     if (!usage.estimated) return { outcome, status, counts, raw, usage };
     const output_tokens = min(counts.output_tokens ?? 0n, max.outputTokens);
     return { outcome, status: 'estimated', counts: { ...counts, output_tokens }, raw, usage };
+  }
+
+  /** What the client got, where we ended it before its upstream could say anything of it. */
+  function countedUp({ inputTokens, outputTokens }: Counted, reading: Reading | null): Measured {
+    const guess = guessOf(asked, outputTokens, max);
+    const input = inputTokens === undefined ? guess : { ...guess, input_tokens: inputTokens };
+    // Some say at the start of a stream what they have read.
+    const said = reading?.usage?.counts;
+    const counts = said ? { ...said, output_tokens: outputTokens } : input;
+    return { outcome: 'cut', status: 'estimated', counts, raw: reading?.usage?.raw ?? null, usage: null };
   }
 
   function guessed(outcome: Outcome, reading: Reading | null): Measured {
@@ -137,8 +155,19 @@ const STOPS = {
   revoked: 'revoked_key',
   paused: 'customer_paused',
   halted: 'model_halted',
+  spent: 'budget_exhausted',
+  unchecked: 'limits_unavailable',
 } as const satisfies Record<Stop, Fault['code']>;
 
 export function faultOfStop(why: Stop): Fault {
   return new Fault(STOPS[why], { story: why });
+}
+
+/** A success that holds nothing billable: the upstream is not what the configuration takes it for. */
+export function isUnmetered(ending: Ending, { data }: UsageEvent): boolean {
+  return ending.kind === 'answered' && ending.status < 400 && data.usage_status === 'none';
+}
+
+export function unmetered(): Fault {
+  return new Fault('upstream_invalid', { story: 'It answered a success that holds nothing to meter.' });
 }

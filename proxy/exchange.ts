@@ -1,6 +1,8 @@
 import type { HeaderMap, Reply } from './inbound/call.ts';
+import type { Roll, RollEnd } from './roll.ts';
 import type { Sending, UpstreamFailure, UpstreamHandler } from './upstream/upstream.ts';
-import type { Meter, Reading } from './wire/wire.ts';
+import { eventsOf } from './wire/sse.ts';
+import type { Meter, Reading, Shown } from './wire/wire.ts';
 
 /** How one attempt ended. `discarded`: its answer was not for the client. */
 export type ExchangeEnd =
@@ -11,6 +13,14 @@ export type ExchangeEnd =
 
 /** Reads the head and says what becomes of the body: it passes through this meter, or goes nowhere. */
 export type HeadReader = (status: number, headers: HeaderMap) => Meter | undefined;
+
+/** How a stream that holds a part of what it may answer is watched. */
+export interface Rolling {
+  readonly roll: Roll;
+  readonly shown: Shown;
+  /** There is no more to be held for it: ends the call. */
+  over(why: RollEnd): void;
+}
 
 /** A refused attempt's body is read to its end, so that its connection can be used again; a long one is not worth it. */
 const DISCARDED_BYTES_MAX = 64 * 1024;
@@ -28,6 +38,12 @@ export class Exchange implements UpstreamHandler {
   #status = 0;
   #meter: Meter | undefined;
   #discarded = 0;
+  roll: Rolling | null = null;
+  /** What came while room was made for what came before; null while nothing waits. */
+  #waiting: Uint8Array[] | null = null;
+  #endsAfterIt = false;
+  /** The client has not caught up. */
+  #isBehind = false;
   readonly #reply: Reply;
   readonly #readHead: HeadReader;
   readonly #onFirstBytes: () => void;
@@ -53,7 +69,8 @@ export class Exchange implements UpstreamHandler {
   }
 
   resume(): void {
-    this.#sending?.resume();
+    this.#isBehind = false;
+    if (!this.#waiting) this.#sending?.resume();
   }
 
   get reading(): Reading | null {
@@ -79,6 +96,11 @@ export class Exchange implements UpstreamHandler {
       return;
     }
     this.#onFirstBytes();
+    if (this.roll) this.#roll(chunk, meter, this.roll);
+    else this.#pass(chunk, meter);
+  }
+
+  #pass(chunk: Uint8Array, meter: Meter): void {
     let keepsUp = true;
     if (meter.edits) {
       const bytes = meter.push(chunk);
@@ -87,12 +109,51 @@ export class Exchange implements UpstreamHandler {
       keepsUp = this.#reply.write(chunk);
       meter.push(chunk);
     }
-    if (!keepsUp) this.#sending?.pause();
+    if (!keepsUp) this.#hold();
+  }
+
+  #hold(): void {
+    this.#isBehind = true;
+    this.#sending?.pause();
+  }
+
+  /** Nothing goes to the client before it is held. Mostly it is, and then this is one comparison. */
+  #roll(chunk: Uint8Array, meter: Meter, rolling: Rolling): void {
+    if (this.#waiting) this.#waiting.push(chunk);
+    else if (rolling.roll.fits(rolling.shown.tokensMax + chunk.length)) this.#pass(chunk, meter);
+    else {
+      this.#waiting = [chunk];
+      void this.#creep(meter, rolling, this.#waiting);
+    }
+  }
+
+  /** Event by event, each of which waits for its room. */
+  async #creep(meter: Meter, { roll, shown, over }: Rolling, waiting: Uint8Array[]): Promise<void> {
+    for (let chunk = waiting.shift(); chunk; chunk = waiting.shift()) {
+      for (const event of eventsOf(chunk)) {
+        roll.passed(shown);
+        const bytes = meter.push(event);
+        if (!roll.fits(shown.tokensMax)) {
+          this.#sending?.pause();
+          const found = await roll.makeRoom(shown);
+          if (this.#over) return;
+          if (!found) return over(roll.end);
+        }
+        if (bytes.length > 0 && !this.#reply.write(bytes)) this.#hold();
+      }
+    }
+    this.#waiting = null;
+    if (this.#endsAfterIt) this.end();
+    else if (!this.#isBehind) this.#sending?.resume();
   }
 
   end(): void {
     const meter = this.#meter;
     if (!meter) return;
+    if (this.#waiting) {
+      this.#endsAfterIt = true;
+      return;
+    }
     this.#reply.end(meter.end());
     this.#end({ kind: 'answered', status: this.#status, reading: meter.read() });
   }
@@ -106,6 +167,7 @@ export class Exchange implements UpstreamHandler {
   #end(end: ExchangeEnd): void {
     if (this.#over) return;
     this.#over = true;
+    this.roll?.roll.close();
     this.#resolve(end);
   }
 }

@@ -4,6 +4,8 @@ import type { Attempt } from '#core/usage-event.ts';
 import type { Stop } from './ending.ts';
 import type { Exchange } from './exchange.ts';
 import type { Call, Reply } from './inbound/call.ts';
+import type { Reservation } from './limits/counters.ts';
+import type { Roll } from './roll.ts';
 import type { Target } from './upstream/route-table.ts';
 
 /** One call from its first byte to its last: what has happened so far, and the one way to stop it. */
@@ -23,9 +25,14 @@ export class Flight {
   /** The upstream whose answer is, or was last, on its way. */
   target: Target | null = null;
   exchange: Exchange | null = null;
+  /** Of a stream that holds a part of what it may answer. */
+  roll: Roll | null = null;
   /** What the client was told; null until it was told something. */
   status: number | null = null;
   firstBytesMs: number | null = null;
+  /** What it holds of its limits until it is settled, and when that was last said to them. */
+  reservation: Reservation | null = null;
+  renewedMs = 0;
   /** The client's connection is gone; the upstream may still be read. */
   gone = false;
   stopped: Stop | null = null;

@@ -340,6 +340,7 @@ describe('the limits', () => {
         counters: {
           reserve: () => Promise.reject(new Error('ECONNREFUSED')),
           extend: () => Promise.reject(new Error('ECONNREFUSED')),
+          read: () => ({ used: 0n, held: 0n }),
           settle: () => ({ settled: true, crossed: [], over: [] }),
           release: ({ id }) => {
             released.push(id);

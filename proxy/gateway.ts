@@ -2,26 +2,28 @@ import type { Config } from '#config/config.ts';
 import { Fault, faultOf } from '#core/fault.ts';
 import { newId } from '#core/id.ts';
 import type { KeyPolicy } from '#core/key-policy.ts';
-import type { UsageEvent } from '#core/usage-event.ts';
 import { within } from '#core/within.ts';
-import { type Admitted, admit } from './admission.ts';
+import { type Admitted, admit, callMsMax } from './admission.ts';
 import { reply, replyJson, replyMetrics } from './answers.ts';
 import { Attempts, type AttemptsParts } from './attempts.ts';
 import { checkKey, getSecret } from './caller.ts';
-import { type Ending, faultOfEnding, faultOfStop } from './ending.ts';
+import { type Ending, faultOfEnding, faultOfStop, isUnmetered, unmetered } from './ending.ts';
 import { Flight, Flights } from './flight.ts';
 import { isPlain } from './headers.ts';
 import type { Call, Reply } from './inbound/call.ts';
 import { KillSwitch } from './kill-switch.ts';
-import type { Counters, MaybePromise, Reservation, ReserveAnswer } from './limits/counters.ts';
+import type { CounterBook, Counters, MaybePromise, ReserveAnswer } from './limits/counters.ts';
 import { refusalOf } from './limits/refusal.ts';
+import { limitsAnswer } from './limits-answer.ts';
 import { modelsAnswer } from './models.ts';
 import type { Observer } from './observer.ts';
 import type { Policies } from './policies/policies.ts';
 import { closingOf, openingOf } from './record.ts';
+import { Reserving } from './reserving.ts';
 import { dialectOfCall, getMatch, type Match, type Probe } from './routes.ts';
 import { getRoute, getWire } from './routing.ts';
 import type { Opening, Sink } from './sink/sink.ts';
+import { NO_COUNTER, type TokenCounter } from './tokens/token-counter.ts';
 import { RouteTable, targetsOf } from './upstream/route-table.ts';
 
 /**
@@ -36,7 +38,9 @@ import { RouteTable, targetsOf } from './upstream/route-table.ts';
 export interface GatewayParts extends AttemptsParts {
   config: Config;
   policies: Policies;
-  counters: Counters;
+  counters: Counters & Pick<CounterBook, 'read'>;
+  /** Counts tokens where bounds are too coarse; without it they stay. */
+  tokens?: TokenCounter;
   sink: Sink;
   observer: Observer;
   /** SHA-256 of a secret as lower-case hex. */
@@ -58,17 +62,20 @@ const DURABLE_MS = 3_000;
 export class Gateway {
   readonly #parts: GatewayParts;
   readonly #attempts: Attempts;
+  readonly #reserving: Reserving;
   #snapshot: Snapshot;
   readonly #flights = new Flights();
   /** What an operator turns off, here and now. */
   readonly killSwitch = new KillSwitch(this.#flights);
+  #beats = false;
   #drains = 0;
   #draining = false;
   #onEmpty: (() => void) | undefined;
 
   constructor(parts: GatewayParts) {
     this.#parts = parts;
-    this.#attempts = new Attempts(parts, this.killSwitch.halts);
+    this.#reserving = new Reserving({ ...parts, tokens: parts.tokens ?? NO_COUNTER });
+    this.#attempts = new Attempts(parts, this.killSwitch.halts, this.#reserving);
     this.#snapshot = snapshotOf(parts.config);
     this.killSwitch.use('config', parts.config.halts);
   }
@@ -77,6 +84,15 @@ export class Gateway {
   use(config: Config): void {
     this.#snapshot = snapshotOf(config);
     this.killSwitch.use('config', config.halts);
+  }
+
+  /**
+   * Renews what calls in flight hold. Called again and again, at least four times in `hold_lease`, what a gateway holds
+   * ends soon after it dies; one that is never called keeps its leases for as long as its calls may take.
+   */
+  beat(): void {
+    this.#beats = true;
+    this.#reserving.renewAll(this.#flights, this.#parts.clock(), this.#snapshot.config.gateway.holdLeaseMs);
   }
 
   get callsInFlight(): number {
@@ -133,6 +149,9 @@ export class Gateway {
     if (endpoint.kind === 'models' || endpoint.kind === 'model') {
       return replyJson(flight, 200, modelsAnswer(match, dialectOfCall(call), policy, snapshot.routes));
     }
+    if (endpoint.kind === 'limits') {
+      return replyJson(flight, 200, await limitsAnswer(flight, policy, this.#parts.counters));
+    }
     return this.#proxy(flight, snapshot, policy, match);
   }
 
@@ -160,7 +179,9 @@ export class Gateway {
       getRoute(snapshot.routes, policy, match, wire, asked),
     );
     const targets = targetsOf(route, this.#parts.random());
-    const admitted = admit(flight, { config: snapshot.config, policy, match, wire, body, asked, targets });
+    const leaseMs = this.#beats ? gateway.holdLeaseMs : callMsMax(gateway);
+    const decided = { config: snapshot.config, policy, match, wire, body, asked, targets, leaseMs };
+    const admitted = admit(flight, decided, this.#reserving.rooms);
     if (flight.stopped && !flight.gone) throw faultOfStop(flight.stopped);
     if (!(await this.#reserve(flight, admitted))) return;
     const opening = await this.#open(flight, admitted);
@@ -175,16 +196,12 @@ export class Gateway {
 
   /** False when a limit refused: then the client has been told. */
   async #reserve(flight: Flight, admitted: Admitted): Promise<boolean> {
-    if (admitted.reservation.holds.length === 0) return true;
-    let answer: ReserveAnswer;
-    try {
-      answer = await this.#parts.counters.reserve(admitted.reservation);
-    } catch (thrown) {
-      // It may have been held all the same, with the answer lost.
-      await this.#release(flight, admitted.reservation);
-      throw thrown instanceof Fault ? thrown : new Fault('limits_unavailable', { cause: thrown });
-    }
+    const { reservation } = admitted;
+    if (reservation.holds.length === 0) return true;
+    const answer = await this.#reserving.reserve(flight, admitted);
     if (!answer.admitted) this.#refuse(flight, admitted, answer);
+    else flight.reservation = reservation;
+    flight.renewedMs = flight.atMs;
     return answer.admitted;
   }
 
@@ -195,20 +212,11 @@ export class Gateway {
       opening = openingOf(flight, admitted);
       await this.#parts.sink.open(opening);
     } catch (thrown) {
-      await this.#release(flight, reservation);
+      await this.#reserving.release(flight, reservation);
       throw thrown;
     }
     this.#parts.observer.callStarted(admitted.seen);
     return opening;
-  }
-
-  /** Gives a reservation back that nothing will settle. What cannot be given back ends with its lease. */
-  async #release(flight: Flight, reservation: Reservation): Promise<void> {
-    try {
-      await this.#parts.counters.release(reservation);
-    } catch (thrown) {
-      this.#parts.observer.faulted(new Fault('limits_unavailable', { cause: thrown }), flight.id);
-    }
   }
 
   #clientGone(flight: Flight, { onDisconnect, drainsMax, drainTimeoutMs }: Config['gateway']): void {
@@ -227,6 +235,7 @@ export class Gateway {
   async #finish(flight: Flight, admitted: Admitted, ending: Ending): Promise<void> {
     const { clock, sink, observer } = this.#parts;
     flight.over = true;
+    flight.reservation = null;
     if (flight.drainTimer !== undefined) {
       clearTimeout(flight.drainTimer);
       this.#drains--;
@@ -255,6 +264,7 @@ export class Gateway {
   // --- Answers of our own ---------------------------------------------------------------------------------------
 
   #refuse(flight: Flight, admitted: Admitted, answer: ReserveAnswer): void {
+    if (answer.unknown.length > 0) throw new Fault('limits_unavailable', { story: 'what was used is not known' });
     const refusal = refusalOf(admitted.limits, admitted.reservation, answer);
     this.#parts.observer.callRefused(admitted.seen, { code: refusal.code, limit: refusal.limit });
     reply(flight, admitted.wire.dialect.refusal(refusal, flight.id, admitted.config.gateway.budgetStatus402));
@@ -276,15 +286,6 @@ export class Gateway {
     else if (await ready()) replyJson(flight, 200, { status: 'ready' });
     else replyJson(flight, 503, { status: 'not ready' });
   }
-}
-
-/** A success that holds nothing billable: the upstream is not what the configuration takes it for. */
-function isUnmetered(ending: Ending, { data }: UsageEvent): boolean {
-  return ending.kind === 'answered' && ending.status < 400 && data.usage_status === 'none';
-}
-
-function unmetered(): Fault {
-  return new Fault('upstream_invalid', { story: 'It answered a success that holds nothing to meter.' });
 }
 
 function snapshotOf(config: Config): Snapshot {

@@ -1,5 +1,5 @@
 import { FAMILIES } from '#config/wires.ts';
-import type { HeaderList, HeaderMap } from './inbound/call.ts';
+import type { HeaderMap } from './inbound/call.ts';
 import type { Trace } from './trace.ts';
 import type { Target } from './upstream/route-table.ts';
 import { idHeaders, REQUEST_ID } from './wire/dialect.ts';
@@ -55,6 +55,8 @@ const REQUEST_DROPPED: ReadonlySet<string> = new Set([
 const OURS = 'x-weir-';
 
 const RESPONSE_DROPPED: ReadonlySet<string> = new Set([
+  'ratelimit',
+  'ratelimit-policy',
   ...HOP_BY_HOP,
   // Ours goes out under these names; the upstream's own is passed under another.
   REQUEST_ID,
@@ -105,7 +107,7 @@ export function responseHeaders(
   requestId: string,
   requestIdHeader: string,
   lengthChanges: boolean,
-): HeaderList {
+): string[] {
   const named = namedByConnection(from);
   const to = idHeaders(requestIdHeader, requestId);
   for (const name in from) {

@@ -1,14 +1,14 @@
 import type { CallCost } from '#core/call-cost.ts';
 import { quantitiesOf } from '#core/quantity.ts';
-import { GATEWAY_SOURCE, USAGE_EVENT_TYPE, type UsageEvent, type UsagePart } from '#core/usage-event.ts';
+import { GATEWAY_SOURCE, USAGE_EVENT_TYPE, type UsageEvent } from '#core/usage-event.ts';
 import type { Admitted } from './admission.ts';
-import { costOfCall, type Served, tokensMaxOf } from './cost.ts';
+import { costOfCall, type Served, type TokensMax, tokensMaxOf } from './cost.ts';
 import { type Ending, guessOf, type Measured, measure } from './ending.ts';
 import type { Flight } from './flight.ts';
+import { min } from './limits/counter.ts';
 import { usedOf } from './limits/policy.ts';
 import type { Closing, Opening } from './sink/sink.ts';
 import type { Target } from './upstream/route-table.ts';
-import type { Asked } from './wire/wire.ts';
 
 /** What happened, as billing will read it. */
 function usageEvent(
@@ -48,7 +48,12 @@ function usageEvent(
       outcome: measured.outcome,
       usage_status: measured.status,
       quantities: quantitiesOf(measured.counts),
-      parts: partsOf(measured, asked, cost),
+      parts: measured.usage?.parts?.map(({ model, counts }, i) => ({
+        // As every other call of it: by the name that was asked for.
+        model: model ?? asked.model,
+        quantities: quantitiesOf(counts),
+        cost: cost.parts?.[i] ?? null,
+      })),
       raw_usage: measured.raw,
       cost: cost.json,
       cost_source: cost.source,
@@ -69,7 +74,7 @@ function usageEvent(
 export function openingOf(flight: Flight, admitted: Admitted): Opening {
   const { asked, config, limits, reservation, policy } = admitted;
   const target = targetOf(flight, admitted);
-  const counts = guessOf(asked, 0n, tokensMaxOf(asked, target, policy.customer, config));
+  const counts = guessOf(asked, 0n, heldMaxOf(admitted, target));
   const served = UNANSWERED;
   const cost = costOfCall(counts, null, target, asked, served, policy.customer, config, flight.atMs);
   const measured: Measured = { outcome: 'unknown', status: 'estimated', counts, raw: null, usage: null };
@@ -83,7 +88,7 @@ export function openingOf(flight: Flight, admitted: Admitted): Opening {
 /** How a call ended, in the units of its limits and as its event. */
 export function closingOf(flight: Flight, admitted: Admitted, ending: Ending, endMs: number): Closing {
   const { asked, config, limits, reservation, policy } = admitted;
-  const measured = measure(ending, asked, tokensMaxOf(asked, targetOf(flight, admitted), policy.customer, config));
+  const measured = measure(ending, asked, heldMaxOf(admitted, targetOf(flight, admitted)));
   const reading = 'reading' in ending ? ending.reading : null;
   const served = reading
     ? { model: reading.model, tier: reading.serviceTier, region: reading.region ?? null }
@@ -97,19 +102,18 @@ export function closingOf(flight: Flight, admitted: Admitted, ending: Ending, en
   };
 }
 
-function partsOf({ usage }: Measured, asked: Asked, cost: CallCost): UsagePart[] | undefined {
-  if (!usage?.parts || usage.parts.length === 0) return undefined;
-  return usage.parts.map(({ model, counts }, i) => ({
-    // As every other call of it: by the name that was asked for.
-    model: model ?? asked.model,
-    quantities: quantitiesOf(counts),
-    cost: cost.parts?.[i] ?? null,
-  }));
-}
-
 const UNANSWERED: Served = { model: null, tier: null, region: null };
 
 /** Who answered, or would have been the first to be asked. */
 function targetOf({ target }: Flight, { targets }: Admitted): Target {
   return target ?? (targets[0] as Target);
+}
+
+/** The most that one target can bill, and never more than is held: a guess of ours must not carry a budget past its limit. */
+function heldMaxOf({ asked, config, policy, part, outputMax, inputCounted }: Admitted, target: Target): TokensMax {
+  const { inputTokens, outputTokens } = tokensMaxOf(asked, target, policy.customer, config);
+  return {
+    inputTokens: inputCounted === null ? inputTokens : min(inputTokens, inputCounted),
+    outputTokens: min(outputTokens, part ?? outputMax),
+  };
 }

@@ -7,7 +7,7 @@ import type { KeyPolicy } from '#core/key-policy.ts';
 import type { Log } from '#core/log.ts';
 import type { Clock } from '#core/time.ts';
 import { within } from '#core/within.ts';
-import { leaseMsOf } from '#proxy/admission.ts';
+import { callMsMax } from '#proxy/admission.ts';
 import { Gateway } from '#proxy/gateway.ts';
 import { listen } from '#proxy/inbound/node.ts';
 import type { CounterStore } from '#proxy/limits/counters.ts';
@@ -29,6 +29,7 @@ import { redisSink } from '#proxy/sink/redis-sink.ts';
 import type { Sink } from '#proxy/sink/sink.ts';
 import { gatewayGauges } from '#proxy/telemetry/node-gauges.ts';
 import type { Telemetry } from '#proxy/telemetry/node-telemetry.ts';
+import { tiktokenCounter } from '#proxy/tokens/tiktoken-node.ts';
 import { googleTokens } from '#proxy/upstream/google-node.ts';
 import { undiciUpstream } from '#proxy/upstream/undici.ts';
 import { type SeededPolicies, seededPolicies } from './budget-seeds.ts';
@@ -91,10 +92,12 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
   await Promise.all([backing.prepare(table.list('config')), Promise.race([backing.feed.ready, elapsed(PREPARE_MS)])]);
 
   const upstream = undiciUpstream();
+  const tokens = tiktokenCounter();
   const gateway = new Gateway({
     config: first,
     policies: backing.policies,
     counters: backing.counters,
+    tokens,
     sink: backing.sink,
     upstream,
     observer: telemetry.observer,
@@ -107,6 +110,8 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
     googleTokens: googleTokens(),
   });
   gateway.killSwitch.follow(table);
+  const heart = setInterval(() => gateway.beat(), BEAT_MS);
+  gateway.beat();
   const take = async (next: Config): Promise<void> => {
     await backing.prepare(policiesOf(next));
     // Another change may have come meanwhile, and been ready sooner.
@@ -132,7 +137,9 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
           await closed;
           clearTimeout(cut);
         },
+        async () => clearInterval(heart),
         () => upstream.close(),
+        () => tokens.close(),
         () => backing.close(),
         () => within(JOURNAL_CLOSE_MS, journal.close(), () => new Fault('journal_unavailable')),
       ]);
@@ -240,7 +247,7 @@ function seeded({ billing, config, clock, log }: GatewayRoleOptions, parts: Seed
       await journal.flush();
       await shipper.shipped();
     },
-    callMs: () => leaseMsOf(config.current.gateway),
+    callMs: () => callMsMax(config.current.gateway),
     clock,
     log,
     signal,
@@ -252,6 +259,8 @@ function prepare(policies: SeededPolicies, list: readonly KeyPolicy[]): Promise<
   return Promise.race([policies.seed(list), elapsed(PREPARE_MS)]);
 }
 
+/** Often enough for the shortest lease. */
+const BEAT_MS = 1_000;
 const PREPARE_MS = 3_000;
 /** What clients have to take the last bytes of answers that are over. */
 const LAST_BYTES_MS = 1_000;

@@ -93,8 +93,7 @@ export function pageOf<Row, T>(
   return { data: shown.map(toJson), next_cursor: more ? encodeCursor(keyOf(last)) : null };
 }
 
-/** What follows the row with these key columns. */
-export function encodeCursor(key: readonly string[]): string {
+function encodeCursor(key: readonly string[]): string {
   return Buffer.from(JSON.stringify(key)).toString('base64url');
 }
 

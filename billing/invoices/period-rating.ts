@@ -1,4 +1,3 @@
-import { billedReadingsOf, unitsBehind } from '#billing/billed-usage/billed-meters.ts';
 import { AS_INVOICED, billedPartsOf, billedUsageOf } from '#billing/billed-usage/billed-usage.ts';
 import type { Database } from '#billing/db/database.ts';
 import { getPlanVersion, type Plan, termsOf } from '#billing/plans/plan.ts';
@@ -38,11 +37,7 @@ export async function ratePeriodAs(
   }: { terms: Terms; lateSeq: bigint; modelOf?: (model: string) => string },
 ): Promise<Omit<PeriodRating, 'plan'>> {
   const span = spanOf(period);
-  const units = terms.charges.map((charge) => charge.unit);
-  const recorded = [
-    ...(await billedUsageOf(db, period, lateSeq)),
-    ...(await billedReadingsOf(db, period, units, lateSeq)),
-  ];
+  const recorded = await billedUsageOf(db, period, lateSeq);
   const usage = recorded.map((row) => ({ ...row, model: modelOf(row.model) }));
   const assigned = assign(terms.charges, usage);
   const parts = new Map<Charge, UsagePart[]>();
@@ -58,9 +53,7 @@ export async function ratePeriodAs(
     );
   }
   const rating = rate(terms, assigned, span, period.policies, parts);
-  const behind = await unitsBehind(db, units);
-  const unrated = rating.unrated.filter((row) => !behind.has(row.unit));
-  return { usage, unrated, ...documentOf(rating, terms.currency, period.policies) };
+  return { usage, unrated: rating.unrated, ...documentOf(rating, terms.currency, period.policies) };
 }
 
 export function spanOf(period: Period): Span {

@@ -1,6 +1,16 @@
 import { FAULTS, type Fault } from '#core/fault.ts';
+import { formatInstant } from '#core/time.ts';
+import type { Standing } from '../limits/refusal.ts';
 import { encodeUtf8 } from './bytes.ts';
-import { type Dialect, faultHeaders, idHeaders, jsonAnswer, type ModelSeen, refusalWords } from './dialect.ts';
+import {
+  type Dialect,
+  faultHeaders,
+  idHeaders,
+  jsonAnswer,
+  type ModelSeen,
+  refusalWords,
+  tightest,
+} from './dialect.ts';
 
 const REQUEST_ID_HEADER = 'request-id';
 
@@ -30,6 +40,11 @@ export const anthropicDialect: Dialect = {
     return jsonAnswer(status, [...idHeaders(REQUEST_ID_HEADER, requestId), ...headers], errorBody(error, requestId));
   },
 
+  addLimits(to, standings) {
+    addAnthropicLimits(to, 'requests', tightest(standings, 'requests'));
+    addAnthropicLimits(to, 'tokens', tightest(standings, 'tokens'));
+  },
+
   /** On one page, whatever page was asked for. */
   models: (models) => ({
     data: models.map(modelAnswer),
@@ -39,6 +54,14 @@ export const anthropicDialect: Dialect = {
   }),
   model: modelAnswer,
 };
+
+function addAnthropicLimits(to: string[], kind: string, standing: Standing | undefined): void {
+  if (!standing) return;
+  const { amount, left, resetAtMs } = standing;
+  const name = `anthropic-ratelimit-${kind}`;
+  to.push(`${name}-limit`, amount.toString(), `${name}-remaining`, left.toString());
+  if (resetAtMs !== null) to.push(`${name}-reset`, formatInstant(resetAtMs));
+}
 
 const OVERLOADED_STATUS = 529;
 const BUSY: ReadonlySet<Fault['code']> = new Set(['overloaded', 'shutting_down']);

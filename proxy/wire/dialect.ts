@@ -1,7 +1,8 @@
 import { formatScaled } from '#core/exact.ts';
 import { FAULTS, type Fault } from '#core/fault.ts';
 import { formatInstant } from '#core/time.ts';
-import type { Refusal } from '../limits/refusal.ts';
+import { isWindow } from '../limits/periods.ts';
+import type { Refusal, Standing } from '../limits/refusal.ts';
 import { encodeUtf8 } from './bytes.ts';
 
 /**
@@ -19,6 +20,8 @@ export interface Dialect {
   /** `requestId` is null where there is no request yet. */
   fault(fault: Fault, requestId: string | null): ErrorAnswer;
   refusal(refusal: Refusal, requestId: string, budgetStatus402: boolean): ErrorAnswer;
+  /** Where the caller's limits stand, in headers that its SDKs look at; without it they have none of their own. */
+  addLimits?(to: string[], standings: readonly Standing[], nowMs: number): void;
   models(models: readonly ModelSeen[]): object;
   model(model: ModelSeen): object;
 }
@@ -69,6 +72,16 @@ export function jsonAnswer(status: number, headers: readonly string[], body: obj
     headers: ['content-type', 'application/json', ...headers],
     body: encodeUtf8(`${JSON.stringify(body)}\n`),
   };
+}
+
+/** Of several limits of a kind the one that has least left, counted per window: what an SDK calls a rate limit. */
+export function tightest(standings: readonly Standing[], kind: Standing['limit']['kind']): Standing | undefined {
+  let found: Standing | undefined;
+  for (const standing of standings) {
+    const { limit, left } = standing;
+    if (limit.kind === kind && isWindow(limit.per) && (!found || left < found.left)) found = standing;
+  }
+  return found;
 }
 
 /** Budgets are held in 10^-9 of the currency's unit. */

@@ -21,12 +21,10 @@ function faultOf(work: () => unknown): string {
   return 'none';
 }
 
-function rewritten(body: string, edits: { model?: string; includeUsage?: boolean }): string {
+function rewritten(body: string, edits: { model?: string; includeUsage?: boolean; outputTokensMax?: bigint }): string {
   const bytes = encodeUtf8(body);
   const asked = openaiChat.parse(bytes);
-  return decodeUtf8(
-    openaiChat.rewrite(bytes, asked, { model: edits.model ?? null, includeUsage: edits.includeUsage ?? false }),
-  );
+  return decodeUtf8(openaiChat.rewrite(bytes, asked, { includeUsage: false, ...edits, model: edits.model ?? null }));
 }
 
 describe('a chat request', () => {
@@ -210,5 +208,69 @@ describe('an embeddings request', () => {
     expect(openaiEmbeddings.parse(encodeUtf8('{"model":"m","input":[4438,656]}')).inputTokensGuess).toBe(2n);
     expect(openaiEmbeddings.parse(encodeUtf8('{"model":"m","input":["a","b"]}')).inputTokensGuess).toBe(8n);
     expect(faultOf(() => openaiEmbeddings.parse(encodeUtf8('{"model":"m","model":"n"}')))).toMatch(/^invalid_request/);
+  });
+});
+
+describe('the most that a chat may answer', () => {
+  it('is lowered wherever it stands, and put in under the name that the model knows where it does not', () => {
+    const lower = (body: string, model?: string) => rewritten(body, { outputTokensMax: 7n, ...(model && { model }) });
+    expect(lower('{"model":"m","max_tokens" : 100 , "n":2}')).toBe('{"model":"m","max_tokens" : 7 , "n":2}');
+    expect(lower('{"max_tokens":9,"model":"m","max_completion_tokens":100}')).toBe(
+      '{"max_tokens":7,"model":"m","max_completion_tokens":7}',
+    );
+    expect(lower('{"model":"gpt-4o"}')).toBe('{"model":"gpt-4o","max_completion_tokens":7}');
+    expect(lower('{"model":"llama-3"}')).toBe('{"model":"llama-3","max_tokens":7}');
+    expect(lower('{"model":"fast"}', 'openai/o3')).toBe('{"model":"openai/o3","max_completion_tokens":7}');
+    expect(lower('{"model":"m","max_tokens":null,"stream":true}')).toBe('{"model":"m","max_tokens":7,"stream":true}');
+  });
+
+  it('is lowered together with the other edits, and what is sent says what was meant', () => {
+    const sent = rewritten('{"model":"m","messages":[],"stream":true,"max_tokens":500}', {
+      model: 'gpt-4o',
+      includeUsage: true,
+      outputTokensMax: 20n,
+    });
+    expect(JSON.parse(sent)).toEqual({
+      model: 'gpt-4o',
+      messages: [],
+      stream: true,
+      max_tokens: 20,
+      stream_options: { include_usage: true },
+    });
+  });
+});
+
+describe('the text of a chat', () => {
+  const text = (body: unknown) => openaiChat.inputText(encodeUtf8(JSON.stringify(body)));
+
+  it('is what its messages say, with the tokens around them', () => {
+    const content = [
+      { type: 'text', text: 'a' },
+      { type: 'text', text: 'b' },
+    ];
+    expect(
+      text({
+        model: 'm',
+        messages: [
+          { role: 'system', content: 'Be brief.' },
+          { role: 'user', name: 'ada', content },
+        ],
+      }),
+    ).toEqual({
+      texts: ['Be brief.', 'a', 'b', 'ada'],
+      extraTokens: 12n,
+    });
+  });
+
+  it('is not known where there is more than text', () => {
+    for (const more of [
+      { tools: [{}] },
+      { response_format: { type: 'json_schema' } },
+      { messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'x' } }] }] },
+      { messages: [{ role: 'assistant', content: null, tool_calls: [] }] },
+      { messages: 'x' },
+    ]) {
+      expect(text({ model: 'm', messages: [{ role: 'user', content: 'x' }], ...more })).toBeUndefined();
+    }
   });
 });

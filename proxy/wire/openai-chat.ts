@@ -1,5 +1,6 @@
 import { isObject } from './bytes.ts';
 import { parseBody, parseCount, parseFlag, parseModel, parseName } from './json-request.ts';
+import { inputText, showsOutput } from './openai-chat-text.ts';
 import { openaiDialect } from './openai-dialect.ts';
 import { answerMembers, jsonMeter } from './openai-json-meter.ts';
 import { mediaBounds } from './openai-media.ts';
@@ -17,7 +18,10 @@ export const openaiChat = {
   parse,
   rewrite: rewriteStreamed,
   meter: (_asked: Asked, answer: AnswerHead): Meter =>
-    isEventStream(answer) ? streamMeter(answer.hideUsage) : jsonMeter(ANSWER),
+    isEventStream(answer) ? streamMeter(answer.hideUsage, answer.inParts) : jsonMeter(ANSWER),
+  lowersOutput: true,
+  showsOutput,
+  inputText,
 } as const satisfies Wire;
 
 const ANSWER = answerMembers('choices');

@@ -4,7 +4,16 @@ import { openaiDialect } from './openai-dialect.ts';
 import { answerMembers, jsonMeter } from './openai-json-meter.ts';
 import { streamMeter } from './openai-stream-meter.ts';
 import { parseUsageAsked, rewriteStreamed } from './openai-stream-options.ts';
-import { type AnswerHead, type Asked, guessTokens, isEventStream, type Meter, NO_COUNTS, type Wire } from './wire.ts';
+import {
+  type AnswerHead,
+  type Asked,
+  guessTokens,
+  isEventStream,
+  type Meter,
+  NO_COUNTS,
+  type RequestEdits,
+  type Wire,
+} from './wire.ts';
 
 const ANSWER = answerMembers('choices');
 const TEXT = needle('"text"');
@@ -22,9 +31,11 @@ export const openaiCompletions = {
   endpoints: [{ method: 'POST', path: '/v1/completions' }],
   operation: 'text_completion',
   parse,
-  rewrite: rewriteStreamed,
+  rewrite: (body: Uint8Array, asked: Asked, edits: RequestEdits) =>
+    rewriteStreamed(body, asked, edits, () => 'max_tokens'),
+  lowersOutput: true,
   meter: (_asked: Asked, answer: AnswerHead): Meter =>
-    isEventStream(answer) ? streamMeter(answer.hideUsage, TEXT) : jsonMeter(ANSWER),
+    isEventStream(answer) ? streamMeter(answer.hideUsage, false, TEXT) : jsonMeter(ANSWER),
 } as const satisfies Wire;
 
 function parse(body: Uint8Array): Asked {

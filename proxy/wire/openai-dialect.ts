@@ -1,5 +1,6 @@
 import { FAULTS, type Fault } from '#core/fault.ts';
 import type { LimitKind } from '#core/key-policy.ts';
+import type { Standing } from '../limits/refusal.ts';
 import { encodeUtf8 } from './bytes.ts';
 import {
   type Dialect,
@@ -9,6 +10,7 @@ import {
   type ModelSeen,
   REQUEST_ID,
   refusalWords,
+  tightest,
 } from './dialect.ts';
 
 /** OpenAI's words, which are those of most other servers too: what no other dialect claims is answered in them. */
@@ -42,6 +44,11 @@ export const openaiDialect: Dialect = {
     return jsonAnswer(status, [...idHeaders(REQUEST_ID, requestId), ...headers], { error });
   },
 
+  addLimits(to, standings, nowMs) {
+    addOpenaiLimits(to, 'requests', tightest(standings, 'requests'), nowMs);
+    addOpenaiLimits(to, 'tokens', tightest(standings, 'tokens'), nowMs);
+  },
+
   models: (models) => ({ object: 'list', data: models.map(modelAnswer) }),
   model: modelAnswer,
 };
@@ -68,6 +75,24 @@ const ERROR_TYPES = {
   budget: 'insufficient_quota',
   quantity: 'requests',
 } as const satisfies Record<LimitKind, string>;
+
+function addOpenaiLimits(to: string[], kind: string, standing: Standing | undefined, nowMs: number): void {
+  if (!standing) return;
+  const { amount, left, resetAtMs } = standing;
+  to.push(`x-ratelimit-limit-${kind}`, amount.toString(), `x-ratelimit-remaining-${kind}`, left.toString());
+  if (resetAtMs !== null) to.push(`x-ratelimit-reset-${kind}`, goDuration(resetAtMs - nowMs));
+}
+
+/** As Go writes a duration: `120ms`, `1.5s`, `6m0s`. */
+function goDuration(ms: number): string {
+  const whole = Math.max(0, Math.ceil(ms));
+  if (whole < 1_000) return `${whole}ms`;
+  const seconds = whole / 1_000;
+  if (seconds < 60) return `${seconds}s`;
+  const minutes = Math.floor(seconds / 60);
+  const rest = `${Math.round((seconds - minutes * 60) * 1_000) / 1_000}s`;
+  return minutes < 60 ? `${minutes}m${rest}` : `${Math.floor(minutes / 60)}h${minutes % 60}m${rest}`;
+}
 
 /** Weir does not know when a provider made a model: `created` is 0. */
 function modelAnswer({ id, owner }: ModelSeen): object {

@@ -215,3 +215,33 @@ describe('the meter of a chat stream', () => {
     expect(reading.usage?.raw).toEqual(USAGE);
   });
 });
+
+describe('what a stream has shown, for a call that is held in parts', () => {
+  const chunk = (delta: object) => encodeUtf8(`data: ${JSON.stringify({ choices: [{ index: 0, delta }] })}\n\n`);
+
+  it('is never fewer bytes than there are tokens, and its text as it was meant', () => {
+    const meter = streamMeter(true, true);
+    const frame = meter.shown?.tokensMax ?? 0;
+    meter.push(chunk({ role: 'assistant', content: '' }));
+    const opened = meter.shown?.tokensMax ?? 0;
+    meter.push(chunk({ content: 'Grüße,\n"Ada" 🙂' }));
+    expect((meter.shown?.tokensMax ?? 0) - opened).toBeGreaterThanOrEqual(encodeUtf8('Grüße,\n"Ada" 🙂').length);
+    expect(opened).toBeGreaterThanOrEqual(frame);
+    expect(meter.shown?.takeText()).toBe('Grüße,\n"Ada" 🙂');
+    meter.push(chunk({ reasoning_content: 'hm' }));
+    expect(meter.shown?.takeText()).toBe('hm');
+  });
+
+  it('has no text to count once there is a tool call, whose tokens are not all seen', () => {
+    const meter = streamMeter(false, true);
+    const before = meter.shown?.tokensMax ?? 0;
+    const call = { index: 0, id: 'call_1', type: 'function', function: { name: 'look_up', arguments: '{"a":1}' } };
+    meter.push(chunk({ tool_calls: [call] }));
+    expect(meter.shown?.takeText()).toBeUndefined();
+    expect((meter.shown?.tokensMax ?? 0) - before).toBeGreaterThan('look_up{"a":1}'.length + 8);
+  });
+
+  it('is not looked for where nobody wants it', () => {
+    expect(streamMeter(true).shown).toBeUndefined();
+  });
+});

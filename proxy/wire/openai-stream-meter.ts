@@ -1,7 +1,8 @@
-import { decodeUtf8, EMPTY, encodeUtf8, find, isEqualRange, type Needle, needle, parseJson } from './bytes.ts';
+import { decodeUtf8, EMPTY, encodeUtf8, find, needle, parseJson } from './bytes.ts';
 import { parseName } from './json-request.ts';
-import { cutOf, isNamed, type Member, membersOf, skipBlanks, stringEnd, valueText } from './json-span.ts';
+import { cutOf, isNamed, type Member, membersOf, valueText } from './json-span.ts';
 import { errorEvent } from './openai-dialect.ts';
+import { readText, type StreamText, shownOf } from './openai-stream-text.ts';
 import { parseUsage } from './openai-usage.ts';
 import { dataOf, SseSplitter, type SseVisitor } from './sse.ts';
 import { guessTokens, type Meter, type Reading, type Usage } from './wire.ts';
@@ -22,22 +23,19 @@ const NAMES = {
   choices: encodeUtf8('choices'),
 };
 
-/** Members of a delta that are no generated text. */
-const NO_TEXT = ['role', 'id', 'type', 'name', 'finish_reason'].map(encodeUtf8);
-
 /**
  * A chat stream. Usage is cumulative: the last object that is not null counts, wherever it stands. With `hideUsage` the
  * client gets byte for byte what it would have got had usage not been asked for: without the chunk that has usage and no
  * choices, and without the `"usage":null` of the others.
  */
-export function streamMeter(hideUsage: boolean, text = DELTA): Meter {
+export function streamMeter(hideUsage: boolean, inParts = false, behind = DELTA): Meter {
   const splitter = new SseSplitter();
   let usage: Usage | null = null;
   let model: string | null = null;
   let serviceTier: string | null = null;
   let done = false;
   let failed = false;
-  let textBytes = 0;
+  const text: StreamText = { bytes: 0, allBytes: 0, kept: inParts ? [] : null };
   let dropped = false;
   // What the client gets of the chunk at hand; only with hideUsage.
   let kept: Uint8Array = EMPTY;
@@ -45,7 +43,7 @@ export function streamMeter(hideUsage: boolean, text = DELTA): Meter {
 
   /** Reads one event and says which of its bytes are hidden: none, all, or a range. */
   function readEvent(bytes: Uint8Array, start: number, end: number): Hidden {
-    textBytes += stringBytesBehind(text, bytes, start, end);
+    readText(text, behind, bytes, start, end);
     if (!done && isDone(bytes, start, end)) done = true;
     const hasUsage = mentionsUsage(bytes, start, end, hideUsage);
     if (!hasUsage && model !== null && find(bytes, ERROR, start, end) < 0) return NOTHING;
@@ -129,7 +127,7 @@ export function streamMeter(hideUsage: boolean, text = DELTA): Meter {
         failed,
         model,
         serviceTier,
-        outputTokensGuess: guessTokens(textBytes),
+        outputTokensGuess: guessTokens(text.bytes),
       };
     },
 
@@ -137,6 +135,8 @@ export function streamMeter(hideUsage: boolean, text = DELTA): Meter {
       // While hiding, what the client has always ends with an event: the unfinished one was held back.
       return hideUsage || splitter.between ? errorEvent(message, code) : undefined;
     },
+
+    shown: inParts ? shownOf(text) : undefined,
   };
 }
 
@@ -171,34 +171,4 @@ function mentionsUsage(bytes: Uint8Array, start: number, end: number, nullToo: b
 function isDone(bytes: Uint8Array, start: number, end: number): boolean {
   const at = find(bytes, DONE, start, Math.min(end, start + 32));
   return at >= 0 && decodeUtf8(bytes.subarray(start, at)).trimEnd().endsWith('data:');
-}
-
-/** How many bytes of generated text are in an event: the strings behind a name. */
-function stringBytesBehind(text: Needle, bytes: Uint8Array, start: number, end: number): number {
-  let total = 0;
-  let at = start;
-  while (true) {
-    const found = find(bytes, text, at, end);
-    if (found < 0) return total;
-    at = found + text.bytes.length;
-    let depth = 0;
-    let isText = true;
-    while (at < end) {
-      const byte = bytes[at];
-      if (byte === 0x22) {
-        const close = stringEnd(bytes, at, end);
-        const next = skipBlanks(bytes, close, end);
-        if (bytes[next] === 0x3a) isText = !NO_TEXT.some((name) => isEqualRange(bytes, at + 1, close - 1, name));
-        else if (isText) total += close - at - 2;
-        at = next;
-        continue;
-      }
-      if (byte === 0x7b || byte === 0x5b) depth++;
-      else if (byte === 0x7d || byte === 0x5d) {
-        depth--;
-        if (depth <= 0) break;
-      }
-      at++;
-    }
-  }
 }

@@ -24,6 +24,21 @@ export interface Wire {
   parse(body: Uint8Array, call: CallHead, params: Params): Asked;
   rewrite(body: Uint8Array, asked: Asked, edits: RequestEdits): Uint8Array;
   meter(asked: Asked, answer: AnswerHead): Meter;
+  /** `rewrite` can lower the most that the call may answer. Without it such a call is held whole, or refused. */
+  readonly lowersOutput?: true;
+  /**
+   * Every output token that this model bills for shows in a stream as at least a byte, and meters have `shown`: such a
+   * stream can be held in parts. Never of a model that thinks where nobody sees it.
+   */
+  showsOutput?(model: string): boolean;
+  /** What a model reads of the body, to be counted; undefined where that is not text alone. */
+  inputText?(body: Uint8Array): InputText | undefined;
+}
+
+export interface InputText {
+  readonly texts: readonly string[];
+  /** Tokens beside those of the texts. */
+  readonly extraTokens: bigint;
 }
 
 export interface WireEndpoint {
@@ -88,6 +103,8 @@ export interface RequestEdits {
   /** The name that the upstream knows the model by; null to leave it. */
   readonly model: string | null;
   readonly includeUsage: boolean;
+  /** The most tokens that each answer may have, lower than what was asked; absent to leave it. */
+  readonly outputTokensMax?: bigint | undefined;
 }
 
 export interface AnswerHead {
@@ -95,6 +112,8 @@ export interface AnswerHead {
   readonly headers: HeaderMap;
   /** Usage was asked for by us and not by the client: what only that brought is taken out again. */
   readonly hideUsage: boolean;
+  /** The call holds a part of what it may answer: `shown` is wanted. */
+  readonly inParts?: boolean;
 }
 
 /** Watches one answer. Never throws, whatever the upstream sends. */
@@ -107,6 +126,16 @@ export interface Meter {
   read(): Reading;
   /** An error at this point of a stream, in the format's own words; undefined where none can be put (inside an event, or no stream). */
   breakOff(message: string, code: string): Uint8Array | undefined;
+  /** Where it is wanted (`inParts`) and can be said. */
+  readonly shown?: Shown | undefined;
+}
+
+/** What a stream has shown of its output so far. */
+export interface Shown {
+  /** No more tokens than this can have been generated for what went by. */
+  readonly tokensMax: number;
+  /** The text that went by since it was last taken; undefined once there was something else than text. */
+  takeText(): string | undefined;
 }
 
 export interface Reading {

@@ -44,6 +44,9 @@ export const SETTINGS: GatewaySettings = {
   outputTokensMax: 4_096,
   journal: { fsync: 'never', fsyncIntervalMs: 50, bytesMax: 1 << 30, segmentBytesMax: 1 << 26 },
   budgetStatus402: false,
+  clampOutput: true,
+  limitHeaders: true,
+  holdLeaseMs: 60_000,
 };
 
 export function upstreamConfig(name: string, baseUrl: string, changes: Partial<UpstreamConfig> = {}): UpstreamConfig {
@@ -75,7 +78,6 @@ export function configOf(
     routes: changes.routes ?? [],
     halts: changes.halts ?? [],
     customers: [],
-    meters: [],
     plans: [],
     priceBook: builtinPriceBook(),
   };

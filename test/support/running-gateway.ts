@@ -12,7 +12,7 @@ import { EVENT_FIELD, eventStream, shardOf } from '#core/redis-keys.ts';
 import type { UsageEvent } from '#core/usage-event.ts';
 import { Gateway } from '#proxy/gateway.ts';
 import { listen } from '#proxy/inbound/node.ts';
-import type { Counters } from '#proxy/limits/counters.ts';
+import type { CounterStore } from '#proxy/limits/counters.ts';
 import { memoryCounters } from '#proxy/limits/memory.ts';
 import { redisCounters } from '#proxy/limits/redis.ts';
 import { openRedis } from '#proxy/limits/redis-connection.ts';
@@ -53,7 +53,7 @@ export interface RunningGatewayOptions {
 }
 
 export interface GatewayParts {
-  counters: Counters;
+  counters: CounterStore;
   sink: Sink;
   emitted(): Promise<UsageEvent[]>;
   close(): Promise<void>;

@@ -1,0 +1,56 @@
+import { encoding_for_model } from 'tiktoken';
+import { afterAll, describe, expect, it } from 'vitest';
+import { tiktokenCounter } from './tiktoken-node.ts';
+import { encodingOf } from './token-counter.ts';
+
+describe('tiktokenCounter', () => {
+  const counter = tiktokenCounter();
+  afterAll(() => counter.close());
+
+  it('counts what the library itself counts, for many at once', async () => {
+    const texts = [
+      'Hello, world!',
+      'Zażółć gęślą jaźń',
+      '🙂🙂🙂 <|endoftext|>',
+      'a'.repeat(5_000),
+      ' \n\n\t',
+      '漢字かな交じり文',
+    ];
+    const reference = encoding_for_model('gpt-4o');
+    const wanted = texts.map((text) => BigInt(reference.encode_ordinary(text).length));
+    reference.free();
+    expect(await Promise.all(texts.map((text) => counter.count('gpt-4o-mini', text)))).toEqual(wanted);
+    expect(await counter.count('gpt-4o', '')).toBe(0n);
+  });
+
+  it('never counts more tokens than there are bytes', async () => {
+    for (const text of ['\u0000\u0001', '🏳️‍🌈', '!@#$%^&*()', '٣٤٥', '\ufffd'.repeat(9)]) {
+      const count = await counter.count('gpt-4', text);
+      expect(count).toBeLessThanOrEqual(BigInt(new TextEncoder().encode(text).length));
+    }
+  });
+
+  it('says that it does not know, rather than count with the vocabulary of others', async () => {
+    expect(await counter.count('claude-sonnet-4-5', 'Hello')).toBeUndefined();
+    expect(await counter.count('gpt-4o', 'a'.repeat(2_000_001))).toBeUndefined();
+  });
+
+  it('answers those who wait when it closes, and starts anew for who comes later', async () => {
+    const own = tiktokenCounter();
+    const waits = own.count('gpt-4o', 'Hello');
+    await own.close();
+    expect(await waits).toBeUndefined();
+    expect(await own.count('gpt-4o', 'Hello')).toBe(1n);
+    await own.close();
+  });
+});
+
+it('knows the vocabulary of a model by its family, however it is written', () => {
+  expect(
+    ['gpt-4o', 'openai/gpt-4.1-mini', 'o3', 'ft:gpt-4o-mini:acme::x', 'gpt-5.1', 'gpt-oss-120b'].map(encodingOf),
+  ).toEqual(Array(6).fill('o200k_base'));
+  expect(['gpt-4-turbo', 'gpt-3.5-turbo', 'text-embedding-3-small'].map(encodingOf)).toEqual(
+    Array(3).fill('cl100k_base'),
+  );
+  expect(['llama-3', 'gemini-2.5-pro', 'olmo', 'my-gpt-4'].map(encodingOf)).toEqual(Array(4).fill(undefined));
+});
