@@ -27,7 +27,7 @@ const configOf = (name: string, planCurrency = 'USD') => {
     ...{ id: 'acme', name, timezone: 'UTC', currency: planCurrency, plan: 'p' },
     ...{ limits: [], keys: [] },
   };
-  return { customers: [customer], plans: [plan] };
+  return { customers: [customer], meters: [], plans: [plan] };
 };
 
 /** A follower of a database whose transactions, by their number from 1, wait for or fail with what the story says. */

@@ -6,7 +6,7 @@ import type { Log } from '#core/log.ts';
 import { pause } from '#core/pause.ts';
 import type { Clock } from '#core/time.ts';
 
-type BillingConfig = Pick<Config, 'customers' | 'plans'>;
+type BillingConfig = Pick<Config, 'customers' | 'meters' | 'plans'>;
 
 export interface ConfigFollower {
   /** Brings it into the database, soon and at last: one that comes meanwhile takes its place. */

@@ -1,3 +1,6 @@
+import { attributionRoutes } from '#billing/attribution/http.ts';
+import { correctionRoutes } from '#billing/corrections/http.ts';
+import { costRoutes } from '#billing/costs/http.ts';
 import { customerRoutes } from '#billing/customers/http.ts';
 import { eventRoutes } from '#billing/events/http.ts';
 import { haltRoutes } from '#billing/halts/http.ts';
@@ -18,9 +21,12 @@ import { templateRoutes } from '#billing/templates/http.ts';
 import { tokenRoutes } from '#billing/tokens/http.ts';
 import { typedEventRoutes } from '#billing/typed-events/http.ts';
 import { usageRoutes } from '#billing/usage/http.ts';
+import type { PriceBook } from '#core/price.ts';
 
 export interface RouteParts {
   policies: PolicyFeed;
+  /** The provider prices of the configuration in force. */
+  priceBook: () => PriceBook;
 }
 
 /** Every route of the billing API: each noun adds its line here. */
@@ -32,10 +38,13 @@ export function billingRoutes(parts: RouteParts): (api: Api) => void {
     policyRoutes(api, parts.policies);
     tokenRoutes(api);
     parkedEventRoutes(api);
+    attributionRoutes(api);
+    correctionRoutes(api);
     typedEventRoutes(api);
     templateRoutes(api);
     eventRoutes(api);
     usageRoutes(api);
+    costRoutes(api, parts.priceBook);
     lateUsageRoutes(api);
     meterRoutes(api);
     planRoutes(api);

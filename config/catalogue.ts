@@ -31,6 +31,7 @@ export interface ProviderRow {
   readonly aliases: readonly string[];
   readonly hosts: readonly string[];
   readonly base_urls: Readonly<Partial<Record<WireFamily, string>>>;
+  readonly include_usage?: boolean | undefined;
 }
 
 /** The currency of every cost. Costs of other currencies would need exchange rates on the request path. */

@@ -11,6 +11,7 @@ import { secretHash } from './references.ts';
 import type { ConfigFile } from './schema.ts';
 import type { CustomerFile, KeyFile, PlanFile } from './schema-customers.ts';
 import type { HaltFile } from './schema-halts.ts';
+import { termsOfFile } from './schema-meters.ts';
 import type { RouteFile, UpstreamFile } from './schema-routing.ts';
 import { compileGateway } from './settings.ts';
 
@@ -36,6 +37,11 @@ export async function compileConfig(file: ConfigFile, env: EnvironmentVariables)
     customers: await Promise.all(
       Object.entries(file.customers ?? {}).map(([id, customer]) => compileCustomer(id, customer, plans)),
     ),
+    meters: Object.entries(file.meters ?? {}).map(([id, one]) => ({
+      id,
+      name: one.name ?? id,
+      terms: termsOfFile(one),
+    })),
     plans,
     priceBook: priceBook(overrides, overridesHash),
   };
@@ -64,7 +70,7 @@ function compileUpstream(name: string, file: UpstreamFile): UpstreamConfig {
       Object.entries(file.headers ?? {}).map(([header, text]) => [header.toLowerCase(), text]),
     ),
     models: file.models ?? null,
-    includeUsage: file.include_usage ?? true,
+    includeUsage: file.include_usage ?? row?.include_usage ?? true,
     passthrough: file.passthrough ?? false,
   };
 }

@@ -1,5 +1,6 @@
 import type { Halt, KeyPolicy, LimitPolicy } from '#core/key-policy.ts';
 import type { ChargeTerms } from './charge-terms.ts';
+import type { MeterTerms } from './meter-terms.ts';
 import type { Catalogue } from './price-book.ts';
 import type { Auth, WireFamily } from './wires.ts';
 
@@ -17,6 +18,7 @@ export interface Config {
   routes: readonly RouteRule[];
   halts: readonly Halt[];
   customers: readonly CustomerConfig[];
+  meters: readonly MeterConfig[];
   plans: readonly PlanConfig[];
   priceBook: Catalogue;
 }
@@ -114,6 +116,13 @@ export interface CustomerConfig {
   plan: string | null;
   limits: readonly LimitPolicy[];
   keys: readonly KeyPolicy[];
+}
+
+/** A meter as code. A change makes a new version of it in billing. */
+export interface MeterConfig {
+  id: string;
+  name: string;
+  terms: MeterTerms;
 }
 
 /** A plan as code. A change makes a new version of the plan in billing. Amounts are decimal text. */

@@ -17,54 +17,79 @@ const dimension = expression.refine((text) => {
 }, 'must be the name of a field, such as model or labels.team');
 
 export const DIMENSIONS_MAX = 5;
-const DIGITS_MAX = 12;
-
 const MULTIPLE = /^(?!0*\.?0*$)\d{1,12}(\.\d{1,12})?$/;
 
-const rounding = z
-  .strictObject({
-    mode: z.enum(['up', 'down', 'half_up', 'half_even']),
-    /** Decimals that are kept. */
-    digits: z.int().min(0).max(DIGITS_MAX).optional(),
-    /** Or a multiple of this. */
-    multiple_of: z.string().regex(MULTIPLE, 'must be a decimal above zero, such as "60" or "0.25"').optional(),
-  })
-  .refine(
-    ({ digits, multiple_of }) => (digits === undefined) !== (multiple_of === undefined),
-    'wants digits or multiple_of, and not both',
-  );
+export const ONE_WAY = 'wants digits or multiple_of, not both';
+
+export function isOneWay({ digits, multiple_of }: { digits?: unknown; multiple_of?: unknown }): boolean {
+  return digits === undefined || multiple_of === undefined;
+}
+
+export const ROUNDING_DIGITS = { min: 0, max: 12, initial: 0 };
+
+export const roundingFields = {
+  mode: z
+    .enum(['up', 'down', 'half_up', 'half_even'])
+    .describe('Up is away from zero, down towards it; of halves, up or to the even one.'),
+  digits: z
+    .int()
+    .min(ROUNDING_DIGITS.min)
+    .max(ROUNDING_DIGITS.max)
+    .optional()
+    .describe('Decimals that are kept: none, unless told otherwise.'),
+  multiple_of: z
+    .string()
+    .regex(MULTIPLE, 'must be a decimal above zero, such as "60" or "0.25"')
+    .optional()
+    .describe('Or to a multiple of this.'),
+};
+
+export const rounding = z.strictObject(roundingFields).refine(isOneWay, ONE_WAY);
 export type QuantityRounding = z.output<typeof rounding>;
 
 export const meterFields = {
-  aggregation: z.enum(AGGREGATIONS),
-  /** Short for the quantity of a unit: `value: quantities.UNIT`. */
+  aggregation: z.enum(AGGREGATIONS).describe('How events add up.'),
   unit: z
     .string()
     .regex(/^[a-z][a-z0-9_]{0,63}$/, 'must be lower-case letters, digits and underscores')
-    .optional(),
-  /** What of an event is aggregated. Of a count: only events that have it are counted. */
-  value: expression.optional(),
-  /** Events of this type only. */
-  event_type: z.string().min(1).max(128).default(USAGE_EVENT_TYPE),
-  /** Only events for which this is true. */
-  filter: expression.optional(),
+    .optional()
+    .describe('Short for the quantity of a unit: `value: quantities.UNIT`.'),
+  value: expression
+    .optional()
+    .describe('What of an event is aggregated, as an expression. Of a count: only events that have it are counted.'),
+  event_type: z.string().min(1).max(128).default(USAGE_EVENT_TYPE).describe('Events of this type only.'),
+  filter: expression.optional().describe('Only events for which this expression is true.'),
   dimensions: z
     .array(dimension)
     .max(DIMENSIONS_MAX)
     .default([])
-    .refine((names) => new Set(names).size === names.length, 'names a dimension twice'),
-  /** Aggregated in each window first; then the windows are combined. Days are those of the customer's zone. */
-  window: z.enum(['minute', 'hour', 'day']).optional(),
-  combine: z.enum(['sum', 'max', 'min', 'average']).optional(),
-  /** The level at the end of a period starts the next. */
-  recurring: z.boolean().default(false),
-  /** Of a time-weighted sum: whether events say what the level is, or by how much it changes. */
-  values: z.enum(['levels', 'changes']).optional(),
-  /** Of a recurring unique count: an expression that gives "add" or "remove"; without it, everything is added. */
-  operation: expression.optional(),
-  /** Of a recurring sum or unique count: what comes in the middle of a period counts for the share that is left of it. */
-  proration: z.enum(['none', 'by_day', 'by_second']).default('none'),
-  rounding: rounding.optional(),
+    .refine((names) => new Set(names).size === names.length, 'names a dimension twice')
+    .describe('Fields of the event that usage is kept apart by, such as `labels.team`.'),
+  window: z
+    .enum(['minute', 'hour', 'day'])
+    .optional()
+    .describe("Aggregated in each window first; then the windows are combined. Days are those of the customer's zone."),
+  combine: z
+    .enum(['sum', 'max', 'min', 'average'])
+    .optional()
+    .describe('How windows are combined: added up, unless told otherwise. A window without events is none.'),
+  recurring: z.boolean().default(false).describe('The level at the end of a period starts the next.'),
+  values: z
+    .enum(['levels', 'changes'])
+    .optional()
+    .describe('Of a time-weighted sum: whether events say what the level is, or by how much it changes.'),
+  operation: expression
+    .optional()
+    .describe(
+      'Of a recurring unique count: an expression that gives "add" or "remove". Without it, everything is added.',
+    ),
+  proration: z
+    .enum(['none', 'by_day', 'by_second'])
+    .default('none')
+    .describe(
+      'Of a recurring sum or unique count: what comes within a period counts for the share that is left of it.',
+    ),
+  rounding: rounding.optional().describe('Of the quantity that is priced.'),
 };
 
 const bare = z.strictObject(meterFields);

@@ -60,7 +60,7 @@ export const upstream = fields({
   include_usage: flag(true)
     .optional()
     .describe(
-      'Ask streams for their usage. Off for servers that refuse `stream_options`: usage is then estimated where they send none.',
+      'Ask streams for their usage. Off for servers that refuse `stream_options`: usage is then estimated where they send none. Off by itself for Mistral, which sends it unasked.',
     ),
   passthrough: flag(false)
     .optional()

@@ -3,6 +3,7 @@ import { fields, list, nameRecord } from './fields.ts';
 import { flag } from './scalars.ts';
 import { customer, plan } from './schema-customers.ts';
 import { halt } from './schema-halts.ts';
+import { meter } from './schema-meters.ts';
 import { model } from './schema-models.ts';
 import { route, upstream } from './schema-routing.ts';
 import { billing, gateway, telemetry } from './schema-settings.ts';
@@ -31,6 +32,9 @@ export const configSchema = fields({
     .describe('What is switched off for the moment. Each entry is for the calls that match every name in it.'),
   models: list(model).optional().describe('Costs and sizes of models that the catalogue has not, or has otherwise.'),
   customers: nameRecord('a customer', customer).optional().describe('Who owns keys and is billed.'),
+  meters: nameRecord('a meter', meter)
+    .optional()
+    .describe('What is measured beside the units, and how it adds up. Charges of plans name them.'),
   plans: nameRecord('a plan', plan)
     .optional()
     .describe('What is billed, and at which prices. A change counts for the periods that begin after it.'),

@@ -54,7 +54,7 @@ export function costOfCallBy(
   counts: Counts,
   parts: readonly PartUsed[] | null,
 ): CallCost {
-  if (!parts) {
+  if (!parts || parts.length === 0) {
     const found = costOfPart(book, facts, facts.modelServed, counts);
     return found.nanos && found.isCost ? costOfNanos(found.nanos, found.currency) : boundOf([found]);
   }

@@ -91,6 +91,8 @@ export interface UsageEventData {
   price?: MoneyJson;
   /** provider: the cost is the provider's own figure from its answer; absent where it follows from the price book. */
   cost_source?: 'provider' | undefined;
+  /** Of an event that was costed anew by later prices: what it cost first, and by which. Gateways say nothing here. */
+  cost_before?: { cost: MoneyJson | null; price_book: string | null };
   price_book: string;
   /** Units that were metered and have no price. */
   unpriced: string[];

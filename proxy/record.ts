@@ -1,6 +1,6 @@
 import type { CallCost } from '#core/call-cost.ts';
 import { quantitiesOf } from '#core/quantity.ts';
-import { GATEWAY_SOURCE, USAGE_EVENT_TYPE, type UsageEvent } from '#core/usage-event.ts';
+import { GATEWAY_SOURCE, USAGE_EVENT_TYPE, type UsageEvent, type UsagePart } from '#core/usage-event.ts';
 import type { Admitted } from './admission.ts';
 import { costOfCall, type Served, type TokensMax, tokensMaxOf } from './cost.ts';
 import { type Ending, guessOf, type Measured, measure } from './ending.ts';
@@ -9,6 +9,7 @@ import { min } from './limits/counter.ts';
 import { usedOf } from './limits/policy.ts';
 import type { Closing, Opening } from './sink/sink.ts';
 import type { Target } from './upstream/route-table.ts';
+import type { Asked } from './wire/wire.ts';
 
 /** What happened, as billing will read it. */
 function usageEvent(
@@ -48,12 +49,7 @@ function usageEvent(
       outcome: measured.outcome,
       usage_status: measured.status,
       quantities: quantitiesOf(measured.counts),
-      parts: measured.usage?.parts?.map(({ model, counts }, i) => ({
-        // As every other call of it: by the name that was asked for.
-        model: model ?? asked.model,
-        quantities: quantitiesOf(counts),
-        cost: cost.parts?.[i] ?? null,
-      })),
+      parts: partsOf(measured, asked, cost),
       raw_usage: measured.raw,
       cost: cost.json,
       cost_source: cost.source,
@@ -100,6 +96,16 @@ export function closingOf(flight: Flight, admitted: Admitted, ending: Ending, en
     used: usedOf(limits, reservation, { counts, costNanos: cost.nanos, model: asked.model }),
     event: usageEvent(flight, admitted, measured, cost, served, endMs),
   };
+}
+
+function partsOf({ usage }: Measured, asked: Asked, cost: CallCost): UsagePart[] | undefined {
+  if (!usage?.parts || usage.parts.length === 0) return undefined;
+  return usage.parts.map(({ model, counts }, i) => ({
+    // As every other call of it: by the name that was asked for.
+    model: model ?? asked.model,
+    quantities: quantitiesOf(counts),
+    cost: cost.parts?.[i] ?? null,
+  }));
 }
 
 const UNANSWERED: Served = { model: null, tier: null, region: null };

@@ -103,7 +103,7 @@ async function startApi(options: BillingRoleOptions, db: Database): Promise<Runn
     clock,
     log,
     authenticate: tokenAuthenticator({ db, clock, adminToken: options.adminToken }),
-    routes: billingRoutes({ policies: feed }),
+    routes: billingRoutes({ policies: feed, priceBook: () => config.current.priceBook }),
     version: options.version,
   });
   const server = await serveBilling(app, config.current.billing);

@@ -1,5 +1,6 @@
 import type { Log } from '#core/log.ts';
 import type { Observer } from '#proxy/observer.ts';
+import { unpricedLog } from '#proxy/telemetry/unpriced-log.ts';
 import { withoutSecrets } from './redact.ts';
 
 /** On Workers the console is the log: one JSON object per line, without secrets and without what people wrote. */
@@ -11,9 +12,10 @@ export function workerLog(): Log {
 
 /** What is said there of the gateway's calls; figures come from the usage events. */
 export function workerObserver(log: Log): Observer {
+  const sayUnpriced = unpricedLog(log);
   return {
     callStarted: () => undefined,
-    callEnded: () => undefined,
+    callEnded: (_call, event) => sayUnpriced(event.data),
     callRefused: ({ id, customer, key }, { code, limit }) =>
       log.info({ id, customer, key, code, limit }, 'A limit refused a call.'),
     faulted: (fault, id) => {

@@ -1,11 +1,13 @@
 import type { Database } from '#billing/db/database.ts';
 import type { EventPlace } from '#billing/http/page.ts';
+import { findMeterOfUnit } from '#billing/meters/meter.ts';
 import type { UsageQuantity } from '#billing/rating/rating.ts';
 import type { UsageCut, UsagePart } from '#billing/rating/usage-part.ts';
 import type { Period } from '#billing/subscriptions/period.ts';
 import { exactOfNumeric, multiply } from '#core/exact.ts';
 import { NANOS_PER_UNIT } from '#core/money.ts';
 import { cutIntoHours, type SlotCut } from '#core/time.ts';
+import { readingEventsOf, readingHoursOf, readingPartsOf } from './billed-meters.ts';
 import {
   type BilledEventRow,
   type BilledHourRow,
@@ -44,6 +46,8 @@ export async function billedPartsOf(
   line: { unit: string; models: readonly string[] },
   { cut, currency, lateSeq }: { cut: UsageCut; currency: string; lateSeq: bigint },
 ): Promise<UsagePart[]> {
+  const meter = await findMeterOfUnit(db, line.unit);
+  if (meter) return readingPartsOf(db, period, meter, line.models, cut.dimensions, lateSeq);
   const rows = await listBilledParts(db, period, lateSeq, line, cut, currency);
   return rows.map(({ quantity, window_at, carried, ...row }) => ({
     ...row,
@@ -61,6 +65,8 @@ export async function billedHoursOf(
   line: { unit: string; models: readonly string[] },
   page: { after: { hour: string; model: string } | undefined; count: number },
 ): Promise<BilledHour[]> {
+  const meter = await findMeterOfUnit(db, line.unit);
+  if (meter) return readingHoursOf(db, period, meter, lateSeq, line.models, page);
   return listBilledHours(db, period, cutOf(period), lateSeq, line, page);
 }
 
@@ -72,5 +78,7 @@ export async function billedEventsOf(
   line: { unit: string; models: readonly string[] },
   page: { after: EventPlace | undefined; count: number },
 ): Promise<BilledEvent[]> {
+  const meter = await findMeterOfUnit(db, line.unit);
+  if (meter) return readingEventsOf(db, period, meter, lateSeq, line.models, page);
   return listBilledEvents(db, period, lateSeq, line, page);
 }

@@ -33,7 +33,9 @@ describe.each(DATABASE_KINDS)('events from anywhere on %s', (kind) => {
   const get = async (path: string) => (await api.call('GET', path)).json;
   const quantities = async (customer: string) => {
     const question = { customer, period: DAY, groupBy: [], zone: 'UTC' };
-    return (await readUsage(api.test.db, question))[0]?.quantities ?? {};
+    const found = (await readUsage(api.test.db, question))[0]?.quantities ?? {};
+    // What was taken back leaves a sum of nothing.
+    return Object.fromEntries(Object.entries(found).filter(([, quantity]) => quantity !== '0'));
   };
 
   it('takes NDJSON, where a line that is no JSON stands alone', async () => {
@@ -257,5 +259,157 @@ describe.each(DATABASE_KINDS)('events from anywhere on %s', (kind) => {
       ['k2', null],
     ]);
     expect((await api.call('POST', '/v1/events/completions', { body: rows })).json.duplicate).toBe(3);
+  });
+
+  it('lists usage of nobody that is known, and gives it to a customer', async () => {
+    const call = { time: '2026-11-20T09:00:00Z', model: 'gpt-4o', output_tokens: 1 };
+    const rows = [
+      { ...call, id: 'u1', input_tokens: 1 },
+      { ...call, id: 'u2', input_tokens: 2, customer: 'Acme Inc' },
+      { ...call, id: 'u3', input_tokens: 3, customer: 'Acme Inc' },
+    ];
+    await api.call('POST', '/v1/events/completions', { body: rows });
+    const { time: _, ...timeless } = usageEvent({ id: 'u4', customer: 'Acme Inc', quantities: { calls: '1' } });
+    await api.call('POST', '/v1/events', { body: timeless });
+    await api.call('POST', '/v1/customers', { body: { id: 'acme-inc', name: 'Acme' } });
+    expect((await get('/v1/events/unattributed')).data).toMatchObject([
+      { name: null, events: '1' },
+      { name: 'Acme Inc', events: '3', first_at: '2026-11-20T09:00:00.000Z' },
+    ]);
+    expect((await get('/v1/events/unattributed?limit=1')).next_cursor).not.toBeNull();
+    const give = (body: object) => api.call('POST', '/v1/events/attributions', { body });
+    expect(await give({ name: 'Acme Inc', customer: 'nobody' })).toMatchObject({ status: 404 });
+    expect((await give({ name: 'Acme Inc', customer: 'acme-inc' })).json).toEqual({ attributed: 3, more: false });
+    expect((await give({ name: null, customer: 'acme-inc', ids: ['u1'] })).json).toEqual({
+      attributed: 1,
+      more: false,
+    });
+    expect(await quantities('acme-inc')).toEqual({ calls: '4', input_tokens: '6', output_tokens: '3' });
+    expect(await quantities('Acme Inc')).toEqual({});
+    expect((await get('/v1/events/unattributed')).data).toEqual([]);
+    expect((await get('/v1/events/u2/history')).corrections).toMatchObject([{ reason: 'attributed', applied: true }]);
+    expect((await get('/v1/events/u4')).data).toMatchObject([
+      { customer: 'acme-inc', time: '2026-11-20T12:00:00.000Z' },
+    ]);
+    expect(await verifyRollups(api.test.db, DAY)).toEqual([]);
+  });
+
+  it('corrects and deletes an event, and shows its history', async () => {
+    const event = usageEvent({ id: 'h1', quantities: { calls: '1' } });
+    await api.call('POST', '/v1/events', { body: event });
+    const fix = (body: object) => api.call('POST', '/v1/events/corrections', { body });
+    const target = { source: event.source, id: 'h1', reason: 'counted twice at the source' };
+    expect(await fix({ ...target, id: 'none', event: null })).toMatchObject({ status: 404 });
+    expect(await fix({ ...target, event: { ...event, id: 'h2' } })).toMatchObject({
+      status: 422,
+      json: { errors: [{ pointer: '#/event' }] },
+    });
+    expect((await get('/v1/events/parked')).data).toEqual([]);
+    expect(await fix({ ...target, event: usageEvent({ id: 'h1', quantities: { calls: '2' } }) })).toMatchObject({
+      status: 200,
+    });
+    expect(await quantities('acme')).toEqual({ calls: '2' });
+    api.clock.nowMs += 1;
+    expect(await fix({ ...target, event: null })).toMatchObject({ status: 200 });
+    expect(await quantities('acme')).toEqual({});
+    expect(await get('/v1/events/h1')).toMatchObject({ code: 'not_found' });
+    expect((await get('/v1/events/h1/history')).revisions.map((row: { counts: string }) => row.counts)).toEqual([
+      ...['added', 'taken_back', 'added', 'taken_back'],
+    ]);
+    api.clock.nowMs -= 1;
+  });
+
+  it('reads a format of somebody’s own through a template, and reads again what a better template can', async () => {
+    const template = {
+      name: 'Acme gateway log',
+      schema: { type: 'object', required: ['req', 'usage'], properties: { usage: { type: 'object' } } },
+      mapping: {
+        id: '/req/uuid',
+        customer: '/req/org~1name',
+        time: { pointer: '/req/ts', unix: 's' },
+        model: { pointer: ['/model/served', '/model/asked'], default: 'unknown' },
+        provider: { const: 'acme-ai' },
+        labels: { region: '/req/region' },
+        quantities: { input_tokens: '/usage/in', audio_seconds: { pointer: '/usage/ms', times: '0.001' } },
+      },
+    };
+    const put = (id: string, body: object) => api.call('PUT', `/v1/templates/${id}`, { body });
+    expect(await put('completions', template)).toMatchObject({ status: 409 });
+    expect(await put('acme-log', { ...template, schema: { type: 'string', pattern: '(a+)+$' } })).toMatchObject({
+      status: 422,
+      json: { errors: [{ pointer: '#/schema/pattern' }] },
+    });
+    expect(await put('acme-log', { ...template, mapping: { ...template.mapping, id: 'req' } })).toMatchObject({
+      status: 422,
+    });
+    expect(await put('acme-log', template)).toMatchObject({ status: 200, json: { id: 'acme-log' } });
+    const row = (uuid: string, usage: unknown) => ({
+      req: { uuid, 'org/name': 'acme', ts: 1795165200, region: 'eu' },
+      model: { asked: 'm1' },
+      usage,
+    });
+
+    const preview = await api.call('POST', '/v1/templates/acme-log/preview', {
+      body: { rows: [row('p1', { in: 5, ms: 1500 }), { usage: 3 }] },
+    });
+    expect(preview.json).toMatchObject({
+      matched: 1,
+      unused_places: ['/model/served'],
+      rows: [
+        {
+          event: {
+            ...{ id: 'p1', source: '/templates/acme-log', subject: 'acme', time: '2026-11-20T09:00:00.000Z' },
+            data: { model: 'm1', labels: { region: 'eu' }, quantities: { input_tokens: '5', audio_seconds: '1.5' } },
+          },
+          errors: [],
+        },
+        { event: null, errors: [{ pointer: '#/req' }, { pointer: '#/usage' }] },
+      ],
+    });
+    expect((await get('/v1/events')).data).toEqual([]);
+
+    const post = (rows: unknown[]) =>
+      send('/v1/templates/acme-log/events', rows.map((each) => JSON.stringify(each)).join('\n'), {
+        'content-type': 'application/x-ndjson',
+      });
+    expect(
+      (await post([row('t1', { in: 5, ms: 1500 }), row('t2', { in: 'many' }), { nothing: 1 }])).json,
+    ).toMatchObject({
+      ...{ accepted: 1, parked: 2 },
+      results: [
+        {},
+        { errors: [{ pointer: '#/1/usage/in' }] },
+        { errors: expect.arrayContaining([{ pointer: '#/2/req', detail: expect.any(String) }]) },
+      ],
+    });
+    expect(await quantities('acme')).toEqual({ input_tokens: '5', audio_seconds: '1.5' });
+    // A renamed field: nothing is lost, and nothing is counted as zero.
+    const renamed = [row('t3', { input: 7 }), row('t4', { input: 8 })].map(({ usage, ...rest }) => ({
+      ...rest,
+      used: usage,
+    }));
+    expect(await post(renamed)).toMatchObject({
+      status: 422,
+      json: { code: 'template_matches_nothing', errors: [{ pointer: '#/0/usage' }, { pointer: '#/1/usage' }] },
+    });
+    const parked = await get('/v1/events/parked?template=acme-log');
+    expect(parked.data).toHaveLength(4);
+    const mended = {
+      ...template,
+      schema: null,
+      mapping: { ...template.mapping, quantities: { input_tokens: { pointer: ['/usage/in', '/used/input'] } } },
+    };
+    await put('acme-log', mended);
+    const retry = () => api.call('POST', '/v1/events/parked/retry', { body: { template: 'acme-log' } });
+    expect((await retry()).json).toEqual({ counted: 2 });
+    expect((await retry()).json).toEqual({ counted: 0 });
+    expect(await quantities('acme')).toEqual({ input_tokens: '20', audio_seconds: '1.5' });
+    const left = (await get('/v1/events/parked')).data;
+    expect(left).toHaveLength(2);
+    expect(await api.call('DELETE', `/v1/events/parked/${left[0].number}`)).toMatchObject({ status: 200 });
+    expect((await get('/v1/events/parked')).data).toHaveLength(1);
+    expect(await api.call('DELETE', '/v1/templates/acme-log')).toMatchObject({ status: 200 });
+    expect(await get('/v1/templates')).toEqual({ data: [], next_cursor: null });
+    expect((await retry()).json).toEqual({ counted: 0 });
   });
 });

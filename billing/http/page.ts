@@ -93,7 +93,8 @@ export function pageOf<Row, T>(
   return { data: shown.map(toJson), next_cursor: more ? encodeCursor(keyOf(last)) : null };
 }
 
-function encodeCursor(key: readonly string[]): string {
+/** What follows the row with these key columns. */
+export function encodeCursor(key: readonly string[]): string {
   return Buffer.from(JSON.stringify(key)).toString('base64url');
 }
 

@@ -206,7 +206,12 @@ describe.each(DATABASE_KINDS)('from usage to an explained invoice on %s', (kind)
 
   it('has a meter for every unit, and takes more', async () => {
     const wanted = { id: 'gpu', name: 'GPU seconds', aggregation: 'sum', unit: 'gpu_seconds' };
-    expect((await post('/v1/meters', wanted)).json).toEqual({ ...wanted, built_in: false });
+    expect((await post('/v1/meters', wanted)).json).toMatchObject({
+      ...wanted,
+      version: 1,
+      built_in: false,
+      managed_by: 'api',
+    });
     expect((await post('/v1/meters', wanted)).status).toBe(201);
     expect((await post('/v1/meters', { ...wanted, unit: 'other' })).json).toMatchObject({ code: 'already_exists' });
     const { data } = await get('/v1/meters');

@@ -1,3 +1,4 @@
+import { billedReadingsOf, unitsBehind } from '#billing/billed-usage/billed-meters.ts';
 import { AS_INVOICED, billedPartsOf, billedUsageOf } from '#billing/billed-usage/billed-usage.ts';
 import type { Database } from '#billing/db/database.ts';
 import { getPlanVersion, type Plan, termsOf } from '#billing/plans/plan.ts';
@@ -37,7 +38,11 @@ export async function ratePeriodAs(
   }: { terms: Terms; lateSeq: bigint; modelOf?: (model: string) => string },
 ): Promise<Omit<PeriodRating, 'plan'>> {
   const span = spanOf(period);
-  const recorded = await billedUsageOf(db, period, lateSeq);
+  const units = terms.charges.map((charge) => charge.unit);
+  const recorded = [
+    ...(await billedUsageOf(db, period, lateSeq)),
+    ...(await billedReadingsOf(db, period, units, lateSeq)),
+  ];
   const usage = recorded.map((row) => ({ ...row, model: modelOf(row.model) }));
   const assigned = assign(terms.charges, usage);
   const parts = new Map<Charge, UsagePart[]>();
@@ -53,7 +58,9 @@ export async function ratePeriodAs(
     );
   }
   const rating = rate(terms, assigned, span, period.policies, parts);
-  return { usage, unrated: rating.unrated, ...documentOf(rating, terms.currency, period.policies) };
+  const behind = await unitsBehind(db, units);
+  const unrated = rating.unrated.filter((row) => !behind.has(row.unit));
+  return { usage, unrated, ...documentOf(rating, terms.currency, period.policies) };
 }
 
 export function spanOf(period: Period): Span {

@@ -1,6 +1,7 @@
 import type { Database } from '#billing/db/database.ts';
 import { makePartitions } from '#billing/db/partitions.ts';
 import { forgetIdempotencyKeys } from '#billing/http/idempotency.ts';
+import { measureThePast } from '#billing/measurements/measure.ts';
 import { trimParked } from '#billing/parked-events/parked-event.ts';
 import { retryParked } from '#billing/parked-events/retry.ts';
 import { runSimulations } from '#billing/simulations/simulation.ts';
@@ -17,6 +18,7 @@ export interface JobKind {
 export const JOB_KINDS: readonly JobKind[] = [
   { name: 'run_simulations', cron: '* * * * *', run: runSimulations },
   { name: 'check_rollups', cron: '7 * * * *', run: checkRollups },
+  { name: 'measure_the_past', cron: '* * * * *', run: measureThePast },
   { name: 'make_partitions', cron: '17 * * * *', run: (db, nowMs) => makePartitions(db, nowMs) },
   { name: 'retry_parked_events', cron: '29 * * * *', run: (db, nowMs) => retryParked(db, nowMs) },
   { name: 'trim_parked_events', cron: '37 * * * *', run: (db) => trimParked(db) },

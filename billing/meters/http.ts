@@ -2,7 +2,7 @@ import { z } from '@hono/zod-openapi';
 import { ACCOUNTANTS, READERS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
 import { Id, Instant, idParams, Name } from '#billing/http/schema.ts';
-import { AGGREGATIONS, checkMeter, type MeterTerms, meterFields } from '#config/meter-terms.ts';
+import { AGGREGATIONS, checkMeter, type MeterTerms, meterFields, rounding } from '#config/meter-terms.ts';
 import { formatInstant } from '#core/time.ts';
 import { changeMeter, createMeter, getMeter, listMeters, listVersions, type Meter } from './meter.ts';
 
@@ -23,7 +23,7 @@ const MeterJson = z
     values: z.enum(['levels', 'changes']).nullable(),
     operation: z.string().nullable(),
     proration: z.enum(['none', 'by_day', 'by_second']),
-    rounding: meterFields.rounding.unwrap().nullable(),
+    rounding: rounding.nullable(),
     built_in: z.boolean(),
     managed_by: z.enum(['weir', 'api', 'config']),
     changed_at: Instant.openapi({ description: 'When this version was made.' }),

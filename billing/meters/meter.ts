@@ -118,7 +118,8 @@ async function changeTo(
   nowMs: number,
 ): Promise<Meter> {
   await updateMeter(tx, wanted);
-  if (isSame(meter.terms, wanted.terms)) return getMeter(tx, wanted.id);
+  // What was removed was not measured meanwhile.
+  if (isSame(meter.terms, wanted.terms) && meter.removed_at === null) return getMeter(tx, wanted.id);
   return addVersion(tx, wanted.id, meter.version + 1, wanted.terms, nowMs);
 }
 
@@ -140,7 +141,20 @@ export async function applyMeters(
     await changeTo(tx, await getMeter(tx, config.id), { ...config, managed_by: 'config' }, nowMs);
   }
   const kept = new Set(configs.map((config) => config.id));
-  for (const id of await listMetersOfConfig(tx)) if (!kept.has(id)) await updateMeterRemoved(tx, id, nowMs);
+  const gone = (await listMetersOfConfig(tx)).filter((id) => !kept.has(id));
+  if (gone.length > 0) await lockMeters(tx);
+  for (const id of gone) await updateMeterRemoved(tx, id, nowMs);
+  if (gone.length > 0) await updateFeed(tx);
+}
+
+/**
+ * Called before prices name the versions of meters that are the latest: these are measured from then on for as long as a
+ * price names them, whatever version comes next.
+ */
+export async function pinMeters(tx: Database, ids: readonly (string | null)[]): Promise<void> {
+  if (ids.every((id) => id === null || BUILT_IN.has(id))) return;
+  await lockMeters(tx);
+  await updateFeed(tx);
 }
 
 /** From its commit on, every batch of events is measured by it; what was taken before, by a job. */

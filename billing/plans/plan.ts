@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { Database } from '#billing/db/database.ts';
-import { findMeterById } from '#billing/meters/meter.ts';
+import { findMeterById, findMeterOfUnit, type Meter, pinMeters } from '#billing/meters/meter.ts';
+import { cutOf } from '#billing/rating/price.ts';
 import type { Terms } from '#billing/rating/rating.ts';
-import { CHARGES_MAX, canFollow, chargeTerms, type PriceChange } from '#config/charge-terms.ts';
+import { CHARGES_MAX, type ChargeTerms, canFollow, chargeTerms, type PriceChange } from '#config/charge-terms.ts';
 import type { PlanConfig } from '#config/config.ts';
 import { amountText } from '#config/decimal-text.ts';
+import { isUnitMeter } from '#config/meter-terms.ts';
 import { hides } from '#config/schema-parts.ts';
 import { canonicalJson } from '#core/canonical-json.ts';
 import { Fault } from '#core/fault.ts';
@@ -78,9 +80,17 @@ async function changeTo(tx: Database, plan: Plan, terms: PlanTerms, nowMs: numbe
       detail: `Plan ${plan.id} is in ${plan.currency}, and a plan keeps its currency: make another plan for ${terms.currency}.`,
     });
   }
-  if (plan.terms_hash === hashTerms(terms)) return plan;
+  if (plan.terms_hash === hashTerms(terms) && (await readsLatest(tx, plan))) return plan;
   await addVersion(tx, plan.id, plan.version + 1, terms, nowMs);
   return getPlan(tx, plan.id);
+}
+
+/** Whether the meters of a plan are still those that its prices name: a changed meter makes a new version of the plan. */
+async function readsLatest(tx: Database, plan: Plan): Promise<boolean> {
+  for (const { meter, unit } of plan.charges) {
+    if (meter !== null && (await findMeterById(tx, meter))?.unit !== unit) return false;
+  }
+  return true;
 }
 
 /**
@@ -154,6 +164,10 @@ async function pricesOf(tx: Database, terms: PlanTerms, nowMs: number): Promise<
   const prices: PriceRow[] = [];
   const issues: { pointer: string; detail: string }[] = [];
   const before: { place: number; unit: string; model: string }[] = [];
+  await pinMeters(
+    tx,
+    terms.charges.map((charge) => charge.meter),
+  );
   for (const [i, charge] of terms.charges.entries()) {
     if (charge.meter === null) {
       prices.push({ ...charge, price_id: newId('prc', nowMs), unit: null });
@@ -169,10 +183,35 @@ async function pricesOf(tx: Database, terms: PlanTerms, nowMs: number): Promise<
       issues.push({ pointer: `#/charges/${i}`, detail: `Charge ${earlier.place} takes all that this one would.` });
     }
     before.push({ place: i, unit: meter.unit, model: charge.model });
+    issues.push(
+      ...misfitsOf(charge, meter).map(({ field, detail }) => ({ pointer: `#/charges/${i}/${field}`, detail })),
+    );
     prices.push({ ...charge, price_id: newId('prc', nowMs), meter: meter.id, unit: meter.unit });
   }
   if (issues.length > 0) throw new Fault('validation_failed', { issues });
   return prices;
+}
+
+/** What a charge asks of a meter that gives its quantity by its dimensions, and nothing else. */
+function misfitsOf(charge: ChargeTerms, meter: Meter): { field: string; detail: string }[] {
+  if (isUnitMeter(meter.terms)) return [];
+  const has = new Set(meter.terms.dimensions);
+  const misfits: { field: string; detail: string }[] = [];
+  if (charge.model !== '*' && !has.has('model')) {
+    misfits.push({ field: 'model', detail: `The meter ${meter.id} does not tell models apart.` });
+  }
+  if (charge.changes.length > 0) {
+    misfits.push({ field: 'changes', detail: `What the meter ${meter.id} reads of a period cannot be cut in two.` });
+  }
+  const cut = cutOf([charge.price], []);
+  if (cut && (cut.dimensions.length === 0 || cut.window || cut.carried || cut.events)) {
+    const detail = `A ${charge.price.kind} price looks at events, and the meter ${meter.id} gives a quantity.`;
+    misfits.push({ field: 'price', detail });
+  }
+  for (const name of cut?.dimensions ?? []) {
+    if (!has.has(name)) misfits.push({ field: 'price', detail: `The meter ${meter.id} has no dimension ${name}.` });
+  }
+  return misfits;
 }
 
 export async function getPlan(db: Database, id: string): Promise<Plan> {
@@ -205,6 +244,11 @@ export async function changePrice(tx: Database, id: string, change: PriceChange,
   const plan = await getPlan(tx, found.plan_id);
   if (plan.managed_by === 'config') throw new Fault('managed_by_config', { detail: `Plan ${plan.id}.` });
   const price = (await findPrice(tx, id)) ?? found;
+  if (price.unit !== null && (await findMeterOfUnit(tx, price.unit))) {
+    throw new Fault('state_conflict', {
+      detail: `What the meter ${price.meter} reads of a period cannot be cut in two.`,
+    });
+  }
   const last = price.changes.at(-1);
   const same = price.changes.find((made) => made.effective_at === change.effective_at);
   if (same && canonicalJson(same) === canonicalJson(change)) return price;

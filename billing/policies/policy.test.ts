@@ -151,7 +151,7 @@ for (const kind of DATABASE_KINDS) {
       const waiting = api.policies.changesAfter(version, 20_000);
       await api.test.db.transaction(async () => undefined);
       // No nudge: as from a process that shares nothing but the database.
-      await applyConfig(api.test.db, { customers: [configCustomer('acme')], plans: [] }, api.clock.nowMs);
+      await applyConfig(api.test.db, { customers: [configCustomer('acme')], meters: [], plans: [] }, api.clock.nowMs);
       expect((await waiting).policies.length).toBeGreaterThan(0);
     });
 
@@ -210,7 +210,7 @@ for (const kind of DATABASE_KINDS) {
     afterAll(() => api.close());
 
     const apply = (...customers: CustomerConfig[]) =>
-      applyConfig(api.test.db, { customers, plans: [] }, api.clock.nowMs);
+      applyConfig(api.test.db, { customers, meters: [], plans: [] }, api.clock.nowMs);
     const get = async (path: string) => (await api.call('GET', path)).json;
 
     it('stand in the database, read-only for the API, and applying them again changes nothing', async () => {

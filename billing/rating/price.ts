@@ -1,6 +1,7 @@
 import { type ChargePrice, isQuantityPrice } from '#config/charge-terms.ts';
-import { compare, type Exact, formatExact, subtract, sum, ZERO } from '#core/exact.ts';
+import { compare, type Exact, subtract, sum, ZERO } from '#core/exact.ts';
 import { findCell, stepsByCarried, stepsByMatrix, stepsByTimeOfDay, stepsByWindow } from './dimension-price.ts';
+import { formatFraction } from './exact-amount.ts';
 import { isByEvent, stepsByPercentage } from './percentage-price.ts';
 import { stepsByQuantity } from './quantity-price.ts';
 import type { Step } from './step.ts';
@@ -61,7 +62,7 @@ function stepsAfter(allowance: Exact, price: Parameters<typeof stepsByQuantity>[
   if (allowance.num === 0n) return stepsByQuantity(price, quantity);
   const free = compare(quantity, allowance) < 0 ? quantity : allowance;
   const steps: Step[] = [];
-  if (free.num > 0n) steps.push({ formula: `allowance: ${formatExact(free)} free`, quantity: free, amount: ZERO });
+  if (free.num > 0n) steps.push({ formula: `allowance: ${formatFraction(free)} free`, quantity: free, amount: ZERO });
   // What the allowance covers in full is no zero usage that would bill the flat part of a first tier.
   const billable = subtract(quantity, free);
   return billable.num > 0n || quantity.num === 0n ? [...steps, ...stepsByQuantity(price, billable)] : steps;

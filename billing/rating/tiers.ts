@@ -1,4 +1,5 @@
-import { add, compare, type Exact, formatExact, getExact, multiply, subtract, ZERO } from '#core/exact.ts';
+import { add, compare, type Exact, getExact, multiply, subtract, ZERO } from '#core/exact.ts';
+import { formatFraction } from './exact-amount.ts';
 import { nanosOf } from './nanos.ts';
 import type { Step } from './step.ts';
 
@@ -38,7 +39,7 @@ export function stepsByTiers(rows: readonly ReadyTier[], quantity: Exact): Step[
 function stepOf(row: Omit<ReadyTier, 'before'>, upTo: Exact): Step {
   const units = subtract(upTo, row.lower);
   return {
-    formula: `${row.label}${formatExact(units)} x ${row.text}`,
+    formula: `${row.label}${formatFraction(units)} x ${row.text}`,
     quantity: units,
     amount: add(multiply(units, row.unit), row.flat),
   };
@@ -54,7 +55,7 @@ export function readyTiers<Tier extends TierTerms>(
   let before: readonly Step[] = [];
   for (const [i, tier] of tiers.entries()) {
     const upper = tier.up_to === null ? null : getExact(tier.up_to);
-    const label = `tier ${i + 1} (${formatExact(lower)} to ${tier.up_to ?? 'any'}): `;
+    const label = `tier ${i + 1} (${formatFraction(lower)} to ${tier.up_to ?? 'any'}): `;
     const row = {
       lower,
       upper,

@@ -1,5 +1,5 @@
 import type { PriceOf } from '#config/charge-terms.ts';
-import { type Exact, exact, formatExact, getExact, multiply } from '#core/exact.ts';
+import { type Exact, exact, getExact, multiply } from '#core/exact.ts';
 import { formatFraction } from './exact-amount.ts';
 import { nanosOf, rateText, unitNanos } from './nanos.ts';
 import type { Step } from './step.ts';
@@ -7,7 +7,7 @@ import type { Step } from './step.ts';
 export function stepsByUnit(price: PriceOf<'unit'>, quantity: Exact): Step[] {
   return [
     {
-      formula: `${formatExact(quantity)} x ${rateText(price)}`,
+      formula: `${formatFraction(quantity)} x ${rateText(price)}`,
       quantity,
       amount: multiply(quantity, unitNanos(price)),
     },
@@ -21,7 +21,7 @@ export function stepsByCredits(price: PriceOf<'credits'>, quantity: Exact): Step
   const each = rateText({ amount: price.credits, per: price.per });
   return [
     {
-      formula: `${formatExact(quantity)} x ${each} = ${formatFraction(credits)} credits x ${price.credit_amount}`,
+      formula: `${formatFraction(quantity)} x ${each} = ${formatFraction(credits)} credits x ${price.credit_amount}`,
       quantity,
       amount: multiply(credits, nanosOf(price.credit_amount)),
     },

@@ -1,5 +1,6 @@
 import type { PriceOf } from '#config/charge-terms.ts';
-import { add, compare, type Exact, formatExact, getExact, multiply } from '#core/exact.ts';
+import { add, compare, type Exact, getExact, multiply } from '#core/exact.ts';
+import { formatFraction } from './exact-amount.ts';
 import { nanosOf, rateText, unitNanos } from './nanos.ts';
 import type { Step } from './step.ts';
 
@@ -8,7 +9,7 @@ export function stepsByVolume(price: PriceOf<'volume'>, quantity: Exact): Step[]
   const { tier, place } = reached(price.tiers, quantity);
   return [
     {
-      formula: `tier ${place} (to ${tier.up_to ?? 'any'}): ${formatExact(quantity)} x ${rateText(tier)} + ${tier.flat}`,
+      formula: `tier ${place} (to ${tier.up_to ?? 'any'}): ${formatFraction(quantity)} x ${rateText(tier)} + ${tier.flat}`,
       quantity,
       amount: add(multiply(quantity, unitNanos(tier)), nanosOf(tier.flat)),
     },
@@ -20,7 +21,7 @@ export function stepsByStairstep(price: PriceOf<'stairstep'>, quantity: Exact): 
   const { tier, place } = reached(price.tiers, quantity);
   return [
     {
-      formula: `step ${place} (to ${tier.up_to ?? 'any'}): ${formatExact(quantity)} for ${tier.amount}`,
+      formula: `step ${place} (to ${tier.up_to ?? 'any'}): ${formatFraction(quantity)} for ${tier.amount}`,
       quantity,
       amount: nanosOf(tier.amount),
     },

@@ -32,7 +32,7 @@ describe.each(DATABASE_KINDS)('meters on %s', (kind) => {
   const make = (id: string, terms: Partial<MeterTerms>) =>
     createMeter(db, { id, name: id, terms: meterTerms.parse(terms) }, NOW);
   const used = (time: string, properties: Record<string, unknown>, parts: Parameters<typeof usageEvent>[0] = {}) =>
-    usageEvent({ atMs: at(time), ...parts, data: { ...parts.data, ...{ properties } } });
+    usageEvent({ atMs: at(time), ...parts, properties });
   const send = async (...events: unknown[]) => {
     for (const result of await ingest(db, events, NOW)) expect(result).toMatchObject({ status: 'accepted' });
   };

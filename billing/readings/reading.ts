@@ -6,13 +6,14 @@ import { calendarPeriod, cutIntoSlots, HOUR_MS, MINUTE_MS, type Period } from '#
 import { type Level, NO_LEVEL, type Point, readLevel } from './levels.ts';
 import { roundQuantity } from './rounding.ts';
 import {
-  type Closed,
+  type Billed,
   listItemsBefore,
   listLateSlots,
   listLevelsBefore,
   listPointsIn,
   listStandingEvents,
   type PartRow,
+  type StandingEvent,
   type StoredPoint,
   sumMeasured,
 } from './store.ts';
@@ -29,8 +30,8 @@ export interface MeterQuestion {
   zone: string;
   /** What shares of a period are counted in: the whole interval, where the period is a part of one. */
   whole?: Period;
-  /** Without what came after this period was billed, and with what was taken back after it. */
-  asBilled?: Closed;
+  /** As this period is billed: without what came after that, and with what was taken back after it. */
+  asBilled?: Billed | undefined;
 }
 
 export interface MeterReading {
@@ -169,6 +170,16 @@ async function measureEdge(
   }));
 }
 
+/** The events of a page that could be measured; those that count, in the order of time, source and id. */
+export async function listMeasuredEvents(
+  db: Database,
+  of: { customer: string; type: string } & Period,
+  asBilled: Billed | undefined,
+  after: { time: number; source: string; id: string } | undefined,
+): Promise<StandingEvent[]> {
+  return listStandingEvents(db, of, asBilled, after, EVENTS_PAGE);
+}
+
 function aggregateOf(
   gauge: Gauge,
   row: { events: bigint; items: bigint; total: string; least: string | null; greatest: string | null },
@@ -246,7 +257,7 @@ async function levelsBefore(
   gauge: Gauge,
   customer: string,
   atMs: number,
-  asBilled: Closed | undefined,
+  asBilled: Billed | undefined,
 ): Promise<Map<string, Level>> {
   const levels = new Map<string, Level>();
   if (gauge.terms.aggregation === 'unique') {
@@ -261,3 +272,5 @@ async function levelsBefore(
   }
   return levels;
 }
+
+export type { Billed };

@@ -1,27 +1,40 @@
 import { type Database, instant, type Sql, sql } from '#billing/db/database.ts';
 import type { StoredEvent } from '#billing/measurements/measure.ts';
 
-/** A closed period of a customer: what it was billed for. */
-export interface Closed {
+/** What a period is billed for: late rows that came after a number do not count. */
+export interface Billed {
   subscription_id: string;
   period_index: number;
+  lateSeq: bigint;
+  /** From then on what came late for an earlier period changes no level that this one began with. */
+  closed_at: number | null;
 }
 
-/** True of a row that came after a period was billed: `row` has source, id, and its revision as given. */
-function cameLate(closed: Closed, source: Sql, id: Sql, revision: Sql): Sql {
+/** True of a row that came after a period was billed. */
+function cameLate(billed: Billed, source: Sql, id: Sql, revision: Sql): Sql {
   return sql`exists (
     select from late_event
     where late_event.source = ${source} and late_event.event_id = ${id} and late_event.revision = ${revision}
-      and late_event.subscription_id = ${closed.subscription_id} and late_event.period_index = ${closed.period_index})`;
+      and late_event.seq > ${billed.lateSeq}
+      and (late_event.subscription_id = ${billed.subscription_id} and late_event.period_index = ${billed.period_index}
+        or late_event.received_at > ${billed.closed_at === null ? null : instant(billed.closed_at)}::timestamptz))`;
 }
 
 /** The slots into which rows fall that came after a period was billed. */
-export async function listLateSlots(db: Database, closed: Closed, slotMs: number): Promise<number[]> {
+export async function listLateSlots(db: Database, billed: Billed, slotMs: number): Promise<number[]> {
   const rows = await db.query<{ slot: number }>(sql`
     select distinct date_bin(make_interval(secs => ${slotMs / 1_000}::int4), event_at, timestamptz 'epoch') as slot
     from late_event
-    where subscription_id = ${closed.subscription_id} and period_index = ${closed.period_index} order by 1`);
+    where subscription_id = ${billed.subscription_id} and period_index = ${billed.period_index}
+      and seq > ${billed.lateSeq}
+    order by 1`);
   return rows.map((row) => row.slot);
+}
+
+export interface StandingEvent extends StoredEvent {
+  received_at: number;
+  key: string;
+  model: string;
 }
 
 /**
@@ -30,10 +43,10 @@ export async function listLateSlots(db: Database, closed: Closed, slotMs: number
 export async function listStandingEvents(
   db: Database,
   of: { customer: string; type: string; startMs: number; endMs: number },
-  asBilled: Closed | undefined,
-  after: StoredEvent | undefined,
+  asBilled: Billed | undefined,
+  after: { time: number; source: string; id: string } | undefined,
   count: number,
-): Promise<StoredEvent[]> {
+): Promise<StandingEvent[]> {
   const place = after
     ? sql`(time, source, id) > (${instant(after.time)}::timestamptz, ${after.source}::text, ${after.id}::text)`
     : sql`true`;
@@ -45,8 +58,8 @@ export async function listStandingEvents(
             and back.customer = event.customer and back.time = event.time
             and not ${cameLate(asBilled, sql`back.source`, sql`back.id`, sql`back.revision`)})`
     : sql`live`;
-  return db.query<StoredEvent>(sql`
-    select source, id, revision, sign, type, time, customer, live, body::text as body from event
+  return db.query<StandingEvent>(sql`
+    select source, id, revision, sign, type, time, customer, live, received_at, key, model, body::text as body from event
     where customer = ${of.customer} and type = ${of.type} and time >= ${instant(of.startMs)}
       and time < ${instant(of.endMs)} and ${place} and ${stands}
     order by time, source, id limit ${count}`);
@@ -112,7 +125,7 @@ export interface StoredPoint {
 }
 
 /** Points that count, as `listStandingEvents` has it for events. */
-function standing(asBilled: Closed | undefined): Sql {
+function standing(asBilled: Billed | undefined): Sql {
   if (!asBilled) return sql`taken_back is null`;
   return sql`not ${cameLate(asBilled, sql`meter_point.source`, sql`meter_point.id`, sql`meter_point.revision`)}
     and (taken_back is null or ${cameLate(asBilled, sql`meter_point.source`, sql`meter_point.id`, sql`taken_back`)})`;
@@ -123,7 +136,7 @@ export async function listPointsIn(
   of: { meter: string; version: number },
   customer: string,
   span: { startMs: number; endMs: number },
-  asBilled: Closed | undefined,
+  asBilled: Billed | undefined,
 ): Promise<StoredPoint[]> {
   return db.query<StoredPoint>(sql`
     select time, dimensions, value, item, operation from meter_point
@@ -139,7 +152,7 @@ export async function listLevelsBefore(
   customer: string,
   atMs: number,
   changes: boolean,
-  asBilled: Closed | undefined,
+  asBilled: Billed | undefined,
 ): Promise<{ dimensions: string; value: string }[]> {
   const points = sql`
     from meter_point
@@ -157,7 +170,7 @@ export async function listItemsBefore(
   of: { meter: string; version: number },
   customer: string,
   atMs: number,
-  asBilled: Closed | undefined,
+  asBilled: Billed | undefined,
 ): Promise<{ dimensions: string; items: string[] }[]> {
   return db.query(sql`
     select dimensions, array_agg(item) as items

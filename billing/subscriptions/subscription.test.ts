@@ -243,7 +243,7 @@ describe.each(DATABASE_KINDS)('the subscriptions of the configuration on %s', (k
   const apply = (text: string, ...customers: ReturnType<typeof customer>[]) =>
     applyConfig(
       test.db,
-      { customers, plans: [plan('free'), plan('growth'), { ...plan('euro'), currency: 'EUR' }] },
+      { customers, meters: [], plans: [plan('free'), plan('growth'), { ...plan('euro'), currency: 'EUR' }] },
       at(text),
     );
   const subscriptionsOf = async (id: string) =>
@@ -290,6 +290,7 @@ describe.each(DATABASE_KINDS)('the subscriptions of the configuration on %s', (k
     const plans = [plan('free'), plan('growth')];
     const config = (newPlan: string | null) => ({
       customers: [customer('steady', 'free'), customer('new', newPlan)],
+      meters: [],
       plans,
     });
     await applyConfig(db, config(null), at('2026-02-11T00:00:00Z'));

@@ -76,6 +76,8 @@ export const providersFile = z.strictObject({
       hosts: z.array(z.string()),
       /** Where it speaks each family of wires. */
       base_urls: z.partialRecord(z.enum(WIRE_FAMILIES), z.url()),
+      /** False where it refuses streams that ask for their usage, and sends it unasked. */
+      include_usage: z.boolean().optional(),
     }),
   ),
 });

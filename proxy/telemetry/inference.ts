@@ -10,7 +10,7 @@ import { WIRES } from '../wire/wires.ts';
 const WIRES_BY_NAME: ReadonlyMap<string, Wire> = new Map(WIRES.map((wire) => [wire.name, wire]));
 
 /** Names of providers where the conventions have another than our catalogue. */
-const PROVIDERS: Readonly<Record<string, string>> = { google: 'gcp.gemini' };
+const PROVIDERS: Readonly<Record<string, string>> = { google: 'gcp.gemini', mistral: 'mistral_ai', xai: 'x_ai' };
 
 export type Modality = 'text' | 'image' | 'audio';
 
@@ -72,22 +72,26 @@ export function errorTypeOf({ outcome, attempts }: UsageEventData): string | nul
 
 export function tokensOf({ quantities, raw_usage: raw }: UsageEventData): TokenUsage {
   const of = (unit: string): number => Number(quantities[unit] ?? 0);
-  const cacheRead = of('cache_read_tokens');
-  const cacheWrite = of('cache_write_tokens') + of('cache_write_5m_tokens') + of('cache_write_1h_tokens');
+  const audioRead = of('cache_read_audio_tokens');
+  // The conventions have no word for video: it is images, one after another.
+  const imageRead = of('cache_read_image_tokens') + of('cache_read_video_tokens');
+  const textRead = of('cache_read_tokens');
+  const cacheWrite =
+    of('cache_write_tokens') + of('cache_write_5m_tokens') + of('cache_write_1h_tokens') + of('cache_write_12h_tokens');
   return {
     input: {
-      text: of('input_tokens') + cacheRead + cacheWrite,
-      image: of('input_image_tokens'),
-      audio: of('input_audio_tokens'),
+      text: of('input_tokens') + textRead + cacheWrite,
+      image: of('input_image_tokens') + of('input_video_tokens') + imageRead,
+      audio: of('input_audio_tokens') + audioRead,
     },
     output: {
-      text: of('output_tokens'),
+      text: of('output_tokens') + of('reasoning_tokens'),
       image: of('output_image_tokens'),
       audio: of('output_audio_tokens'),
     },
-    cacheRead,
+    cacheRead: textRead + imageRead + audioRead,
     cacheWrite,
-    reasoning: reasoningOf(raw),
+    reasoning: reasoningOf(raw) + of('reasoning_tokens'),
   };
 }
 

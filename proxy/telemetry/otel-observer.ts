@@ -6,6 +6,7 @@ import type { Observer } from '../observer.ts';
 import type { CallMetrics } from './call-metrics.ts';
 import { type SpanOrigin, spanOf } from './call-span.ts';
 import { tokensOf } from './inference.ts';
+import { unpricedLog } from './unpriced-log.ts';
 
 export interface OtelObserverOptions {
   metrics: CallMetrics;
@@ -20,6 +21,7 @@ const REPEAT_MS = 1000;
 
 /** Tells OpenTelemetry and the log what the gateway does. Calls are not logged one by one: that is what events are for. */
 export function otelObserver({ metrics, log, clock, spans }: OtelObserverOptions): Observer {
+  const sayUnpriced = unpricedLog(log);
   const said = new Map<string, { atMs: number; repeated: number }>();
 
   /** Faults that are ours, or an upstream's; what a caller did wrong is for debugging only. */
@@ -45,6 +47,7 @@ export function otelObserver({ metrics, log, clock, spans }: OtelObserverOptions
       // Counted when it ends; how many there are is a gauge.
     },
     callEnded(call, event, status) {
+      sayUnpriced(event.data);
       const tokens = tokensOf(event.data);
       const attributes = metrics.ended(event.data, tokens);
       if (spans && call.trace.sampled) spans.take(spanOf({ call, event, status, attributes, tokens }, spans.origin));

@@ -182,8 +182,10 @@ class OllamaReader implements AnswerReader {
   /** What is zero is left out: a prompt that was all in the cache has no count. */
   read({ whole, textBytes }: Seen): Reading {
     const { prompt_eval_count, eval_count } = this.#figures;
+    // Text that came from nowhere: the server counts nothing, and a guess is nearer than nought.
+    const counted = this.#stated && ((eval_count ?? 0) > 0 || textBytes === 0);
     return {
-      usage: this.#stated
+      usage: counted
         ? {
             counts: {
               calls: 1n,

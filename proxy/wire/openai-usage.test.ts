@@ -34,6 +34,11 @@ describe('a usage object of OpenAI', () => {
     expect(usage?.counts).toMatchObject({ input_tokens: 1n, cache_read_tokens: 11n, output_tokens: 291n });
   });
 
+  it('has the seconds of sound that are billed beside its tokens (Mistral)', () => {
+    const raw = { prompt_audio_seconds: 203, prompt_tokens: 4, completion_tokens: 635, total_tokens: 3_264 };
+    expect(parseUsage(raw)?.counts).toMatchObject({ audio_seconds: 203n, input_tokens: 4n, output_tokens: 635n });
+  });
+
   it('keeps an explicit zero, which is not the same as no usage', () => {
     expect(parseUsage({ prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 })?.counts.output_tokens).toBe(0n);
     expect(parseUsage({ prompt_tokens: 7, total_tokens: 7 })?.counts).toMatchObject({

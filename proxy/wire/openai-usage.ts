@@ -44,12 +44,15 @@ export function parseUsage(raw: unknown): Usage | undefined {
     output_tokens: output.left,
     output_audio_tokens: outputAudio,
   };
-  if (cachedAudio + cachedImage + inputImage + outputImage === 0n) return { counts, raw };
+  // Mistral hears sound by the second, beside the tokens.
+  const heard = count(raw.prompt_audio_seconds) ?? 0n;
+  if (cachedAudio + cachedImage + inputImage + outputImage + heard === 0n) return { counts, raw };
   const media: Counts = {
     cache_read_audio_tokens: cachedAudio,
     cache_read_image_tokens: cachedImage,
     input_image_tokens: inputImage,
     output_image_tokens: outputImage,
+    audio_seconds: heard,
   };
   return { counts: { ...counts, ...media }, raw };
 }

@@ -9,6 +9,7 @@ import { geminiDialect } from './gemini-dialect.ts';
 import { geminiEmbed, vertexEmbed } from './gemini-embed.ts';
 import { geminiGenerate, vertexGenerate } from './gemini-generate.ts';
 import { geminiInteractions } from './gemini-interactions.ts';
+import { mistralFill, mistralOcr } from './mistral.ts';
 import { ollamaChat, ollamaEmbed, ollamaGenerate } from './ollama.ts';
 import { ollamaDialect } from './ollama-dialect.ts';
 import { openaiChat } from './openai-chat.ts';
@@ -42,6 +43,8 @@ export const WIRES: readonly Wire[] = [
   ollamaChat,
   ollamaGenerate,
   ollamaEmbed,
+  mistralFill,
+  mistralOcr,
 ];
 
 /** Those that claim paths or a header of their own. */

@@ -32,6 +32,11 @@ const COVERED = [
   'RND-002',
   'RND-003',
   'DED-001',
+  'AGG-002',
+  'AGG-003',
+  'AGG-004',
+  'AGG-006',
+  'AGG-008',
 ];
 
 describe.skipIf(!existsSync(CASES))('neutral billing cases', () => {

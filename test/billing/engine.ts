@@ -126,6 +126,7 @@ const POLICIES: Readonly<Record<string, Readonly<Record<string, Partial<Policies
     by_second: { proration: 'by_second' },
     none: { proration: 'none' },
   },
+  in_advance_removal: { no_refund_within_period: {} },
   rounding: { per_line_half_up: {}, half_up: {} },
   termination_day: { billed: { proration: 'by_day' } },
   note: {},

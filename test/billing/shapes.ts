@@ -7,6 +7,7 @@ import { anchoredBoundary, anchoredPeriod, daysIn, localDate, parseInstant, star
 import type { BillingWorld } from '#test/support/billing-world.ts';
 import { Unsupported } from './case.ts';
 import { bill, periodsFrom, policiesOf } from './engine.ts';
+import { METER_SHAPES } from './meter-shapes.ts';
 import { RATING_SHAPES } from './rating-shapes.ts';
 import { currency, decimal, model, month, none, planOf, type Shape, shape, tier } from './shape.ts';
 
@@ -313,6 +314,7 @@ const exactness = shape(
 
 export const SHAPES: readonly Shape[] = [
   ...RATING_SHAPES,
+  ...METER_SHAPES,
   pointsOfQuantities,
   oneQuantity,
   variantsOfFreeUnits,

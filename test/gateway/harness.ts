@@ -78,6 +78,7 @@ export function configOf(
     routes: changes.routes ?? [],
     halts: changes.halts ?? [],
     customers: [],
+    meters: [],
     plans: [],
     priceBook: builtinPriceBook(),
   };

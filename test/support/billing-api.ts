@@ -3,7 +3,9 @@ import { ROLES, type Role } from '#billing/http/role.ts';
 import { type PolicyFeed, policyFeed } from '#billing/policies/feed.ts';
 import { billingRoutes } from '#billing/routes.ts';
 import { tokenAuthenticator } from '#billing/tokens/token.ts';
+import { builtinPriceBook } from '#config/price-book.ts';
 import { type Log, SILENT } from '#core/log.ts';
+import type { PriceBook } from '#core/price.ts';
 import type { Clock } from '#core/time.ts';
 import { type DatabaseKind, type TestDatabase, testDatabase } from './database.ts';
 
@@ -37,7 +39,10 @@ export interface TestApi {
 
 export const ADMIN_TOKEN = 'wr_api_the-admin-token-of-the-tests';
 
-export async function testApi(kind: DatabaseKind, options: { log?: Log } = {}): Promise<TestApi> {
+export async function testApi(
+  kind: DatabaseKind,
+  options: { log?: Log; priceBook?: () => PriceBook } = {},
+): Promise<TestApi> {
   const test = await testDatabase(kind);
   const { db } = test;
   const time = { nowMs: Date.UTC(2026, 10, 20, 12) };
@@ -49,7 +54,7 @@ export async function testApi(kind: DatabaseKind, options: { log?: Log } = {}): 
     clock,
     log,
     authenticate: tokenAuthenticator({ db, clock, adminToken: ADMIN_TOKEN }),
-    routes: billingRoutes({ policies }),
+    routes: billingRoutes({ policies, priceBook: options.priceBook ?? builtinPriceBook }),
     version: '0.0.0',
   });
 

@@ -11,6 +11,8 @@ export interface EventParts {
   quantities?: Record<string, string>;
   cost?: { amount: string; currency: string } | null;
   data?: Partial<UsageEventData>;
+  /** What the sender says beside: kept, and read by meters. */
+  properties?: Readonly<Record<string, unknown>>;
 }
 
 /** A usage event as a gateway makes it, with what a test cares about. */
@@ -63,6 +65,7 @@ export function usageEvent(parts: EventParts = {}): UsageEvent {
       duration_ms: 1234,
       trace_id: '4bf92f3577b34da6a3ce929d0e0e4736',
       ...parts.data,
+      ...(parts.properties && { properties: parts.properties }),
     },
   };
 }

@@ -1,0 +1,126 @@
+import { isObject, parseBytes } from './bytes.ts';
+import { pathsOf } from './json-path-tree.ts';
+import { parseBody, parseCount, parseFlag, parseModel, parseName, replaceModel } from './json-request.ts';
+import { edited } from './json-span.ts';
+import { openaiDialect } from './openai-dialect.ts';
+import { answerMembers, jsonMeter as openaiJsonMeter } from './openai-json-meter.ts';
+import { streamMeter } from './openai-stream-meter.ts';
+import { type AnswerReader, jsonMeter, type Seen } from './paths-meter.ts';
+import {
+  type AnswerHead,
+  type Asked,
+  guessTokens,
+  isEventStream,
+  type Meter,
+  NO_COUNTS,
+  type Reading,
+  type RequestEdits,
+  type Wire,
+} from './wire.ts';
+
+/** What Mistral has beside the chat that it shares with OpenAI. Its SDK raises by the status, and never asks again. */
+const MISTRAL = {
+  family: 'openai',
+  dialect: openaiDialect,
+  rewrite: (body: Uint8Array, _asked: Asked, { model }: RequestEdits): Uint8Array =>
+    model === null ? body : edited(body, replaceModel(body, model)),
+} as const;
+
+const FILL_DECISIVE = new Set(['model', 'prompt', 'suffix', 'stream', 'max_tokens']);
+const ANSWER = answerMembers('choices');
+const TEMPLATE_TOKENS = 64n;
+
+/** Fills in code between a prompt and a suffix: its answers are those of a chat, their usage comes unasked. */
+export const mistralFill = {
+  ...MISTRAL,
+  name: 'mistral-fim',
+  endpoints: [{ method: 'POST', path: '/v1/fim/completions' }],
+  operation: 'text_completion',
+  parse(body: Uint8Array): Asked {
+    const fields = parseBody(body, FILL_DECISIVE);
+    const metadata = isObject(fields.metadata) ? fields.metadata : {};
+    return {
+      model: parseModel(fields),
+      stream: parseFlag(fields, 'stream') === true,
+      metering: 'usage',
+      usageAsked: true,
+      user: parseName(metadata.user_id),
+      session: parseName(metadata.session_id),
+      serviceTier: null,
+      inputTokensMax: BigInt(body.length) + TEMPLATE_TOKENS,
+      inputs: 1n,
+      inputElsewhere: false,
+      inputTokensGuess: guessTokens(body.length),
+      outputTokensMax: parseCount(fields, 'max_tokens'),
+      answers: 1n,
+      bounds: NO_COUNTS,
+      fixed: NO_COUNTS,
+    };
+  },
+  meter: (_asked: Asked, answer: AnswerHead): Meter =>
+    isEventStream(answer) ? streamMeter(false) : openaiJsonMeter(ANSWER),
+} as const satisfies Wire;
+
+const OCR_DECISIVE = new Set(['model', 'document', 'pages']);
+/** No document may have more. */
+const PAGES_MAX = 1_000n;
+
+/** Reads documents, for a price by the page. */
+export const mistralOcr = {
+  ...MISTRAL,
+  name: 'mistral-ocr',
+  endpoints: [{ method: 'POST', path: '/v1/ocr' }],
+  operation: 'ocr',
+  parse(body: Uint8Array): Asked {
+    const fields = parseBody(body, OCR_DECISIVE);
+    const { pages } = fields;
+    return {
+      model: parseModel(fields),
+      stream: false,
+      metering: 'usage',
+      usageAsked: true,
+      user: null,
+      session: null,
+      serviceTier: null,
+      inputTokensMax: 0n,
+      inputs: 1n,
+      inputElsewhere: false,
+      inputTokensGuess: 0n,
+      outputTokensMax: 0n,
+      answers: 0n,
+      bounds: { pages: Array.isArray(pages) && pages.length > 0 ? BigInt(new Set(pages).size) : PAGES_MAX },
+      fixed: NO_COUNTS,
+    };
+  },
+  meter: (): Meter => jsonMeter(new OcrReader()),
+} as const satisfies Wire;
+
+const PATHS = pathsOf(['usage_info', 'model']);
+const [USAGE] = [0];
+
+class OcrReader implements AnswerReader {
+  readonly paths = PATHS;
+  #usage: unknown;
+  #model: string | null = null;
+
+  keep(kept: number, bytes: Uint8Array, start: number, end: number): void {
+    const value = parseBytes(bytes, start, end);
+    if (kept === USAGE) this.#usage = value;
+    else this.#model = parseName(value);
+  }
+
+  read({ whole }: Seen): Reading {
+    const pages = isObject(this.#usage) ? this.#usage.pages_processed : undefined;
+    const counted = typeof pages === 'number' && Number.isSafeInteger(pages) && pages >= 0;
+    return {
+      usage: counted ? { counts: { calls: 1n, pages: BigInt(pages) }, raw: this.#usage } : null,
+      complete: whole,
+      failed: false,
+      model: this.#model,
+      serviceTier: null,
+      outputTokensGuess: 0n,
+    };
+  }
+
+  breakOff(): undefined {}
+}
