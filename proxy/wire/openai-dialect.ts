@@ -12,6 +12,7 @@ import {
   refusalWords,
   tightest,
 } from './dialect.ts';
+import type { Place } from './paths-meter.ts';
 
 /** OpenAI's words, which are those of most other servers too: what no other dialect claims is answered in them. */
 export const openaiDialect: Dialect = {
@@ -103,4 +104,10 @@ function modelAnswer({ id, owner }: ModelSeen): object {
 export function errorEvent(message: string, code: string): Uint8Array {
   const error = { message, type: 'server_error', param: null, code };
   return encodeUtf8(`data: ${JSON.stringify({ error })}\n\n`);
+}
+
+/** The same in streams whose events name their type: of images, speech and transcripts. */
+export function typedErrorEvent(message: string, code: string, place: Place): Uint8Array | undefined {
+  if (place.kind !== 'sse') return undefined;
+  return encodeUtf8(`data: ${JSON.stringify({ type: 'error', error: { message, type: 'server_error', code } })}\n\n`);
 }

@@ -16,8 +16,11 @@ import { openaiChat } from './openai-chat.ts';
 import { openaiCompletions } from './openai-completions.ts';
 import { openaiDialect } from './openai-dialect.ts';
 import { openaiEmbeddings } from './openai-embeddings.ts';
+import { openaiImages } from './openai-images.ts';
 import { openaiModerations } from './openai-moderations.ts';
 import { openaiInputTokens, openaiResponses } from './openai-responses.ts';
+import { openaiSpeech } from './openai-speech.ts';
+import { openaiTranscriptions } from './openai-transcriptions.ts';
 import type { Wire } from './wire.ts';
 
 /** Every wire that is served. A new one is a file and a line here. */
@@ -28,6 +31,9 @@ export const WIRES: readonly Wire[] = [
   openaiInputTokens,
   openaiEmbeddings,
   openaiModerations,
+  openaiImages,
+  openaiSpeech,
+  openaiTranscriptions,
   anthropicMessages,
   anthropicCountTokens,
   geminiGenerate,
