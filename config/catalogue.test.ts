@@ -1,8 +1,9 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { costOf, STANDARD_SERVICE } from '#core/cost.ts';
-import { formatExact, getExact, multiply } from '#core/exact.ts';
+import { costOf, STANDARD_SERVICE, worstCostNanos } from '#core/cost.ts';
+import { ceil, formatExact, getExact, multiply } from '#core/exact.ts';
 import type { ModelPrices } from '#core/price.ts';
-import type { Unit } from '#core/quantity.ts';
+import { type Counts, INPUT_TOKEN_UNITS, OUTPUT_TOKEN_UNITS, UNITS, type Unit } from '#core/quantity.ts';
 import { catalogueVersion, PROVIDER_FILES } from './catalogue/version.ts';
 import { catalogueFiles, findProvider, findRegion, listProviders } from './catalogue.ts';
 import { builtinPriceBook } from './price-book.ts';
@@ -163,6 +164,49 @@ describe('the catalogue', () => {
     expect(prices && costOf(counts, prices, { ...STANDARD_SERVICE, region: 'global' })).toEqual({
       nanos: getExact('15000000'),
     });
+  });
+
+  it('never costs more than the worst case of the same call, whichever model, service and region', () => {
+    const models = catalogueFiles().flatMap((file) => file.models.map((model) => find(file.provider, model.model)));
+    const counts = fc.dictionary(fc.constantFrom(...UNITS), fc.bigInt({ min: 0n, max: 400_000n }), {
+      noNullPrototype: true,
+      maxKeys: 8,
+    }) as fc.Arbitrary<Counts>;
+    const service = fc.record({
+      tier: fc.constantFrom(null, 'default', 'batch', 'flex', 'priority', 'fast'),
+      region: fc.constantFrom(null, 'us', 'eu', 'global'),
+      variant: fc.constant(null),
+    });
+    const atMs = fc.integer({ min: Date.parse('2025-01-01T00:00:00Z'), max: Date.parse('2027-06-01T00:00:00Z') });
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...models),
+        counts,
+        service,
+        fc.boolean(),
+        atMs,
+        (model, used, asked, asStandard, at) => {
+          const prices = model?.findPrices(at);
+          if (!prices) return;
+          const sumOf = (units: readonly Unit[]) => units.reduce((sum, unit) => sum + (used[unit] ?? 0n), 0n);
+          const bounds = {
+            inputTokens: sumOf(INPUT_TOKEN_UNITS),
+            outputTokens: sumOf(OUTPUT_TOKEN_UNITS),
+            inputUnits: null,
+            outputUnits: null,
+            others: Object.fromEntries(
+              Object.entries(used).filter(
+                ([unit]) => ![...INPUT_TOKEN_UNITS, ...OUTPUT_TOKEN_UNITS].includes(unit as Unit),
+              ),
+            ),
+          };
+          const real = costOf(used, prices, { ...asked, tier: asStandard ? null : asked.tier });
+          const worst = worstCostNanos(bounds, prices, asked);
+          if ('nanos' in real && worst !== undefined) expect(worst).toBeGreaterThanOrEqual(ceil(real.nanos));
+        },
+      ),
+      { numRuns: 1_000 },
+    );
   });
 
   it('knows how much a call can take in and give out', () => {

@@ -7,9 +7,10 @@ import { lockDataDir } from './data-dir.ts';
 
 const HOLDER = `
   import { lockDataDir } from ${JSON.stringify(new URL('./data-dir.ts', import.meta.url).href)};
-  lockDataDir(process.argv[1]);
+  // Kept, or the lock ends with the object when it is collected.
+  const lock = lockDataDir(process.argv[1]);
   console.log('locked');
-  setInterval(() => {}, 1000);
+  setInterval(() => lock, 1000);
 `;
 
 it('makes the directory, and refuses a second holder in the same process until the first lets go', () => {

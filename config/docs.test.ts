@@ -11,6 +11,7 @@ import {
 import { ENVIRONMENT_NAMES, readEnvironment } from './environment.ts';
 import { checkConfig, loadConfig } from './file.ts';
 import { configJsonSchemaText } from './json-schema.ts';
+import { parseConfig } from './load.ts';
 import { withReference } from './reference.ts';
 import { newSecret } from './secret.ts';
 
@@ -44,6 +45,19 @@ describe('the documentation', () => {
       databaseUrl: null,
       configFile: null,
     });
+  });
+});
+
+describe('the prices in the documentation', () => {
+  it('are right', async () => {
+    const [, block = ''] = read('docs/configuration.md').split('```yaml\nmodels:');
+    const [models = ''] = block.split('```');
+    const text = `upstreams:
+  openai: {}
+  azure-eu: { wire: openai, provider: openai, base_url: "https://h/v1" }
+  gpu: { wire: openai, base_url: "http://gpu/v1", models: ["sd-*"] }
+models:${models}`;
+    expect(await parseConfig(text, { env: {} })).toHaveProperty('config');
   });
 });
 

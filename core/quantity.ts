@@ -5,7 +5,8 @@ import { type Exact, parseExact } from './exact.ts';
  * part of another, so a sum over units never counts a token twice (providers differ in what their totals include; the
  * wire files sort that out). Whatever a provider bills at a price of its own is a unit of its own; what it bills like
  * text (documents, tool prompts, reasoning, embeddings, rejected predictions) is in the tokens of text. A price that
- * hangs on a size, a quality or a length of context is not a unit: it is a variant of the call's price.
+ * hangs on a size, a quality or a length of context is not a unit: it is a variant of the call's price. A thing is metered
+ * in one unit: an image by its tokens where those are reported, else as an image.
  */
 const MEANINGS = {
   calls: 'One request. Perplexity bills a fee for it.',
@@ -44,10 +45,10 @@ const MEANINGS = {
   web_fetches: 'One page fetched by the provider (Anthropic reports it, without a fee).',
   grounding_queries: 'One search query behind a grounded answer (Gemini from 3 on bills these).',
   grounded_prompts: 'One prompt answered with grounding, however many queries it took (Gemini 2 bills these).',
-  maps_queries: 'One query to Google Maps behind an answer (Gemini).',
+  maps_queries: 'One query to Google Maps behind an answer, or one prompt that made some (Gemini).',
   file_searches: 'One search of a vector store (OpenAI).',
   code_interpreter_sessions: 'One container session of the code interpreter (OpenAI).',
-  container_seconds: 'One second of a code execution container (Anthropic bills by the hour).',
+  container_seconds: 'One second of a container that runs code (Anthropic bills by the hour, OpenAI by the minute).',
   computer_calls: 'One action on a computer (OpenAI reports it, without a fee beside the tokens).',
   server_tool_calls: "One use of a provider's tool that has no unit of its own here (xAI, Bedrock).",
 

@@ -1,7 +1,7 @@
 import type { Config } from '#config/config.ts';
 import { type CallCost, costOfCallBy, NO_COST, reportedCost } from '#core/call-cost.ts';
 import { type Service, STANDARD_SERVICE, worstCostNanos } from '#core/cost.ts';
-import type { ModelEntry, ModelPrices } from '#core/price.ts';
+import { type ModelEntry, type ModelPrices, plainPrices } from '#core/price.ts';
 import type { Counts, Unit } from '#core/quantity.ts';
 import type { Target } from './upstream/route-table.ts';
 import type { Asked, Usage } from './wire/wire.ts';
@@ -53,7 +53,8 @@ export function worstCaseOf(
     const prices = entry?.findPrices(atMs);
     const cost =
       asked.metering === 'usage'
-        ? (worstCost(asked, max, target, prices) ?? worstCost(asked, max, target, entry?.findHoldPrices(atMs)))
+        ? (worstCost(asked, max, target, prices ?? NO_PRICES) ??
+          worstCost(asked, max, target, entry?.findHoldPrices(atMs)))
         : undefined;
     if (cost === undefined) costNanos = null;
     else if (costNanos !== null && cost > costNanos) costNanos = cost;
@@ -63,6 +64,9 @@ export function worstCaseOf(
   }
   return { inputTokens, outputTokens, costNanos, currency, quantities: asked.bounds };
 }
+
+/** Without a list only what nobody bills has a bound. */
+const NO_PRICES = plainPrices('USD', {});
 
 const FREE: WorstCase = { inputTokens: 0n, outputTokens: 0n, costNanos: 0n, currency: 'USD', quantities: {} };
 

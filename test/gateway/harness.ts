@@ -67,7 +67,7 @@ export function upstreamConfig(name: string, baseUrl: string, changes: Partial<U
 
 export function configOf(
   upstreams: readonly UpstreamConfig[],
-  changes: { gateway?: Partial<GatewaySettings>; routes?: Config['routes']; halts?: Config['halts'] } = {},
+  changes: { gateway?: Partial<GatewaySettings> } & Partial<Pick<Config, 'routes' | 'halts' | 'priceBook'>> = {},
 ): Config {
   return {
     version: 'test',
@@ -80,7 +80,7 @@ export function configOf(
     customers: [],
     meters: [],
     plans: [],
-    priceBook: builtinPriceBook(),
+    priceBook: changes.priceBook ?? builtinPriceBook(),
   };
 }
 
