@@ -3,13 +3,13 @@
  * `node bench/limits.ts`; with REDIS_URL set, or a Redis of the tests, Redis too.
  */
 import { performance } from 'node:perf_hooks';
+import { openRedis } from '#config/redis-connection.ts';
 import { newId } from '#core/id.ts';
 import { KEY_POLICY_VERSION, type KeyPolicy } from '#core/key-policy.ts';
 import type { Counters, Reservation } from '#proxy/limits/counters.ts';
 import { memoryCounters } from '#proxy/limits/memory.ts';
 import { type Bound, holdsFor, usedOf } from '#proxy/limits/policy.ts';
 import { redisCounters } from '#proxy/limits/redis.ts';
-import { openRedis } from '#proxy/limits/redis-connection.ts';
 import { startRedis, testNamespace } from '#test/servers/redis.ts';
 
 const limit = { scope: 'customer', currency: null, burst: null, timezone: 'Europe/Paris' } as const;

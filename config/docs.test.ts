@@ -12,6 +12,7 @@ import { ENVIRONMENT_NAMES, readEnvironment } from './environment.ts';
 import { checkConfig, loadConfig } from './file.ts';
 import { configJsonSchemaText } from './json-schema.ts';
 import { parseConfig } from './load.ts';
+import { parseRedisUrl } from './redis-address.ts';
 import { withReference } from './reference.ts';
 import { newSecret } from './secret.ts';
 
@@ -45,6 +46,17 @@ describe('the documentation', () => {
       databaseUrl: null,
       configFile: null,
     });
+  });
+
+  it('takes a server or a cluster for Redis, and nothing that is neither', () => {
+    const urls = (text: string) => parseRedisUrl(text)?.urls;
+    expect(parseRedisUrl('rediss://u:p@host:1/0')).toEqual({ urls: ['rediss://u:p@host:1/0'], isCluster: false });
+    expect(parseRedisUrl('redis+cluster://a')).toEqual({ urls: ['redis://a'], isCluster: true });
+    expect(urls('rediss+cluster://u:p@a:1,b:2')).toEqual(['rediss://u:p@a:1', 'rediss://u:p@b:2']);
+    expect(urls('redis://a:1,redis://b:2')).toEqual(['redis://a:1', 'redis://b:2']);
+    for (const wrong of ['', 'a:1', 'http://a', 'redis+cluster://a/3', 'redis+cluster://a,', 'redis://a,http://b']) {
+      expect(() => readEnvironment({ REDIS_URL: wrong || 'x' })).toThrow();
+    }
   });
 });
 

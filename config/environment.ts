@@ -1,4 +1,5 @@
 import { Fault } from '#core/fault.ts';
+import { parseRedisUrl } from './redis-address.ts';
 
 /**
  * Every name of the environment that Weir itself reads, once, by the mains. Names inside a configuration file are the
@@ -26,8 +27,16 @@ export type EnvironmentVariables = Readonly<Record<string, string | undefined>>;
 
 /** Addresses that can be told to be wrong without asking: what else is wrong with them, the server says. */
 const ADDRESSES = [
-  ['databaseUrl', /^(postgres|postgresql):$/, 'postgres://user:password@host:5432/name'],
-  ['redisUrl', /^rediss?:$/, 'redis://host:6379'],
+  [
+    'databaseUrl',
+    (url: string) => /^(postgres|postgresql):$/.test(URL.parse(url)?.protocol ?? ''),
+    'postgres://user:password@host:5432/name',
+  ],
+  [
+    'redisUrl',
+    (url: string) => parseRedisUrl(url) !== undefined,
+    'redis://host:6379, or redis+cluster://host:6379,host:6379',
+  ],
 ] as const;
 
 /** Throws `environment_invalid` with everything that is wrong. Addresses are not repeated: they hold passwords. */
@@ -37,9 +46,9 @@ export function readEnvironment(variables: EnvironmentVariables): Environment {
     const name = field as keyof Environment;
     environment[name] = variables[ENVIRONMENT_NAMES[name]] || null;
   }
-  const wrong = ADDRESSES.filter(([field, protocol]) => {
+  const wrong = ADDRESSES.filter(([field, isRight]) => {
     const url = environment[field];
-    return typeof url === 'string' && !(URL.canParse(url) && protocol.test(new URL(url).protocol));
+    return typeof url === 'string' && !isRight(url);
   }).map(([field, , form]) => `${ENVIRONMENT_NAMES[field]} must have the form ${form}.`);
   if (wrong.length > 0) throw new Fault('environment_invalid', { detail: wrong.join(' ') });
   return environment as Environment;

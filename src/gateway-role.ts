@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import type { Redis } from 'ioredis';
 import type { Config } from '#config/config.ts';
+import { openRedis, type RedisConnection } from '#config/redis-connection.ts';
 import { Fault } from '#core/fault.ts';
 import type { KeyPolicy } from '#core/key-policy.ts';
 import type { Log } from '#core/log.ts';
@@ -13,7 +13,6 @@ import { listen } from '#proxy/inbound/node.ts';
 import type { CounterStore } from '#proxy/limits/counters.ts';
 import { memoryCounters } from '#proxy/limits/memory.ts';
 import { redisCounters } from '#proxy/limits/redis.ts';
-import { openRedis } from '#proxy/limits/redis-connection.ts';
 import type { PolicyFeed } from '#proxy/policies/feed.ts';
 import { followHttp } from '#proxy/policies/http-feed.ts';
 import type { Policies } from '#proxy/policies/policies.ts';
@@ -182,7 +181,7 @@ function localBacking(options: GatewayRoleOptions, journal: Journal, table: Poli
 /** Limits, events and policies in Redis, the journal behind it. */
 function redisBacking(options: GatewayRoleOptions, redisUrl: string, journal: Journal, table: PolicyTable): Backing {
   const { namespace, clock, log } = options;
-  const open = (): Redis =>
+  const open = (): RedisConnection =>
     openRedis(redisUrl, { onError: (error) => log.warn({ error: error.message }, 'Redis is away') });
   const closing = new AbortController();
   const redis = open();

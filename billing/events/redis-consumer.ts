@@ -1,8 +1,9 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Redis } from 'ioredis';
+import { Cluster } from 'ioredis';
 import type { Database } from '#billing/db/database.ts';
 import { parseJson } from '#billing/event-formats/read-rows.ts';
+import { openRedis, type RedisConnection } from '#config/redis-connection.ts';
 import type { Log } from '#core/log.ts';
 import { EVENT_FIELD, eventStream, SHARDS } from '#core/redis-keys.ts';
 import type { Clock } from '#core/time.ts';
@@ -41,6 +42,7 @@ interface Entry {
 
 /** A wait for news, so that stop() is heard; the longest silence of a command; pauses while something is away. */
 const BLOCK_MS = 500;
+const CLUSTER_PAUSE_MS = 100;
 const COMMAND_TIMEOUT_MS = 10_000;
 const BACKOFF_MS = 50;
 const BACKOFF_MAX_MS = 2_000;
@@ -76,7 +78,7 @@ export function startRedisConsumer(options: RedisConsumerOptions): RedisConsumer
   };
 
   /** Once entries are in hand, they go the whole way; a stop in between leaves them in Redis for the next process. */
-  const take = async (redis: Redis, entries: readonly Entry[]): Promise<void> => {
+  const take = async (redis: RedisConnection, entries: readonly Entry[]): Promise<void> => {
     for (let at = 0; at < entries.length; at += batchMax) {
       const batch = entries.slice(at, at + batchMax);
       const values = batch.map((entry) => entry.event);
@@ -94,7 +96,8 @@ export function startRedisConsumer(options: RedisConsumerOptions): RedisConsumer
     if (conflicts + parked > 0) log.warn({ events: results.length, conflicts, parked }, 'events were not counted');
   };
 
-  const read = async (redis: Redis): Promise<void> => {
+  const read = async (redis: RedisConnection): Promise<void> => {
+    if (redis instanceof Cluster) return readCluster(redis);
     const answer = await redis.xreadgroup(
       ...(['GROUP', GROUP, CONSUMER, 'COUNT', perStream, 'BLOCK', BLOCK_MS, 'STREAMS'] as const),
       ...[...streams, ...streams.map(() => '>')],
@@ -102,8 +105,20 @@ export function startRedisConsumer(options: RedisConsumerOptions): RedisConsumer
     if (answer !== null) await take(redis, parseStreams(answer));
   };
 
+  /** The streams are on several nodes, and a command reaches one: each is looked at, and nobody waits there. */
+  const readCluster = async (redis: RedisConnection): Promise<void> => {
+    const answers = await Promise.all(
+      streams.map((stream) =>
+        redis.xreadgroup(...(['GROUP', GROUP, CONSUMER, 'COUNT', perStream, 'STREAMS'] as const), stream, '>'),
+      ),
+    );
+    const entries = answers.flatMap(parseStreams);
+    if (entries.length > 0) await take(redis, entries);
+    else await delay(CLUSTER_PAUSE_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
+  };
+
   /** What somebody took and did not acknowledge for long: a process that was killed, or one that lost its connection. */
-  const claim = async (redis: Redis): Promise<void> => {
+  const claim = async (redis: RedisConnection): Promise<void> => {
     for (const stream of streams) {
       for (let cursor = '0-0'; !stopping.signal.aborted; ) {
         const answer = await redis.xautoclaim(stream, GROUP, CONSUMER, claimIdleMs, cursor, 'COUNT', perStream);
@@ -116,7 +131,7 @@ export function startRedisConsumer(options: RedisConsumerOptions): RedisConsumer
     }
   };
 
-  const prepare = async (redis: Redis): Promise<void> => {
+  const prepare = async (redis: RedisConnection): Promise<void> => {
     for (const stream of streams) {
       await redis.xgroup('CREATE', stream, GROUP, '0', 'MKSTREAM').catch((thrown: unknown) => {
         if (!String(thrown).includes('BUSYGROUP')) throw thrown;
@@ -159,24 +174,20 @@ export function startRedisConsumer(options: RedisConsumerOptions): RedisConsumer
 }
 
 /** Fails at once while Redis is away, so that waiting and stopping are ours to decide. */
-function connect(url: string, log: Log): Redis {
-  const redis = new Redis(url, {
-    maxRetriesPerRequest: 0,
-    enableOfflineQueue: false,
-    commandTimeout: COMMAND_TIMEOUT_MS,
-    retryStrategy: (attempts) => Math.min(BACKOFF_MS * attempts, BACKOFF_MAX_MS),
-    connectionName: 'weir-billing',
+function connect(url: string, log: Log): RedisConnection {
+  return openRedis(url, {
+    commandTimeoutMs: COMMAND_TIMEOUT_MS,
+    name: 'weir-billing',
+    onError: (err) => log.debug({ err }, 'redis connection of the event consumer'),
   });
-  redis.on('error', (err) => log.debug({ err }, 'redis connection of the event consumer'));
-  return redis;
 }
 
-async function connected(redis: Redis, stop: AbortSignal): Promise<void> {
+async function connected(redis: RedisConnection, stop: AbortSignal): Promise<void> {
   await once(redis, 'ready', { signal: AbortSignal.any([stop, AbortSignal.timeout(COMMAND_TIMEOUT_MS)]) });
 }
 
 /** Both or neither, in each stream: an entry that is acknowledged and stays would never be read or freed again. */
-async function acknowledge(redis: Redis, entries: readonly Entry[]): Promise<void> {
+async function acknowledge(redis: RedisConnection, entries: readonly Entry[]): Promise<void> {
   const byStream = Map.groupBy(entries, (entry) => entry.stream);
   await Promise.all(
     [...byStream].map(async ([stream, ofStream]) => {

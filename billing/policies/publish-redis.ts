@@ -1,4 +1,4 @@
-import type { Redis } from 'ioredis';
+import type { RedisConnection } from '#config/redis-connection.ts';
 import { faultOf } from '#core/fault.ts';
 import type { KeyPolicy } from '#core/key-policy.ts';
 import type { Log } from '#core/log.ts';
@@ -52,7 +52,7 @@ export interface Publisher {
  */
 export function publishPolicies(options: {
   feed: PolicyFeed;
-  redis: Redis;
+  redis: RedisConnection;
   namespace: string;
   log: Log;
   checkMs?: number;

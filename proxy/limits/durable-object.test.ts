@@ -105,7 +105,7 @@ countersConformance(
       spend: async () => (await ask({ verb: 'spend', customer, clockMs: nowMs })) as Spent,
     };
   },
-  { histories: 3_000, historiesMs: 6_000 },
+  { historiesMs: 4_000 },
 );
 
 const START_MS = Date.UTC(2031, 0, 1);

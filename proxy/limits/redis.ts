@@ -1,4 +1,4 @@
-import type { Cluster, Redis } from 'ioredis';
+import type { RedisConnection } from '#config/redis-connection.ts';
 import { Fault } from '#core/fault.ts';
 import { customerPrefix, dueKey, EVENT_FIELD, eventStream, SHARDS, shardOf } from '#core/redis-keys.ts';
 import type { Clock } from '#core/time.ts';
@@ -9,7 +9,7 @@ import { debtsOf, livesOf, reserveAnswerOf, settleAnswerOf, textsOf } from './re
 import { loadScripts, type Script } from './redis-scripts.ts';
 
 export interface RedisCountersOptions {
-  redis: Redis | Cluster;
+  redis: RedisConnection;
   namespace: string;
   /** For tests only: replaces the clock of Redis. Several gateways must never bring clocks of their own. */
   clock?: Clock;

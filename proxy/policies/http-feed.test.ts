@@ -112,8 +112,8 @@ describe('followHttp', () => {
     const said: string[] = [];
     const served = billing(
       { version: 'e.1', reset: true, policies: [policy('a', 'a')], removed: [] },
-      { version: 'e.2', reset: false, policies: [{ ...policy('a', 'b'), version: 2, more: true }], removed: [] },
-      { version: 'f.1', reset: true, policies: [{ ...policy('a', 'b'), version: 2 }, policy('c', 'c')], removed: [] },
+      { version: 'e.2', reset: false, policies: [{ ...policy('a', 'b'), version: 3, more: true }], removed: [] },
+      { version: 'f.1', reset: true, policies: [{ ...policy('a', 'b'), version: 3 }, policy('c', 'c')], removed: [] },
     );
     const log = { ...SILENT, warn: (_: object, text: string) => said.push(text) };
     follow(served, table, { log });

@@ -65,7 +65,7 @@ test('keeps what it has, and asks for the same again, when billing is away or an
 });
 
 test('keeps the old form of a policy whose new form it does not know', async () => {
-  const newer = { ...keyPolicy(), version: 2, more: true };
+  const newer = { ...keyPolicy(), version: 3, more: true };
   const { table, pull } = billing(
     { version: 'e.1', reset: true, policies: [keyPolicy()], removed: [] },
     { version: 'f.1', reset: true, policies: [newer], removed: [] },

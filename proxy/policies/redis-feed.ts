@@ -1,4 +1,4 @@
-import type { Redis } from 'ioredis';
+import { duplicateRedis, type RedisConnection } from '#config/redis-connection.ts';
 import { faultOf } from '#core/fault.ts';
 import type { KeyPolicy } from '#core/key-policy.ts';
 import type { Log } from '#core/log.ts';
@@ -15,7 +15,7 @@ import type { PolicyTable } from './policy-table.ts';
 import { loadSnapshot, type Snapshot, saveSnapshot } from './snapshot.ts';
 
 export interface RedisFeedOptions {
-  redis: Redis;
+  redis: RedisConnection;
   namespace: string;
   table: PolicyTable;
   log: Log;
@@ -114,7 +114,7 @@ export function followRedis(options: RedisFeedOptions): PolicyFeed {
     });
   }
 
-  const listening = redis.duplicate({ autoResubscribe: false, lazyConnect: false });
+  const listening = duplicateRedis(redis);
   listening.on('error', (thrown: unknown) => {
     log.debug({ err: faultOf(thrown) }, 'the subscription to key policies has an error');
   });

@@ -140,7 +140,7 @@ describe('key policies through Redis', () => {
     await vi.waitFor(() => expect(modelsOf(deaf, 'quiet')).toEqual(['silently']));
     await redis.publish(policyChannel(namespace), 'rubbish');
     await redis.hset(policyHash(namespace), {
-      newer: JSON.stringify({ ...policy, key: 'newer', version: 2 }),
+      newer: JSON.stringify({ ...policy, key: 'newer', version: 3 }),
       quiet: JSON.stringify({ ...policy, models: ['again'] }),
       [POLICY_VERSION_FIELD]: 'other.2',
     });

@@ -4,12 +4,12 @@
  * it recovers, brings everything to its end and exits.
  */
 import { openSync, writeSync } from 'node:fs';
+import { openRedis } from '#config/redis-connection.ts';
 import { newId } from '#core/id.ts';
 import { SILENT } from '#core/log.ts';
 import type { Counters } from '#proxy/limits/counters.ts';
 import { memoryCounters } from '#proxy/limits/memory.ts';
 import { redisCounters } from '#proxy/limits/redis.ts';
-import { openRedis } from '#proxy/limits/redis-connection.ts';
 import { httpShipping } from '#proxy/sink/journal/http-shipping.ts';
 import { type Journal, openJournal } from '#proxy/sink/journal/journal.ts';
 import { recoverJournal } from '#proxy/sink/journal/recovery.ts';

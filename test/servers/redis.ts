@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { getSource, type Product, type Source } from './products.ts';
-import { startContainer, startLocal, type TestServer } from './server.ts';
+import { poll, startContainer, startLocal, type TestServer } from './server.ts';
 
 export const REDIS: Product = {
   name: 'Redis',
@@ -50,6 +50,49 @@ export async function startRedis(options: RedisOptions = {}, source?: Source): P
     stopSignal: 'SIGKILL',
     answers,
   });
+}
+
+export interface TestCluster {
+  /** As REDIS_URL takes it. */
+  url: string;
+  nodes: readonly TestServer[];
+  stop(): Promise<void>;
+}
+
+const SLOTS = 16_384;
+const CLUSTER_TIMEOUT_MS = 60_000;
+
+/** A Redis Cluster of so many primaries, of one's own, that serves every slot. */
+export async function startRedisCluster(primaries = 3): Promise<TestCluster> {
+  const from = await getSource(REDIS);
+  // In containers the nodes would have to reach each other under addresses that this process reaches too.
+  if (from.kind === 'docker') throw new Error('A test cluster needs redis-server on this machine, not in a container.');
+  const args = ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1', '--cluster-node-timeout', '5000'];
+  const nodes = await Promise.all(Array.from({ length: primaries }, () => startRedis({ args }, from)));
+  const stop = async (): Promise<void> => {
+    await Promise.all(nodes.map((node) => node.stop()));
+  };
+  const admins = nodes.map(({ url }) => new Redis(url));
+  try {
+    for (const [i, admin] of admins.entries()) {
+      const [first, next] = [i, i + 1].map((n) => Math.floor((SLOTS * n) / primaries)) as [number, number];
+      await admin.cluster('ADDSLOTSRANGE', first, next - 1);
+      if (i > 0) await admin.cluster('MEET', '127.0.0.1', nodes[0]?.port ?? 0);
+    }
+    for (const admin of admins) {
+      const together = await poll(async () => {
+        const info = String(await admin.cluster('INFO'));
+        return info.includes('cluster_state:ok') && info.includes(`cluster_known_nodes:${primaries}`);
+      }, Date.now() + CLUSTER_TIMEOUT_MS);
+      if (!together) throw new Error(`the nodes of a cluster did not find each other within ${CLUSTER_TIMEOUT_MS} ms`);
+    }
+  } catch (error) {
+    await stop();
+    throw error;
+  } finally {
+    for (const admin of admins) admin.disconnect();
+  }
+  return { url: `redis+cluster://${nodes.map(({ port }) => `127.0.0.1:${port}`).join(',')}`, nodes, stop };
 }
 
 /** True when a Redis serves there: it answers PONG, not that it is still loading. */

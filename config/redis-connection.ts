@@ -1,0 +1,62 @@
+import { Cluster, Redis } from 'ioredis';
+import { parseRedisUrl } from './redis-address.ts';
+
+/** How processes reach Redis: one server, or a cluster of them. */
+
+export type RedisConnection = Redis | Cluster;
+
+export interface RedisOptions {
+  /** A command fails after this long without an answer. */
+  commandTimeoutMs?: number;
+  connectTimeoutMs?: number;
+  name?: string;
+  /** Hears of every failure to connect; the connection comes back by itself. */
+  onError: (error: Error) => void;
+}
+
+/**
+ * A connection that fails fast: a call waits for Redis no longer than `commandTimeoutMs` in its own batch and as long in
+ * the one before, and not at all while there is no connection. Nothing is sent again by itself, so nothing is carried
+ * out that nobody waits for; in a cluster, what another node has is asked there at once.
+ */
+export function openRedis(url: string, options: RedisOptions): RedisConnection {
+  const { commandTimeoutMs = 1_000, connectTimeoutMs = 2_000, name, onError } = options;
+  const address = parseRedisUrl(url);
+  if (!address) throw new RangeError('no address of a Redis');
+  const own = {
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    connectTimeout: connectTimeoutMs,
+    commandTimeout: commandTimeoutMs,
+    ...(name !== undefined && { connectionName: name }),
+  };
+  const retry = (attempt: number): number => Math.min(20 * 2 ** attempt, 1_000);
+  const shared = { enableAutoPipelining: true, enableOfflineQueue: false };
+  const redis = address.isCluster
+    ? new Cluster(address.urls, {
+        ...shared,
+        clusterRetryStrategy: retry,
+        clusterNodeRetryStrategy: retry,
+        retryDelayOnFailover: 0,
+        retryDelayOnClusterDown: 0,
+        slotsRefreshTimeout: connectTimeoutMs,
+        redisOptions: { ...own, ...credentialsOf(new URL(address.urls[0] as string)) },
+      })
+    : new Redis(address.urls[0] as string, { ...shared, ...own, retryStrategy: retry });
+  redis.on('error', onError);
+  return redis;
+}
+
+/** The nodes that a cluster names have addresses only. */
+function credentialsOf({ protocol, username, password }: URL) {
+  return {
+    ...(username !== '' && { username: decodeURIComponent(username) }),
+    ...(password !== '' && { password: decodeURIComponent(password) }),
+    ...(protocol === 'rediss:' && { tls: {} }),
+  };
+}
+
+/** Another connection to the same place, for what listens. One to a single server does not subscribe again by itself. */
+export function duplicateRedis(redis: RedisConnection): RedisConnection {
+  return redis instanceof Cluster ? redis.duplicate() : redis.duplicate({ autoResubscribe: false, lazyConnect: false });
+}
