@@ -1,3 +1,4 @@
+import { formatScaled } from '#core/exact.ts';
 import type { Counts } from '#core/quantity.ts';
 import { isObject } from './bytes.ts';
 import type { Usage } from './wire.ts';
@@ -44,9 +45,10 @@ export function parseUsage(raw: unknown): Usage | undefined {
     output_tokens: output.left,
     output_audio_tokens: outputAudio,
   };
+  const costUsd = costOfTicks(raw.cost_in_usd_ticks);
   // Mistral hears sound by the second, beside the tokens.
   const heard = count(raw.prompt_audio_seconds) ?? 0n;
-  if (cachedAudio + cachedImage + inputImage + outputImage + heard === 0n) return { counts, raw };
+  if (cachedAudio + cachedImage + inputImage + outputImage + heard === 0n) return { counts, raw, costUsd };
   const media: Counts = {
     cache_read_audio_tokens: cachedAudio,
     cache_read_image_tokens: cachedImage,
@@ -54,7 +56,7 @@ export function parseUsage(raw: unknown): Usage | undefined {
     output_image_tokens: outputImage,
     audio_seconds: heard,
   };
-  return { counts: { ...counts, ...media }, raw };
+  return { counts: { ...counts, ...media }, raw, costUsd };
 }
 
 /** Whisper bills seconds of sound, begun ones in full. */
@@ -84,6 +86,14 @@ class Rest {
 function objectOf(value: unknown): Readonly<Record<string, unknown>> {
   return isObject(value) ? value : {};
 }
+
+/** xAI states what a call costs, its tools included, in parts of 10^-10 of a dollar. */
+function costOfTicks(ticks: unknown): string | undefined {
+  const whole = count(ticks);
+  return whole === undefined ? undefined : formatScaled(whole, TICKS_SCALE);
+}
+
+const TICKS_SCALE = 10;
 
 function count(value: unknown): bigint | undefined {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? BigInt(value) : undefined;

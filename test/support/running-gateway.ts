@@ -26,7 +26,9 @@ import { eventOf, unshipped } from './journal-calls.ts';
 
 /** A gateway of the real parts, in this process, in front of one upstream. */
 export interface RunningGateway {
-  /** Ends in `/v1`. */
+  /** Without a path: what the SDKs of most APIs take. */
+  readonly origin: string;
+  /** Ends in `/v1`: what OpenAI's takes. */
   readonly url: string;
   readonly secret: string;
   /** By request id: what was emitted. Each id once, or `twice` holds it. */
@@ -99,6 +101,7 @@ export async function startGateway(options: RunningGatewayOptions): Promise<Runn
   });
   const listener = await listen(gateway, { ...config.gateway, host: '127.0.0.1', port: 0 });
   return {
+    origin: `http://127.0.0.1:${listener.port}`,
     url: `http://127.0.0.1:${listener.port}/v1`,
     secret,
     events,

@@ -1,18 +1,12 @@
+import { z } from 'zod';
+import { INPUT_TOKEN_UNITS, OUTPUT_TOKEN_UNITS, type Quantities } from '#core/quantity.ts';
 import type { UsageEventData } from '#core/usage-event.ts';
 
 /** What a manifest expects, compared with a usage event. */
 export type Comparison = { unsupported: string } | { wrong: readonly string[] };
 
-const INPUT = [
-  'input_tokens',
-  'cache_read_tokens',
-  'cache_write_tokens',
-  'cache_write_5m_tokens',
-  'cache_write_1h_tokens',
-  'input_audio_tokens',
-  'input_image_tokens',
-];
-const OUTPUT = ['output_tokens', 'output_audio_tokens', 'output_image_tokens'];
+const INPUT = INPUT_TOKEN_UNITS;
+const OUTPUT = OUTPUT_TOKEN_UNITS;
 const CACHE_WRITE = ['cache_write_tokens', 'cache_write_5m_tokens', 'cache_write_1h_tokens'];
 
 type Read = (data: UsageEventData) => unknown;
@@ -31,7 +25,35 @@ const FIGURES: Readonly<Record<string, Read>> = {
   billable_web_searches: sum(['web_searches']),
   reasoning: raw('completion_tokens_details', 'reasoning_tokens'),
   completion_tokens: raw('completion_tokens'),
+  candidates: raw('candidatesTokenCount'),
+  thoughts: raw('thoughtsTokenCount'),
+  tokens_input: raw('tokens', 'input_tokens'),
+  tokens_output: raw('tokens', 'output_tokens'),
+  cached: raw('cached_tokens'),
+  cache_write_5m_known: raw('cache_creation', 'ephemeral_5m_input_tokens'),
+  cache_write_ttl_unknown: (data) =>
+    Number(raw('cache_creation_input_tokens')(data)) -
+    Number(raw('cache_creation', 'ephemeral_5m_input_tokens')(data)) -
+    Number(raw('cache_creation', 'ephemeral_1h_input_tokens')(data)),
+  provider_cost_usd: ({ cost }) => cost?.amount,
 };
+
+/** What each model of several is to have used; the one that was asked for has a name of its own there. */
+const REQUEST_MODEL = '(request model)';
+
+function comparePerModel(expected: unknown, { parts = [], model }: UsageEventData): string[] {
+  const wanted = z.record(z.string(), z.object({ input: z.number(), output: z.number() })).parse(expected);
+  const got = Object.fromEntries(
+    parts.map((part) => [
+      part.model === model ? REQUEST_MODEL : part.model,
+      { input: sumOf(part.quantities, INPUT).toString(), output: sumOf(part.quantities, OUTPUT).toString() },
+    ]),
+  );
+  return Object.entries(wanted).flatMap(([name, { input, output }]) => [
+    ...differs(`input of ${name}`, got[name]?.input ?? 'none', String(input)),
+    ...differs(`output of ${name}`, got[name]?.output ?? 'none', String(output)),
+  ]);
+}
 
 export function compareUsage(
   expected: Readonly<Record<string, unknown>> | null,
@@ -40,7 +62,8 @@ export function compareUsage(
 ): Comparison {
   if (expected === null) return { wrong: status >= 400 ? compareFailed(data) : compareUnknown(data) };
   // A text in the place of a figure is a remark for people.
-  const figures = Object.entries(expected).filter(([, value]) => typeof value !== 'string' || /^\d/.test(value));
+  const { per_model: perModel, ...others } = expected;
+  const figures = Object.entries(others).filter(([, value]) => typeof value !== 'string' || /^\d/.test(value));
   const unread = figures.map(([name]) => name).filter((name) => FIGURES[name] === undefined);
   if (unread.length > 0) return { unsupported: `an event does not hold ${unread.join(', ')}` };
   const wrong = figures.flatMap(([name, value]) => {
@@ -50,6 +73,7 @@ export function compareUsage(
   return {
     wrong: [
       ...wrong,
+      ...(perModel === undefined ? [] : comparePerModel(perModel, data)),
       ...differs('usage_status', data.usage_status, 'final'),
       ...differs('outcome', data.outcome, 'ok'),
     ],
@@ -80,7 +104,11 @@ function differs(name: string, got: string, wanted: string): string[] {
 }
 
 function sum(units: readonly string[]): (data: UsageEventData) => bigint {
-  return ({ quantities }) => units.reduce((total, unit) => total + BigInt(quantities[unit] ?? '0'), 0n);
+  return ({ quantities }) => sumOf(quantities, units);
+}
+
+function sumOf(quantities: Quantities, units: readonly string[]): bigint {
+  return units.reduce((total, unit) => total + BigInt(quantities[unit] ?? '0'), 0n);
 }
 
 function raw(...path: readonly string[]): Read {

@@ -3,23 +3,32 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Recording } from './recording.ts';
 
+/** The header by which a request says which answer it is for, so that many can be on their way at once. */
+export const PLAYBACK_HEADER = 'x-playback';
+
+/** One answer on its way, and the body of the request that got it. */
+export interface Played {
+  readonly id: string;
+  received: Buffer;
+}
+
 /**
- * A provider that answers with a recording, in the pieces that it is told. Each piece is an HTTP chunk of its own, so
- * that the reader sees these cuts whatever the network does with them.
+ * A provider that answers with recordings, in the pieces that it is told. Each piece is an HTTP chunk of its own, so that
+ * the reader sees these cuts whatever the network does with them.
  */
 export class Playback {
   readonly #server: Server;
-  #answer: { recording: Recording; cuts: readonly number[] } | undefined;
-  /** The body of the last request. */
-  received: Buffer = Buffer.alloc(0);
+  readonly #answers = new Map<string, { recording: Recording; cuts: readonly number[]; played: Played }>();
+  #count = 0;
 
   private constructor() {
-    this.#server = createServer(async (request, response) => {
+    this.#server = createServer({ noDelay: true }, async (request, response) => {
       const parts: Buffer[] = [];
       for await (const part of request) parts.push(part);
-      this.received = Buffer.concat(parts);
-      if (!this.#answer) return void response.writeHead(503).end();
-      const { recording, cuts } = this.#answer;
+      const answer = this.#answers.get(String(request.headers[PLAYBACK_HEADER]));
+      if (!answer) return void response.writeHead(503).end();
+      const { recording, cuts, played } = answer;
+      played.received = Buffer.concat(parts);
       response.writeHead(recording.status, {
         ...Object.fromEntries(recording.headers),
         'content-type': recording.contentType,
@@ -36,13 +45,20 @@ export class Playback {
     return playback;
   }
 
-  get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/v1`;
+  /** Without a path. */
+  get origin(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** What the next requests get. `cuts` are positions in the body, ascending. */
-  answerWith(recording: Recording, cuts: readonly number[]): void {
-    this.#answer = { recording, cuts };
+  /** What requests with its id get. `cuts` are positions in the body, ascending. */
+  play(recording: Recording, cuts: readonly number[]): Played {
+    const played: Played = { id: String(this.#count++), received: Buffer.alloc(0) };
+    this.#answers.set(played.id, { recording, cuts, played });
+    return played;
+  }
+
+  forget({ id }: Played): void {
+    this.#answers.delete(id);
   }
 
   async stop(): Promise<void> {

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
+import type { Format } from './formats.ts';
 
 /** A manifest of recorded provider traffic: what was recorded, and what a gateway must meter from it. */
 const manifestSchema = z.object({
@@ -35,23 +36,27 @@ export function readManifest(path: string): { folder: string; fixtures: readonly
 }
 
 /** Throws when the file is not what the manifest says, or holds no plain HTTP exchange. */
-export function readRecording(folder: string, fixture: Fixture): Recording {
+export function readRecording(folder: string, fixture: Fixture, format: Format): Recording {
   const bytes = readFileSync(join(folder, fixture.file));
   const sum = createHash('sha256').update(bytes).digest('hex');
   if (fixture.sha256 !== undefined && sum !== fixture.sha256)
     throw new Error('the file is not the one in the manifest');
-  if (fixture.framing === 'jsonl-of-sse-data') return fromDataLines(bytes.toString('utf8'));
+  if (fixture.framing === 'jsonl-of-sse-data') return fromDataLines(bytes.toString('utf8'), format);
   if (/\.ya?ml$/.test(fixture.file)) return fromCassette(bytes.toString('utf8'));
-  return { request: null, status: 200, contentType: 'application/json', headers: [], body: bytes };
+  const status = fixture.framing === 'json-error' ? errorStatusOf(bytes.toString('utf8')) : 200;
+  return { request: null, status, contentType: 'application/json', headers: [], body: bytes };
+}
+
+/** The status of a recorded error of which only the body is left: Google's say it themselves. */
+function errorStatusOf(text: string): number {
+  const { error } = JSON.parse(text) as { error?: { code?: unknown } };
+  return typeof error?.code === 'number' ? error.code : 400;
 }
 
 /** The data of one server-sent event per line; names of events and the final mark were left out. */
-function fromDataLines(text: string): Recording {
-  const events = text
-    .split('\n')
-    .filter((line) => line.trim() !== '')
-    .map((line) => `data: ${line}\n\n`);
-  const body = Buffer.from(`${events.join('')}data: [DONE]\n\n`);
+function fromDataLines(text: string, { frame, end }: Format): Recording {
+  const lines = text.split('\n').filter((line) => line.trim() !== '');
+  const body = Buffer.from(`${lines.map((line) => frame(line.trimEnd())).join('')}${end}`);
   return { request: null, status: 200, contentType: 'text/event-stream', headers: [], body };
 }
 

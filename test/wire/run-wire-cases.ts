@@ -1,8 +1,10 @@
 import { request } from 'node:http';
+import { FAMILIES, WIRE_FAMILIES, type WireFamily } from '#config/wires.ts';
 import type { UsageEvent } from '#core/usage-event.ts';
 import { type RunningGateway, startGateway } from '#test/support/running-gateway.ts';
 import { compareUsage, withoutUsage } from './expectation.ts';
-import { cutsOf, Playback, seededRandom } from './playback.ts';
+import { FORMATS, type Format } from './formats.ts';
+import { cutsOf, PLAYBACK_HEADER, Playback, seededRandom } from './playback.ts';
 import { type Fixture, type Recording, readManifest, readRecording } from './recording.ts';
 
 /**
@@ -15,15 +17,6 @@ export interface Result {
   text: string;
 }
 
-/** Where a format is asked for. Azure, Mistral and xAI serve the format of OpenAI's chat at such a path too. */
-const PATHS: Readonly<Record<string, string>> = {
-  'openai.chat': '/chat/completions',
-  'openai.embeddings': '/embeddings',
-  'azure.chat': '/chat/completions',
-  'mistral.chat': '/chat/completions',
-  'xai.chat': '/chat/completions',
-};
-
 export async function runWireCases(
   manifest: string,
   options: { seed: number; onResult?: (result: Result) => void },
@@ -31,7 +24,7 @@ export async function runWireCases(
   const { folder, fixtures } = readManifest(manifest);
   const random = seededRandom(options.seed);
   const playback = await Playback.start();
-  const gateway = await startGateway({ upstreamUrl: playback.url, models: ['*'] });
+  const gateway = await startGateway({ upstreamUrl: addressesAt(playback.origin), models: ['*'] });
   const results: Result[] = [];
   try {
     for (const fixture of fixtures) {
@@ -46,6 +39,19 @@ export async function runWireCases(
   return results;
 }
 
+/** One host that speaks everything. */
+function addressesAt(origin: string): Partial<Record<WireFamily, string>> {
+  return Object.fromEntries(
+    WIRE_FAMILIES.map((family) => {
+      const { prefix } = FAMILIES[family];
+      return [family, `${origin}${typeof prefix === 'string' ? prefix : ''}`];
+    }),
+  );
+}
+
+/** How many play at once: most of a call is waiting for the other side. */
+const PLAYERS = 24;
+
 interface Stage {
   playback: Playback;
   gateway: RunningGateway;
@@ -54,15 +60,22 @@ interface Stage {
 
 async function runFixture(folder: string, fixture: Fixture, stage: Stage): Promise<Result> {
   const id = fixture.file;
-  const path = PATHS[fixture.format];
-  if (path === undefined) return { id, outcome: 'unsupported', text: `no wire file for ${fixture.format} yet` };
+  const format = FORMATS[fixture.format];
+  if (!format) return { id, outcome: 'unsupported', text: `no wire file for ${fixture.format} yet` };
   try {
-    const recording = readRecording(folder, fixture);
-    for (const asking of askingsOf(recording)) {
-      for (const cuts of cutsOf(recording.body.length, stage.random)) {
-        const unmet = await replay(path, fixture, recording, asking, cuts, stage);
-        if (unmet) return { id, ...unmet, text: `${unmet.text} (${asking.name}, ${describeCuts(cuts)})` };
-      }
+    const recording = readRecording(folder, fixture, format);
+    const path = format.path(modelOf(recording));
+    for (const asking of askingsOf(recording, format)) {
+      const left = cutsOf(recording.body.length, stage.random);
+      let unmet: Omit<Result, 'id'> | undefined;
+      const player = async () => {
+        for (let cuts = left.shift(); cuts && !unmet; cuts = left.shift()) {
+          const found = await replay(path, fixture, recording, asking, cuts, stage);
+          if (found) unmet ??= { ...found, text: `${found.text} (${asking.name}, ${describeCuts(cuts)})` };
+        }
+      };
+      await Promise.all(Array.from({ length: PLAYERS }, player));
+      if (unmet) return { id, ...unmet };
     }
     return { id, outcome: 'pass', text: '' };
   } catch (error) {
@@ -78,13 +91,11 @@ interface Asking {
 }
 
 /** As it was recorded; a stream besides by a client that does, and one that does not, want its usage. */
-function askingsOf(recording: Recording): Asking[] {
-  const asked: Record<string, unknown> = recording.request
-    ? JSON.parse(recording.request.toString())
-    : requestFor(recording);
-  const recorded = { name: 'as recorded', body: recording.request ?? encode(asked), answer: recording.body };
-  if (!recording.contentType.startsWith('text/event-stream')) return [recorded];
-  const { stream_options: _, ...plain } = asked;
+function askingsOf(recording: Recording, format: Format): Asking[] {
+  const isStream = recording.contentType.startsWith('text/event-stream');
+  const body = recording.request ?? encode(format.request(modelOf(recording), isStream));
+  if (!isStream || !format.asksForUsage) return [{ name: 'as recorded', body, answer: recording.body }];
+  const { stream_options: _, ...plain } = JSON.parse(body.toString()) as Record<string, unknown>;
   const hidden = Buffer.from(withoutUsage(recording.body.toString()));
   return [
     {
@@ -96,12 +107,9 @@ function askingsOf(recording: Recording): Asking[] {
   ];
 }
 
-/** For recordings of the answer alone. */
-function requestFor(recording: Recording): Record<string, unknown> {
-  const first = /^(?:data: )?(\{.*\})$/m.exec(recording.body.toString())?.[1] ?? '{}';
-  const { model } = JSON.parse(first) as { model?: string };
-  const stream = recording.contentType.startsWith('text/event-stream');
-  return { model: model ?? 'recorded', messages: [{ role: 'user', content: 'Hello' }], stream };
+/** As the answer names it, wherever its format does. */
+function modelOf(recording: Recording): string {
+  return /"model(?:Version)?": ?"([^"]+)"/.exec(recording.body.toString())?.[1] ?? 'recorded';
 }
 
 async function replay(
@@ -112,11 +120,12 @@ async function replay(
   cuts: readonly number[],
   { playback, gateway }: Stage,
 ): Promise<Omit<Result, 'id'> | undefined> {
-  playback.answerWith(recording, cuts);
-  const answer = await ask(`${gateway.url}${path}`, gateway.secret, asking.body);
+  const played = playback.play(recording, cuts);
+  const answer = await ask(`${gateway.origin}${path}`, gateway.secret, asking.body, played.id);
+  playback.forget(played);
   if (answer.status !== recording.status) return failed(`status: got ${answer.status}, wanted ${recording.status}`);
   if (!answer.body.equals(asking.answer)) return failed(differenceOf(answer.body, asking.answer));
-  const unsent = requestDifference(playback.received, asking.body);
+  const unsent = requestDifference(played.received, asking.body);
   if (unsent) return failed(unsent);
 
   // The answer can be whole before the event is: its id is known from the answer's head.
@@ -137,12 +146,13 @@ interface Answer {
   body: Buffer;
 }
 
-function ask(url: string, secret: string, body: Buffer): Promise<Answer> {
+function ask(url: string, secret: string, body: Buffer, played: string): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const headers = {
       authorization: `Bearer ${secret}`,
       'content-type': 'application/json',
       'content-length': body.length,
+      [PLAYBACK_HEADER]: played,
     };
     const outgoing = request(url, { method: 'POST', headers }, async (response) => {
       const parts: Buffer[] = [];
@@ -174,7 +184,7 @@ async function eventOf(gateway: RunningGateway, id: string): Promise<UsageEvent>
 /** Upstream gets what the client sent, but for the usage that is asked of every stream. */
 function requestDifference(got: Buffer, sent: Buffer): string | undefined {
   const wanted = JSON.parse(sent.toString());
-  if (!wanted.stream || wanted.stream_options?.include_usage === true) {
+  if (!wanted.stream || got.equals(sent) || wanted.stream_options?.include_usage === true) {
     return got.equals(sent) ? undefined : `request upstream: ${differenceOf(got, sent)}`;
   }
   const expected = { ...wanted, stream_options: { ...wanted.stream_options, include_usage: true } };

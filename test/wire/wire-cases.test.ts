@@ -7,7 +7,16 @@ import { runWireCases } from './run-wire-cases.ts';
 const MANIFEST = fileURLToPath(new URL('../../../shared/data/wire/manifest.json', import.meta.url));
 
 const COVERED = [
+  'anthropic-advisor.chunks.txt',
+  'anthropic-code-execution-prompt-cache.chunks.txt',
+  'anthropic-duplicate-message-start.chunks.txt',
+  'anthropic-text.chunks.txt',
+  'anthropic-web-search.chunks.txt',
   'azure-chat-basic.vcr.yaml',
+  'cohere-chat-v2.chunks.txt',
+  'gemini-429-retry-info.json',
+  'gemini-text.chunks.txt',
+  'gemini-thinking.chunks.txt',
   'mistral-text.chunks.txt',
   'openai-chat-404-unknown-model.vcr.yaml',
   'openai-chat-basic.vcr.yaml',
@@ -15,6 +24,7 @@ const COVERED = [
   'openai-chat-stream-no-usage.vcr.yaml',
   'openai-chat-web-search.vcr.yaml',
   'openai-embeddings-token-input.vcr.yaml',
+  'xai-chat.chunks.txt',
 ];
 
 describe.skipIf(!existsSync(MANIFEST))('recorded provider traffic', () => {
