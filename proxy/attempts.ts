@@ -164,7 +164,8 @@ function passOn(flight: Flight, admitted: Admitted, status: number, headers: Hea
   const inParts = admitted.part !== null;
   const meter = isPlain(headers) ? wire.meter(asked, { status, headers, hideUsage, inParts }) : blindMeter();
   flight.status = status;
-  const passing = responseHeaders(headers, flight.id, wire.dialect.requestIdHeader, meter.edits);
+  const told = wire.answerHeaders ? wire.answerHeaders(headers, flight.call) : headers;
+  const passing = responseHeaders(told, flight.id, wire.dialect.requestIdHeader, meter.edits);
   addLimitHeaders(passing, admitted);
   flight.reply.head(status, passing);
   return meter;

@@ -39,6 +39,7 @@ const REQUEST_DROPPED: ReadonlySet<string> = new Set([
   // Which account pays is the operator's choice: it comes with the credential.
   'openai-organization',
   'openai-project',
+  'x-goog-user-project',
   // Who the caller is and how it got here.
   'forwarded',
   'via',
@@ -77,10 +78,13 @@ const RESPONSE_DROPPED: ReadonlySet<string> = new Set([
   'openai-project',
   'anthropic-organization-id',
   'anthropic-workspace-id',
+  'x-endpoint-monthly-call-limit',
+  'x-trial-endpoint-call-limit',
+  'x-trial-endpoint-call-remaining',
 ]);
 
 /** The operator's own limits at the provider say nothing about the caller's. */
-const RESPONSE_DROPPED_PREFIXES = ['x-ratelimit-', 'anthropic-ratelimit-', 'access-control-', OURS];
+const RESPONSE_DROPPED_PREFIXES = ['x-ratelimit', 'ratelimit', 'anthropic-ratelimit-', 'access-control-', OURS];
 
 /** All but the credential. */
 export function requestHeaders(from: HeaderMap, { upstream, family }: Target, trace: Trace): string[] {

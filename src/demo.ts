@@ -18,20 +18,14 @@ export interface Demo {
 
 interface Provider {
   name: string;
-  /** Each speaks the OpenAI dialect at this address. */
-  baseUrl: string;
   environmentName: 'OPENAI_API_KEY' | 'ANTHROPIC_API_KEY' | 'GEMINI_API_KEY';
 }
 
-/** OpenAI's own address, and the OpenAI-compatible ones that Anthropic and Google document for their models. */
+/** Each at every address that the catalogue has for it: its own API, and the OpenAI-compatible one beside it. */
 const PROVIDERS: readonly Provider[] = [
-  { name: 'openai', baseUrl: 'https://api.openai.com/v1', environmentName: 'OPENAI_API_KEY' },
-  { name: 'anthropic', baseUrl: 'https://api.anthropic.com/v1', environmentName: 'ANTHROPIC_API_KEY' },
-  {
-    name: 'google',
-    baseUrl: 'https://generativelanguage.googleapis.com/v1beta/openai',
-    environmentName: 'GEMINI_API_KEY',
-  },
+  { name: 'openai', environmentName: 'OPENAI_API_KEY' },
+  { name: 'anthropic', environmentName: 'ANTHROPIC_API_KEY' },
+  { name: 'google', environmentName: 'GEMINI_API_KEY' },
 ];
 
 export async function prepareDemo(dataDir: string, sampleUrl: string, env: EnvironmentVariables): Promise<Demo> {
@@ -82,8 +76,7 @@ plans: # a fee or price that you change counts from the next period; the console
 function upstreamSection(sampleUrl: string, env: EnvironmentVariables): string {
   const real = PROVIDERS.filter((provider) => env[provider.environmentName]);
   const lines = real.map(
-    ({ name, baseUrl, environmentName }) =>
-      `  ${name}: { wire: openai, provider: ${name}, base_url: "${baseUrl}", key: "\${${environmentName}}" }`,
+    ({ name, environmentName }) => `  ${name}: { provider: ${name}, key: "\${${environmentName}}" }`,
   );
   // With a real OpenAI key the sample would only shadow OpenAI's own models.
   if (!real.some((provider) => provider.name === 'openai')) {

@@ -24,6 +24,8 @@ export interface Wire {
   parse(body: Uint8Array, call: CallHead, params: Params): Asked;
   rewrite(body: Uint8Array, asked: Asked, edits: RequestEdits): Uint8Array;
   meter(asked: Asked, answer: AnswerHead): Meter;
+  /** The headers of an answer as its caller shall have them, where some lead around the gateway. */
+  answerHeaders?(headers: HeaderMap, call: CallHead): HeaderMap;
   /** `rewrite` can lower the most that the call may answer. Without it such a call is held whole, or refused. */
   readonly lowersOutput?: true;
   /**

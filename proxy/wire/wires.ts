@@ -7,6 +7,7 @@ import type { Dialect } from './dialect.ts';
 import { geminiCount, vertexCount } from './gemini-count.ts';
 import { geminiDialect } from './gemini-dialect.ts';
 import { geminiEmbed, vertexEmbed } from './gemini-embed.ts';
+import { geminiFiles } from './gemini-files.ts';
 import { geminiGenerate, vertexGenerate } from './gemini-generate.ts';
 import { geminiInteractions } from './gemini-interactions.ts';
 import { mistralFill, mistralOcr } from './mistral.ts';
@@ -40,6 +41,7 @@ export const WIRES: readonly Wire[] = [
   geminiEmbed,
   geminiCount,
   geminiInteractions,
+  geminiFiles,
   vertexGenerate,
   vertexEmbed,
   vertexCount,
