@@ -32,15 +32,17 @@ export async function listTargetCustomers(db: Database, corrections: readonly Co
 
 /** Locked in the order in which batches of events claim ids. */
 export async function lockTargets(db: Database, corrections: readonly Correction[]): Promise<TargetRow[]> {
+  const target = sql`
+    select event_id.* from event_id
+    where (event_id.id, event_id.source) in (
+      select id collate "C", source collate "C" from unnest(
+        ${corrections.map((each) => each.targetId)}::text[], ${corrections.map((each) => each.targetSource)}::text[]
+      ) asked (id, source))
+    order by event_id.id, event_id.source`;
+  // Locked by a statement of its own: what another correction committed while this one waited is seen by the next.
+  await db.query(sql`select count(*) from (${target} for update) locked`);
   return await db.query<TargetRow>(sql`
-    with target as materialized (
-      select event_id.* from event_id
-      where (event_id.id, event_id.source) in (
-        select id collate "C", source collate "C" from unnest(
-          ${corrections.map((each) => each.targetId)}::text[], ${corrections.map((each) => each.targetSource)}::text[]
-        ) asked (id, source))
-      order by event_id.id, event_id.source for update
-    )
+    with target as materialized (${target})
     select target.source, target.id, target.revision, event.type, target.customer, target.time, event.key,
       event.model, event.body::text as body, decided.time as decided_at, decided.id as decided_by,
       decided.source as decided_by_source
