@@ -17,11 +17,11 @@ interface FamilyRow {
 export const AUTHS = ['bearer', 'x-api-key', 'x-goog-api-key', 'api-key', 'google'] as const;
 export type Auth = (typeof AUTHS)[number];
 
-export const WIRE_FAMILIES = ['openai', 'anthropic', 'gemini', 'vertex', 'cohere', 'ollama'] as const;
+export const WIRE_FAMILIES = ['openai', 'anthropic', 'gemini', 'vertex', 'cohere', 'ollama', 'azure'] as const;
 export type WireFamily = (typeof WIRE_FAMILIES)[number];
 
 /** What is known of APIs to come: a configuration that names one is told so. */
-export const WIRE_FAMILIES_LATER = ['bedrock', 'azure'] as const;
+export const WIRE_FAMILIES_LATER = ['bedrock'] as const;
 
 export const FAMILIES: Readonly<Record<WireFamily, FamilyRow>> = {
   openai: { prefix: '/v1', auth: 'bearer', headers: {} },
@@ -30,4 +30,5 @@ export const FAMILIES: Readonly<Record<WireFamily, FamilyRow>> = {
   vertex: { prefix: /^\/v1(?:beta1)?(?:\/projects\/[^/]+\/locations\/[^/]+)?(?=\/)/, auth: 'google', headers: {} },
   cohere: { prefix: '', auth: 'bearer', headers: {} },
   ollama: { prefix: '', auth: 'bearer', headers: {} },
+  azure: { prefix: '', auth: 'api-key', headers: {} },
 };

@@ -34,8 +34,9 @@ function checkDecisive(body: Uint8Array, members: readonly Member[], decisive: R
   }
 }
 
-export function parseModel(fields: Fields): string {
-  const model = fields.model;
+/** `inPath`: the path names it, as Azure's does, and the body need not. */
+export function parseModel(fields: Fields, inPath?: string): string {
+  const model = inPath ?? fields.model;
   if (typeof model !== 'string' || model === '' || model.length > MODEL_CHARS_MAX) {
     throw new Fault('invalid_request', { detail: "The field 'model' must be a string that names a model." });
   }

@@ -6,7 +6,17 @@ import { answerMembers, jsonMeter } from './openai-json-meter.ts';
 import { mediaBounds } from './openai-media.ts';
 import { streamMeter } from './openai-stream-meter.ts';
 import { parseUsageAsked, rewriteStreamed } from './openai-stream-options.ts';
-import { type AnswerHead, type Asked, guessTokens, isEventStream, type Meter, NO_COUNTS, type Wire } from './wire.ts';
+import type { Params } from './path-pattern.ts';
+import {
+  type AnswerHead,
+  type Asked,
+  type CallHead,
+  guessTokens,
+  isEventStream,
+  type Meter,
+  NO_COUNTS,
+  type Wire,
+} from './wire.ts';
 
 /** OpenAI Chat Completions, and the many servers that speak it. */
 export const openaiChat = {
@@ -48,9 +58,9 @@ const ONE_SEARCH = { web_searches: 1n };
 const TEMPLATE_TOKENS = 64n;
 const TOOLS_TOKENS = 1024n;
 
-function parse(body: Uint8Array): Asked {
+function parse(body: Uint8Array, _call?: CallHead, params?: Params): Asked {
   const fields = parseBody(body, DECISIVE);
-  const model = parseModel(fields);
+  const model = parseModel(fields, params?.model);
   const maxima = [parseCount(fields, 'max_completion_tokens'), parseCount(fields, 'max_tokens')];
   const media = mediaBounds(fields.messages, model);
   const textBytes = body.length - media.bytes;

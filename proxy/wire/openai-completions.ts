@@ -4,9 +4,11 @@ import { openaiDialect } from './openai-dialect.ts';
 import { answerMembers, jsonMeter } from './openai-json-meter.ts';
 import { streamMeter } from './openai-stream-meter.ts';
 import { parseUsageAsked, rewriteStreamed } from './openai-stream-options.ts';
+import type { Params } from './path-pattern.ts';
 import {
   type AnswerHead,
   type Asked,
+  type CallHead,
   guessTokens,
   isEventStream,
   type Meter,
@@ -38,12 +40,12 @@ export const openaiCompletions = {
     isEventStream(answer) ? streamMeter(answer.hideUsage, false, TEXT) : jsonMeter(ANSWER),
 } as const satisfies Wire;
 
-function parse(body: Uint8Array): Asked {
+function parse(body: Uint8Array, _call?: CallHead, params?: Params): Asked {
   const fields = parseBody(body, DECISIVE);
   const prompts = countInputs(fields.prompt);
   const each = [parseCount(fields, 'n') ?? 1n, parseCount(fields, 'best_of') ?? 1n];
   return {
-    model: parseModel(fields),
+    model: parseModel(fields, params?.model),
     metering: 'usage',
     stream: parseFlag(fields, 'stream') === true,
     usageAsked: parseUsageAsked(fields),

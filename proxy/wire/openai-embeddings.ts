@@ -2,7 +2,8 @@ import { countInputs, countTokenIds, parseBody, parseModel, parseName, replaceMo
 import { edited } from './json-span.ts';
 import { openaiDialect } from './openai-dialect.ts';
 import { answerMembers, jsonMeter } from './openai-json-meter.ts';
-import { type Asked, guessTokens, type Meter, NO_COUNTS, type RequestEdits, type Wire } from './wire.ts';
+import type { Params } from './path-pattern.ts';
+import { type Asked, type CallHead, guessTokens, type Meter, NO_COUNTS, type RequestEdits, type Wire } from './wire.ts';
 
 // Vectors are no text: nothing is measured as output.
 const ANSWER = answerMembers(null);
@@ -17,10 +18,10 @@ export const openaiEmbeddings = {
   endpoints: [{ method: 'POST', path: '/v1/embeddings' }],
   operation: 'embeddings',
 
-  parse(body: Uint8Array): Asked {
+  parse(body: Uint8Array, _call?: CallHead, params?: Params): Asked {
     const fields = parseBody(body, DECISIVE);
     return {
-      model: parseModel(fields),
+      model: parseModel(fields, params?.model),
       stream: false,
       metering: 'usage',
       usageAsked: false,

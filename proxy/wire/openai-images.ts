@@ -6,6 +6,7 @@ import { edited } from './json-span.ts';
 import { isMultipart, parseForm, withField } from './multipart.ts';
 import { openaiDialect, typedErrorEvent } from './openai-dialect.ts';
 import { parseUsage } from './openai-usage.ts';
+import type { Params } from './path-pattern.ts';
 import { type AnswerReader, jsonMeter, type Seen, sseMeter } from './paths-meter.ts';
 import {
   type AnswerHead,
@@ -57,9 +58,9 @@ const PARTIAL_TOKENS = 100n;
 /** Of a picture that is looked at, in high fidelity. */
 const INPUT_IMAGE_TOKENS_MAX = 10_000n;
 
-function parse(body: Uint8Array, call: CallHead): Asked {
+function parse(body: Uint8Array, call: CallHead, params?: Params): Asked {
   const { fields, pictures } = isMultipart(call) ? formOf(body, call) : jsonOf(body);
-  const model = parseName(fields.model);
+  const model = parseName(params?.model ?? fields.model);
   if (model === null) throw new Fault('invalid_request', { detail: "The field 'model' must name a model." });
   const images = parseCount(fields, 'n') ?? 1n;
   const partial = parseCount(fields, 'partial_images') ?? 0n;

@@ -6,11 +6,13 @@ import { parseBody, parseModel, replaceModel } from './json-request.ts';
 import { edited } from './json-span.ts';
 import { openaiDialect, typedErrorEvent } from './openai-dialect.ts';
 import { parseUsage } from './openai-usage.ts';
+import type { Params } from './path-pattern.ts';
 import { type AnswerReader, sseMeter } from './paths-meter.ts';
 import { SILENT_METER } from './unmetered.ts';
 import {
   type AnswerHead,
   type Asked,
+  type CallHead,
   guessTokens,
   isEventStream,
   type Meter,
@@ -47,9 +49,9 @@ const TOKENS_OF_CHARACTERS = { num: 20n, den: 15n };
 /** No voice makes more of a character. */
 const TOKENS_PER_CHARACTER_MAX = 10n;
 
-function parse(body: Uint8Array): Asked {
+function parse(body: Uint8Array, _call?: CallHead, params?: Params): Asked {
   const fields = parseBody(body, DECISIVE);
-  const model = parseModel(fields);
+  const model = parseModel(fields, params?.model);
   const { input, instructions } = fields;
   if (typeof input !== 'string') throw new Fault('invalid_request', { detail: "The field 'input' must be text." });
   const characters = BigInt([...input].length);

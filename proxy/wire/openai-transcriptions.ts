@@ -6,6 +6,7 @@ import { parseName } from './json-request.ts';
 import { parseForm, withField } from './multipart.ts';
 import { openaiDialect, typedErrorEvent } from './openai-dialect.ts';
 import { parseUsage } from './openai-usage.ts';
+import type { Params } from './path-pattern.ts';
 import { type AnswerReader, jsonMeter, type Seen, sseMeter } from './paths-meter.ts';
 import { SILENT_METER } from './unmetered.ts';
 import {
@@ -54,9 +55,9 @@ const TEXT_TOKENS_PER_SECOND_MAX = 20n;
 /** Of a UTF-16 unit in UTF-8; no token is shorter than a byte. */
 const UNIT_BYTES_MAX = 3;
 
-function parse(body: Uint8Array, call: CallHead): Asked {
+function parse(body: Uint8Array, call: CallHead, params?: Params): Asked {
   const { fields, files } = parseForm(body, call, DECISIVE);
-  const model = parseName(fields.model);
+  const model = parseName(params?.model ?? fields.model);
   if (model === null) throw new Fault('invalid_request', { detail: "The field 'model' must name a model." });
   const file = files.find(({ name }) => name === 'file');
   if (!file) throw new Fault('invalid_request', { detail: "The form has no file of sound named 'file'." });

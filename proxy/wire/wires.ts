@@ -1,6 +1,7 @@
 import { anthropicCountTokens } from './anthropic-count-tokens.ts';
 import { anthropicDialect } from './anthropic-dialect.ts';
 import { anthropicMessages } from './anthropic-messages.ts';
+import { AZURE } from './azure.ts';
 import { cohereChat, cohereEmbed, cohereRerank } from './cohere.ts';
 import { cohereDialect } from './cohere-dialect.ts';
 import type { Dialect } from './dialect.ts';
@@ -35,6 +36,7 @@ export const WIRES: readonly Wire[] = [
   openaiImages,
   openaiSpeech,
   openaiTranscriptions,
+  ...AZURE,
   anthropicMessages,
   anthropicCountTokens,
   geminiGenerate,

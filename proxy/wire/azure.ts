@@ -1,0 +1,33 @@
+import { openaiChat } from './openai-chat.ts';
+import { openaiCompletions } from './openai-completions.ts';
+import { openaiEmbeddings } from './openai-embeddings.ts';
+import { openaiImages } from './openai-images.ts';
+import { openaiInputTokens, openaiResponses } from './openai-responses.ts';
+import { openaiSpeech } from './openai-speech.ts';
+import { openaiTranscriptions } from './openai-transcriptions.ts';
+import type { Wire, WireEndpoint } from './wire.ts';
+
+const OPENAI = '/v1/';
+/** Those that Azure has never had by deployment. */
+const WITHOUT_DEPLOYMENT = '/v1/responses';
+
+/**
+ * Azure OpenAI speaks the formats of OpenAI at paths of its own, of two kinds: with the deployment in the path, which is
+ * then the model whatever the body says, and below `/openai/v1` as OpenAI itself.
+ */
+export const AZURE: readonly Wire[] = [
+  openaiChat,
+  openaiCompletions,
+  openaiEmbeddings,
+  openaiImages,
+  openaiSpeech,
+  openaiTranscriptions,
+  openaiResponses,
+  openaiInputTokens,
+].map((wire: Wire) => ({ ...wire, family: 'azure', endpoints: wire.endpoints.flatMap(endpointsOf) }));
+
+function endpointsOf({ method, path }: WireEndpoint): WireEndpoint[] {
+  const younger: WireEndpoint = { method, path: `/openai${path}` };
+  if (path.startsWith(WITHOUT_DEPLOYMENT)) return [younger];
+  return [younger, { method, path: `/openai/deployments/{model}/${path.slice(OPENAI.length)}` }];
+}
