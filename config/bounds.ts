@@ -39,6 +39,8 @@ export const GATEWAY_BOUNDS = {
   shutdownTimeoutMs: { initial: 25 * SECOND, min: 0, max: HOUR },
   /** Renewed at a third of it: what a dead gateway held ends so soon. */
   holdLeaseMs: { initial: MINUTE, min: 5 * SECOND, max: HOUR },
+  /** A store that works answers in a millisecond; one that is taken over by its replica needs seconds. */
+  storeTimeoutMs: { initial: SECOND, min: 20, max: 30 * SECOND },
   /** To each upstream. As many as calls, so that none waits for another unless it is meant to. */
   upstreamConnectionsMax: { initial: 10_000, min: 1, max: 1_000_000 },
   /** What the largest models of 2026 answer at most. */

@@ -45,6 +45,8 @@ export interface GatewaySettings {
   drainTimeoutMs: number;
   /** SIGTERM: how long open streams may finish. */
   shutdownTimeoutMs: number;
+  /** How long a call waits for the store of the limits. */
+  storeTimeoutMs: number;
   /** How long what a call holds outlives a gateway that died. */
   holdLeaseMs: number;
   upstreamConnectionsMax: number;

@@ -63,6 +63,9 @@ const gatewayFields = fields({
   hold_lease: duration(G.holdLeaseMs)
     .optional()
     .describe('How long what a call holds of its limits outlives a gateway that died. Calls in flight renew it.'),
+  store_timeout: duration(G.storeTimeoutMs)
+    .optional()
+    .describe('How long a call waits for the store of its limits, before each of them does what `on_store_down` says.'),
   clamp_output: flag(true)
     .optional()
     .describe(

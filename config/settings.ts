@@ -20,6 +20,7 @@ const FIELD: Readonly<Record<NumberSetting, keyof GatewayFile & string>> = {
   drainTimeoutMs: 'drain_timeout',
   shutdownTimeoutMs: 'shutdown_timeout',
   holdLeaseMs: 'hold_lease',
+  storeTimeoutMs: 'store_timeout',
   upstreamConnectionsMax: 'upstream_connections_max',
   outputTokensMax: 'output_tokens_max',
 };
@@ -90,6 +91,7 @@ const READ_AT_START = [
   ['gateway.host', (config: Config) => config.gateway.host],
   ['gateway.port', (config: Config) => config.gateway.port],
   ['gateway.header_bytes_max', (config: Config) => config.gateway.headerBytesMax],
+  ['gateway.store_timeout', (config: Config) => config.gateway.storeTimeoutMs],
   ['gateway.journal', (config: Config) => JSON.stringify(config.gateway.journal)],
   ['billing.host', (config: Config) => config.billing.host],
   ['billing.port', (config: Config) => config.billing.port],

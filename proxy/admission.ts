@@ -35,9 +35,9 @@ export interface Admitted extends Decided {
   /** What its limits tell it apart by. */
   readonly scope: CallScope;
   /** Those that the call comes under, one for each hold of the reservation. */
-  readonly limits: readonly LimitPolicy[];
+  limits: readonly LimitPolicy[];
   /** What it holds, as it stands. */
-  readonly reservation: Reservation;
+  reservation: Reservation;
   /** The holds of all that the call could come to when it was admitted. */
   readonly whole: readonly Hold[];
   /** The most output tokens that it can come to, all answers together. */

@@ -5,6 +5,7 @@ import type { Stop } from './ending.ts';
 import type { Exchange } from './exchange.ts';
 import type { Call, Reply } from './inbound/call.ts';
 import type { Reservation } from './limits/counters.ts';
+import type { LocalHold } from './local-allowance.ts';
 import type { Roll } from './roll.ts';
 import type { Target } from './upstream/route-table.ts';
 
@@ -33,6 +34,8 @@ export class Flight {
   /** What it holds of its limits until it is settled, and when that was last said to them. */
   reservation: Reservation | null = null;
   renewedMs = 0;
+  /** What it holds of this gateway's own allowance, where its limits could not be asked. */
+  local: LocalHold | null = null;
   /** The client's connection is gone; the upstream may still be read. */
   gone = false;
   stopped: Stop | null = null;

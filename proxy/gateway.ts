@@ -196,11 +196,10 @@ export class Gateway {
 
   /** False when a limit refused: then the client has been told. */
   async #reserve(flight: Flight, admitted: Admitted): Promise<boolean> {
-    const { reservation } = admitted;
-    if (reservation.holds.length === 0) return true;
+    if (admitted.reservation.holds.length === 0) return true;
     const answer = await this.#reserving.reserve(flight, admitted);
     if (!answer.admitted) this.#refuse(flight, admitted, answer);
-    else flight.reservation = reservation;
+    else flight.reservation = admitted.reservation;
     flight.renewedMs = flight.atMs;
     return answer.admitted;
   }
@@ -244,6 +243,7 @@ export class Gateway {
     const closing = closingOf(flight, admitted, ending, clock());
     if (admitted.asked.metering === 'usage' && isUnmetered(ending, closing.event))
       observer.faulted(unmetered(), flight.id);
+    this.#reserving.settleLocal(flight, closing.used);
     await sink.close(closing);
     observer.callEnded(admitted.seen, closing.event, flight.gone ? null : flight.status);
   }
@@ -264,7 +264,6 @@ export class Gateway {
   // --- Answers of our own ---------------------------------------------------------------------------------------
 
   #refuse(flight: Flight, admitted: Admitted, answer: ReserveAnswer): void {
-    if (answer.unknown.length > 0) throw new Fault('limits_unavailable', { story: 'what was used is not known' });
     const refusal = refusalOf(admitted.limits, admitted.reservation, answer);
     this.#parts.observer.callRefused(admitted.seen, { code: refusal.code, limit: refusal.limit });
     reply(flight, admitted.wire.dialect.refusal(refusal, flight.id, admitted.config.gateway.budgetStatus402));

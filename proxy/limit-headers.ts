@@ -13,7 +13,7 @@ import { type Standing, standingOf } from './limits/refusal.ts';
 export function addLimitHeaders(to: string[], admitted: Admitted): void {
   const { outputEach, states, limits, reservation, config, wire } = admitted;
   if (outputEach !== null) to.push('x-weir-max-output-clamped', outputEach.toString());
-  if (!states || !config.gateway.limitHeaders) return;
+  if (!states || states.length < limits.length || !config.gateway.limitHeaders) return;
   const standings: Standing[] = [];
   let policies = '';
   let stands = '';

@@ -1,9 +1,11 @@
 import { Fault } from '#core/fault.ts';
+import type { Clock } from '#core/time.ts';
 import type { Admitted } from './admission.ts';
 import type { Flight, Flights } from './flight.ts';
 import { headerOf } from './headers.ts';
 import { growsWithOutput, heldInParts, holdsAt, leftOf, mostOutput } from './holding.ts';
 import type { Counters, Hold, HoldState, Reservation, ReserveAnswer } from './limits/counters.ts';
+import { LocalAllowance } from './local-allowance.ts';
 import type { Observer } from './observer.ts';
 import { Roll } from './roll.ts';
 import { Rooms } from './rooms.ts';
@@ -14,6 +16,8 @@ import type { TokenCounter } from './tokens/token-counter.ts';
 const TRIES_MAX = 4;
 /** An answer of fewer tokens is nobody's wish: the call is refused instead. */
 const OUTPUT_MIN = 16n;
+/** How long a store that did not answer is taken to be away: one call in so long waits for it. */
+const AWAY_MS = 500;
 /** Of what is left when a first part does not fit, this share is asked for: the next caller finds the rest. */
 const PART_SHARE = 4n;
 
@@ -21,6 +25,7 @@ export interface ReservingParts {
   counters: Counters;
   observer: Observer;
   tokens: TokenCounter;
+  clock: Clock;
   random: () => number;
 }
 
@@ -30,10 +35,15 @@ export class Reserving {
   readonly #counters: Counters;
   readonly #observer: Observer;
   readonly #tokens: TokenCounter;
-
+  readonly #clock: Clock;
   readonly #random: () => number;
+  readonly #local: LocalAllowance;
+  /** Until then the store is taken to be away, by calls that need not wait for it. */
+  #awayUntilMs = 0;
 
-  constructor({ counters, observer, tokens, random }: ReservingParts) {
+  constructor({ counters, observer, tokens, clock, random }: ReservingParts) {
+    this.#clock = clock;
+    this.#local = new LocalAllowance(clock);
     this.#counters = counters;
     this.#observer = observer;
     this.#tokens = tokens;
@@ -42,6 +52,31 @@ export class Reserving {
 
   /** Admitted, with what the call holds in its reservation; or refused for good. Rejects with `limits_unavailable`. */
   async reserve(flight: Flight, admitted: Admitted): Promise<ReserveAnswer> {
+    if (this.#clock() < this.#awayUntilMs && this.#local.mayAdmit(admitted.limits)) {
+      return this.#local.reserve(flight, admitted);
+    }
+    try {
+      const answer = await this.#reserve(flight, admitted);
+      this.#local.answered();
+      if (answer.admitted || answer.unknown.length === 0) return answer;
+    } catch (thrown) {
+      this.#awayUntilMs = this.#clock() + AWAY_MS;
+      if (!this.#local.mayAdmit(admitted.limits)) throw thrown;
+      this.#failed(flight, thrown);
+      return this.#local.reserve(flight, admitted);
+    }
+    if (!this.#local.mayAdmit(admitted.limits)) {
+      throw new Fault('limits_unavailable', { story: 'what was used is not known' });
+    }
+    return this.#local.reserve(flight, admitted);
+  }
+
+  /** What was held of this gateway's own allowance. */
+  settleLocal(flight: Flight, used: readonly bigint[]): void {
+    this.#local.settle(flight, used);
+  }
+
+  async #reserve(flight: Flight, admitted: Admitted): Promise<ReserveAnswer> {
     let answer = await this.#ask(flight, admitted.reservation);
     for (let tries = 1; !answer.admitted && tries < TRIES_MAX; tries++) {
       if (!(await this.#lower(flight, admitted, answer))) break;
@@ -60,7 +95,7 @@ export class Reserving {
       tokens: this.#tokens,
       rooms: this.rooms,
       random: this.#random,
-      answered: () => undefined,
+      mayGoOn: () => this.#local.cover(flight, admitted),
       failed: (thrown) => this.#failed(flight, thrown),
     });
   }
@@ -116,6 +151,7 @@ export class Reserving {
 
   /** Gives a reservation back that nothing will settle. What cannot be given back ends with its lease. */
   async release(flight: Flight, reservation: Reservation): Promise<void> {
+    this.#local.release(flight);
     try {
       await this.#counters.release(reservation);
     } catch (thrown) {

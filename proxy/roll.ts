@@ -16,8 +16,8 @@ export interface RollParts {
   readonly tokens: TokenCounter;
   readonly rooms: Rooms;
   readonly random: () => number;
-  /** What the limits answered, or that they did not. */
-  readonly answered: (answer: ReserveAnswer) => void;
+  /** Whether it may go on to its end while the limits do not answer. */
+  readonly mayGoOn: () => boolean;
   readonly failed: (thrown: unknown) => void;
 }
 
@@ -137,7 +137,7 @@ export class Roll {
       const holds = this.#holdsOf(output);
       const answer = await this.#extend(holds);
       this.end = answer ? 'spent' : 'unchecked';
-      if (!answer) return 'none';
+      if (!answer) return this.#goOn();
       if (answer.admitted) {
         this.#step = output - held;
         this.#allowed = Number(output);
@@ -152,6 +152,15 @@ export class Roll {
       wanted = more > PART_MIN ? held + more : most < held + PART_MIN ? most : held + PART_MIN;
     }
     return 'none';
+  }
+
+  /** The limits do not answer: each says what becomes of calls then. */
+  #goOn(): 'grown' | 'none' {
+    const { outputMax } = this.#admitted;
+    if (!this.#parts.mayGoOn()) return 'none';
+    this.#allowed = Number(outputMax);
+    this.#admitted.part = outputMax;
+    return 'grown';
   }
 
   /** Little is left: what the bound of the input holds in vain is used for the answer. */
@@ -182,7 +191,7 @@ export class Roll {
 
   /** Undefined where nobody answers. */
   async #extend(holds: readonly Hold[]): Promise<ReserveAnswer | undefined> {
-    const { counters, rooms, answered, failed } = this.#parts;
+    const { counters, rooms, failed } = this.#parts;
     const { reservation, policy } = this.#admitted;
     try {
       const answer = await counters.extend(
@@ -190,7 +199,6 @@ export class Roll {
         holds.map((hold) => hold.amount),
       );
       rooms.see(policy, reservation.holds, answer.states);
-      answered(answer);
       return answer;
     } catch (thrown) {
       failed(thrown);

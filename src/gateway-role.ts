@@ -182,7 +182,10 @@ function localBacking(options: GatewayRoleOptions, journal: Journal, table: Poli
 function redisBacking(options: GatewayRoleOptions, redisUrl: string, journal: Journal, table: PolicyTable): Backing {
   const { namespace, clock, log } = options;
   const open = (): RedisConnection =>
-    openRedis(redisUrl, { onError: (error) => log.warn({ error: error.message }, 'Redis is away') });
+    openRedis(redisUrl, {
+      commandTimeoutMs: options.config.current.gateway.storeTimeoutMs,
+      onError: (error) => log.warn({ error: error.message }, 'Redis is away'),
+    });
   const closing = new AbortController();
   const redis = open();
   const policyRedis = open();

@@ -47,6 +47,7 @@ export const SETTINGS: GatewaySettings = {
   clampOutput: true,
   limitHeaders: true,
   holdLeaseMs: 60_000,
+  storeTimeoutMs: 1_000,
 };
 
 export function upstreamConfig(name: string, baseUrl: string, changes: Partial<UpstreamConfig> = {}): UpstreamConfig {

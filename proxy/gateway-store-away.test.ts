@@ -1,0 +1,129 @@
+import { describe, expect, it, vi } from 'vitest';
+import { Fault } from '#core/fault.ts';
+import type { LimitPolicy } from '#core/key-policy.ts';
+import {
+  configOf,
+  eventsOf,
+  keyPolicy,
+  limitPolicy,
+  post,
+  type StubAnswer,
+  startGateway,
+  startStub,
+  type TestGateway,
+  upstreamConfig,
+} from '#test/gateway/harness.ts';
+import { type MemoryCounters, memoryCounters } from './limits/memory.ts';
+
+const USAGE = { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 };
+const answer: StubAnswer = (response) => {
+  response.setHeader('content-type', 'application/json');
+  response.end(JSON.stringify({ model: 'gpt-4o', choices: [{ message: { content: 'Hi' } }], usage: USAGE }));
+};
+const CALL = { model: 'gpt-4o', max_tokens: 5, messages: [{ role: 'user', content: 'Hi' }] };
+
+/** Counters whose store can be taken away. */
+function mortal(): { counters: MemoryCounters; away: boolean } {
+  const inner = memoryCounters({ clock: Date.now });
+  const store = { counters: inner, away: false };
+  const mayFail =
+    <A extends unknown[], R>(verb: (...args: A) => R) =>
+    (...args: A): R => {
+      if (store.away) throw new Fault('limits_unavailable');
+      return verb(...args);
+    };
+  store.counters = {
+    ...inner,
+    reserve: mayFail(inner.reserve),
+    extend: mayFail(inner.extend),
+    release: mayFail(inner.release),
+  };
+  return store;
+}
+
+async function start(limits: LimitPolicy[], stub: { url: string }) {
+  const store = mortal();
+  const config = configOf([upstreamConfig('openai', stub.url)]);
+  const weir = await startGateway(config, [keyPolicy({ limits })], { counters: store.counters });
+  return { weir, store };
+}
+
+async function statusOf(weir: TestGateway): Promise<string> {
+  const response = await post(`${weir.url}/v1/chat/completions`, CALL);
+  const body = (await response.json()) as { error?: { weir: { code: string } } };
+  return body.error?.weir.code ?? 'served';
+}
+
+const hard = (changes: Partial<LimitPolicy> = {}) => limitPolicy({ kind: 'concurrency', amount: '5', ...changes });
+const rpm = (changes: Partial<LimitPolicy> = {}) =>
+  limitPolicy({ kind: 'requests', amount: '1000', per: 'minute', ...changes });
+const total = (changes: Partial<LimitPolicy> = {}) =>
+  limitPolicy({ kind: 'tokens', amount: '1000000', per: 'total', ...changes });
+
+describe('while the counters cannot be reached', () => {
+  it.each([
+    { name: 'a hard limit refuses', limits: [hard()], wanted: 'limits_unavailable' },
+    {
+      name: 'a soft and a shadow limit let through',
+      limits: [hard({ mode: 'soft' }), rpm({ mode: 'shadow' })],
+      wanted: 'served',
+    },
+    { name: 'a limit that says open lets through', limits: [hard({ onStoreDown: 'open' })], wanted: 'served' },
+    {
+      name: 'the strictest limit of a call decides',
+      limits: [hard({ onStoreDown: 'open' }), rpm()],
+      wanted: 'limits_unavailable',
+    },
+  ])('$name', async ({ limits, wanted }) => {
+    await using stub = await startStub(answer);
+    const { weir, store } = await start(limits, stub);
+    await using _ = weir;
+    expect(await statusOf(weir)).toBe('served');
+    store.away = true;
+    expect(await statusOf(weir)).toBe(wanted);
+    store.away = false;
+    await vi.waitFor(async () => expect(await statusOf(weir)).toBe('served'));
+  });
+
+  it('a gateway lets through what it may by itself, counts it when the store is back, and gives no more each time', async () => {
+    await using stub = await startStub(answer);
+    // A call is held with its worst case, some 200 tokens, and uses 15.
+    const limit = total({ onStoreDown: 'local', localAmount: '250' });
+    const { weir, store } = await start([limit], stub);
+    await using _ = weir;
+    expect(await statusOf(weir)).toBe('served');
+    store.away = true;
+    const outcomes: string[] = [];
+    for (let i = 0; i < 12; i++) outcomes.push(await statusOf(weir));
+    const served = outcomes.filter((outcome) => outcome === 'served').length;
+    expect(served).toBeGreaterThan(1);
+    expect(outcomes.slice(served)).toEqual(Array(12 - served).fill('budget_exhausted'));
+    expect(served * 15).toBeLessThanOrEqual(250);
+    // It comes and goes: the allowance is what it was.
+    store.away = false;
+    await vi.waitFor(async () => expect(weir.counters !== undefined && (await statusOf(weir))).toBe('served'), {
+      timeout: 3_000,
+    });
+    store.away = true;
+    expect(await statusOf(weir)).toBe('budget_exhausted');
+    store.away = false;
+    // All of it counts: what was let through, and what came before and after.
+    const events = await eventsOf(weir, stub.requests.length);
+    const counter = weir.sink.closed[0]?.reservation.holds[0]?.counter ?? '';
+    expect(store.counters.read('acme', counter)).toEqual({ used: BigInt(events.length * 15), held: 0n });
+  });
+
+  it('one refusal by its own allowance names that allowance', async () => {
+    await using stub = await startStub(answer);
+    const { weir, store } = await start(
+      [rpm({ onStoreDown: 'open' }), total({ onStoreDown: 'local', localAmount: '10' })],
+      stub,
+    );
+    await using _ = weir;
+    store.away = true;
+    const refused = await post(`${weir.url}/v1/chat/completions`, CALL);
+    expect(await refused.json()).toMatchObject({
+      error: { weir: { code: 'budget_exhausted', limit: 'tokens', amount: '10', used: '0' } },
+    });
+  });
+});
