@@ -11,7 +11,7 @@ import { selectUnpriced } from './store.ts';
 
 const RECOST_MAX = 1_000;
 const UNPRICED_MAX = 1_000;
-const LAST_DAYS_MS = 30 * 86_400_000;
+const DAY_MS = 86_400_000;
 
 const Unpriced = z
   .object({
@@ -67,13 +67,13 @@ export function costRoutes(api: Api, priceBook: () => PriceBook): void {
     path: '/v1/costs/unpriced',
     noun: 'costs',
     summary: 'List models that were used without a known price, the most frequent first',
-    description: 'The last 30 days unless said otherwise.',
+    description: 'Since 24 hours ago unless said otherwise.',
     roles: READERS,
     query: z.strictObject({ from: InstantIn.optional(), to: InstantIn.optional() }),
     answer: Unpriced,
     run: async ({ db, query, nowMs }) => {
       const endMs = query.to ?? nowMs + 1;
-      const rows = await selectUnpriced(db, { startMs: query.from ?? endMs - LAST_DAYS_MS, endMs }, UNPRICED_MAX);
+      const rows = await selectUnpriced(db, { startMs: query.from ?? endMs - DAY_MS, endMs }, UNPRICED_MAX);
       return {
         data: rows.map(({ events, first_at, last_at, ...row }) => ({
           ...row,

@@ -11,7 +11,7 @@ const FILES: readonly (readonly [path: string, file: string, type: string])[] = 
   ['/', 'index.html', HTML],
   ['/docs', 'docs/index.html', HTML],
   ['/docs/docs.js', 'docs/docs.js', SCRIPT],
-  ...['api', 'dom', 'format', 'invoices', 'keys', 'line', 'live', 'main', 'panel', 'preview', 'usage'].map(
+  ...['api', 'dom', 'format', 'invoices', 'keys', 'line', 'live', 'main', 'panel', 'preview', 'unpriced', 'usage'].map(
     (name) => [`/console/${name}.js`, `console/${name}.js`, SCRIPT] as const,
   ),
   ['/style.css', 'style.css', 'text/css; charset=utf-8'],

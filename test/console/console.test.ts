@@ -4,6 +4,7 @@ import { type BillingServer, serveBilling } from '#billing/http/server.ts';
 import { launchChromium } from '#test/servers/chromium.ts';
 import { ADMIN_TOKEN, type TestApi, testApi } from '#test/support/billing-api.ts';
 import { type BillingWorld, billingWorld } from '#test/support/billing-world.ts';
+import { usageEvent } from '#test/support/usage-events.ts';
 
 /** apt-get may have to bring the browser first. */
 const START_TIMEOUT_MS = 400_000;
@@ -66,6 +67,18 @@ describe('the console in a real browser', () => {
     await page.goto(`${server.url}/#token=${ADMIN_TOKEN}&customer=acme`);
     await page.getByRole('heading', { name: 'Acme Inc' }).waitFor();
     expect(page.url()).toBe(`${server.url}/#customer=acme`);
+    expect(complaints).toEqual([]);
+  });
+
+  it('says what was used without a known price', async () => {
+    await page.goto(`${server.url}/#token=${api.tokens.viewer}&customer=zeta`);
+    await page.getByRole('heading', { name: 'Zeta' }).waitFor();
+    expect(await page.getByRole('heading', { name: 'Without a known price' }).isVisible()).toBe(false);
+    const data = { model_served: null, unpriced: ['output_tokens'] };
+    const event = usageEvent({ customer: 'zeta', model: 'gpt-99', cost: null, data });
+    await api.call('POST', '/v1/events', { body: event });
+    await page.reload();
+    await page.getByRole('row', { name: /^gpt-99 openai Output tokens 1$/i }).waitFor();
     expect(complaints).toEqual([]);
   });
 

@@ -3,6 +3,7 @@ import { byId, element } from './dom.js';
 import { invoicesPanel } from './invoices.js';
 import { keysPanel } from './keys.js';
 import { previewPanel } from './preview.js';
+import { unpricedPanel } from './unpriced.js';
 import { usagePanel } from './usage.js';
 
 /**
@@ -140,5 +141,6 @@ async function drawCustomer(id) {
     previewPanel(customer.id, signal),
     invoicesPanel(customer, signal),
     keysPanel(customer, signal),
+    unpricedPanel(signal),
   );
 }
