@@ -7,7 +7,7 @@ import { type Ending, faultOfFailure } from './ending.ts';
 import { Exchange, type ExchangeEnd } from './exchange.ts';
 import type { Flight } from './flight.ts';
 import type { Halts } from './halts.ts';
-import { isPlain, requestHeaders, responseHeaders } from './headers.ts';
+import { encodingOf, requestHeaders, responseHeaders } from './headers.ts';
 import type { Call, HeaderMap } from './inbound/call.ts';
 import { addLimitHeaders } from './limit-headers.ts';
 import type { Reserving } from './reserving.ts';
@@ -16,7 +16,7 @@ import type { Match } from './routes.ts';
 import { authorize, type GoogleTokens } from './upstream/credential.ts';
 import type { Target } from './upstream/route-table.ts';
 import type { Upstream, UpstreamRequest } from './upstream/upstream.ts';
-import { blindMeter } from './wire/blind-meter.ts';
+import { decodedMeter } from './wire/decoded-meter.ts';
 import type { Meter, RequestEdits } from './wire/wire.ts';
 
 /** An upstream's answer to a credential that it does not take. */
@@ -162,7 +162,11 @@ interface AttemptEnd {
 function passOn(flight: Flight, admitted: Admitted, status: number, headers: HeaderMap, hideUsage: boolean): Meter {
   const { wire, asked } = admitted;
   const inParts = admitted.part !== null;
-  const meter = isPlain(headers) ? wire.meter(asked, { status, headers, hideUsage, inParts }) : blindMeter();
+  const encoding = encodingOf(headers);
+  const meter =
+    encoding === undefined
+      ? wire.meter(asked, { status, headers, hideUsage, inParts })
+      : decodedMeter(wire.meter(asked, { status, headers, hideUsage: false }), encoding);
   flight.status = status;
   const told = wire.answerHeaders ? wire.answerHeaders(headers, flight.call) : headers;
   const passing = responseHeaders(told, flight.id, wire.dialect.requestIdHeader, meter.edits);

@@ -155,13 +155,20 @@ export class Exchange implements UpstreamHandler {
       return;
     }
     this.#reply.end(meter.end());
-    this.#end({ kind: 'answered', status: this.#status, reading: meter.read() });
+    this.#endRead(meter, (reading) => ({ kind: 'answered', status: this.#status, reading }));
   }
 
   failed(failure: UpstreamFailure): void {
     const meter = this.#meter;
-    if (meter) this.#end({ kind: 'broken', status: this.#status, reading: meter.read(), failure });
+    if (meter) this.#endRead(meter, (reading) => ({ kind: 'broken', status: this.#status, reading, failure }));
     else this.#end({ kind: 'failed', failure });
+  }
+
+  /** Most meters have read what they were given; one that has not is waited for. */
+  #endRead(meter: Meter, endOf: (reading: Reading) => ExchangeEnd): void {
+    const settling = meter.settle?.();
+    if (settling) void settling.then(() => this.#end(endOf(meter.read())));
+    else this.#end(endOf(meter.read()));
   }
 
   #end(end: ExchangeEnd): void {

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { connect } from 'node:net';
-import { gzipSync } from 'node:zlib';
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { describe, expect, it, vi } from 'vitest';
 import type { GatewaySettings } from '#config/config.ts';
 import type { UsageEventData } from '#core/usage-event.ts';
@@ -395,14 +395,44 @@ describe('an upstream', () => {
     });
   });
 
-  it('that compresses its answer although it was asked not to is metered by a guess and marked', async () => {
-    const body = gzipSync(JSON.stringify({ choices: [], usage: USAGE }));
+  it.each([
+    ['gzip', gzipSync],
+    ['br', brotliCompressSync],
+    ['deflate', deflateSync],
+  ] as const)(
+    'that compresses its answer although it was asked not to is metered by what is in it: %s',
+    async (encoding, compress) => {
+      const body = compress(JSON.stringify({ choices: [], usage: USAGE }));
+      await using at = await start((response) => {
+        response.writeHead(200, { 'content-type': 'application/json', 'content-encoding': encoding });
+        for (const byte of body) response.write(Buffer.of(byte));
+        response.end();
+      });
+      expect(await (await post(at.chat, ASK)).json()).toMatchObject({ usage: USAGE });
+      expect(await onlyEvent(at.weir)).toMatchObject({ outcome: 'ok', usage_status: 'final', raw_usage: USAGE });
+    },
+  );
+
+  it('that compresses its stream is metered by what is in it, and its bytes pass as they are', async () => {
+    const chunk = `data: ${JSON.stringify({ model: 'gpt-4o', choices: [], usage: USAGE })}\n\n`;
+    const body = gzipSync(WORD_PLAIN + chunk + DONE);
+    await using at = await start((response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream', 'content-encoding': 'gzip' }).end(body);
+    });
+    expect(await (await post(at.chat, STREAM)).text()).toBe(WORD_PLAIN + chunk + DONE);
+    expect(await onlyEvent(at.weir)).toMatchObject({ outcome: 'ok', usage_status: 'final', raw_usage: USAGE });
+  });
+
+  it.each([
+    ['that is compressed in a way that nobody knows', 'zstd', Buffer.from('anything at all')],
+    ['that only says to be compressed', 'gzip', Buffer.from('no gzip at all!')],
+  ])('%s is metered by a guess and marked', async (_, encoding, body) => {
     await using at = await start((response) =>
-      response.writeHead(200, { 'content-type': 'application/json', 'content-encoding': 'gzip' }).end(body),
+      response.writeHead(200, { 'content-type': 'application/json', 'content-encoding': encoding }).end(body),
     );
-    expect(await (await post(at.chat, ASK)).json()).toMatchObject({ usage: USAGE });
+    await (await post(at.chat, ASK)).arrayBuffer().catch(() => undefined);
     const data = await onlyEvent(at.weir);
-    expect(data).toMatchObject({ outcome: 'ok', usage_status: 'estimated', raw_usage: null });
+    expect(data).toMatchObject({ usage_status: 'estimated', raw_usage: null });
     expect(data.quantities.output_tokens).toBe(String(Math.ceil(body.length / 4)));
   });
 

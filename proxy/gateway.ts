@@ -9,7 +9,7 @@ import { Attempts, type AttemptsParts } from './attempts.ts';
 import { checkKey, getSecret } from './caller.ts';
 import { type Ending, faultOfEnding, faultOfStop, isUnmetered, unmetered } from './ending.ts';
 import { Flight, Flights } from './flight.ts';
-import { isPlain } from './headers.ts';
+import { encodingOf } from './headers.ts';
 import type { Call, Reply } from './inbound/call.ts';
 import { KillSwitch } from './kill-switch.ts';
 import type { CounterBook, Counters, MaybePromise, ReserveAnswer } from './limits/counters.ts';
@@ -169,7 +169,8 @@ export class Gateway {
     flight.reply.onGone(() => this.#clientGone(flight, gateway));
     flight.reply.onDrain(() => flight.exchange?.resume());
 
-    if (!isPlain(call.headers)) throw new Fault('invalid_request', { detail: 'A compressed body is not taken.' });
+    if (encodingOf(call.headers) !== undefined)
+      throw new Fault('invalid_request', { detail: 'A compressed body is not taken.' });
     const body = await call.body(gateway.bodyBytesMax, gateway.bodyTimeoutMs);
     if (body === undefined) return;
     const asked = wire.parse(body, call, match.params);

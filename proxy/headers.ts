@@ -131,10 +131,10 @@ export function headerOf(headers: HeaderMap, name: string): string | undefined {
   return typeof value === 'string' ? value : value?.[0];
 }
 
-/** Not compressed. */
-export function isPlain(headers: HeaderMap): boolean {
+/** How it is compressed; undefined where it is not. */
+export function encodingOf(headers: HeaderMap): string | undefined {
   const encoding = headerOf(headers, 'content-encoding');
-  return encoding === undefined || encoding === 'identity';
+  return encoding === 'identity' ? undefined : encoding;
 }
 
 function addHeader(to: string[], name: string, value: HeaderMap[string]): void {

@@ -125,6 +125,8 @@ export interface Meter {
   push(chunk: Uint8Array): Uint8Array;
   /** The answer is over: what was held back, and must still go out. */
   end(): Uint8Array;
+  /** Set where reading takes its time: when this resolves, all that was pushed has been read. Never rejects. */
+  settle?(): Promise<void>;
   read(): Reading;
   /** An error at this point of a stream, in the format's own words; undefined where none can be put (inside an event, or no stream). */
   breakOff(message: string, code: string): Uint8Array | undefined;
