@@ -1,8 +1,8 @@
 import { isObject } from './bytes.ts';
 import { cohereDialect } from './cohere-dialect.ts';
 import { CohereReader } from './cohere-usage.ts';
-import { type Fields, parseBody, parseCount, parseFlag, parseModel, replaceModel } from './json-request.ts';
-import { edited } from './json-span.ts';
+import { type Fields, parseBody, parseCount, parseFlag, parseModel } from './json-request.ts';
+import { rewriteJson } from './json-set.ts';
 import { mediaBounds } from './openai-media.ts';
 import { jsonMeter, sseMeter } from './paths-meter.ts';
 import {
@@ -27,8 +27,7 @@ const TOKENS_PER_DOCUMENT = 500;
 const COHERE = {
   family: 'cohere',
   dialect: cohereDialect,
-  rewrite: (body: Uint8Array, _asked: Asked, { model }: RequestEdits): Uint8Array =>
-    model === null ? body : edited(body, replaceModel(body, model)),
+  rewrite: (body: Uint8Array, _asked: Asked, edits: RequestEdits): Uint8Array => rewriteJson(body, edits, null),
   meter({ stream }: Asked, answer: AnswerHead): Meter {
     const reader = new CohereReader(stream);
     return isEventStream(answer) ? sseMeter(reader) : jsonMeter(reader);
@@ -59,6 +58,9 @@ export const cohereChat = {
   name: 'cohere-chat',
   endpoints: [{ method: 'POST', path: '/v2/chat' }],
   operation: 'chat',
+  rewrite: (body: Uint8Array, _asked: Asked, edits: RequestEdits): Uint8Array =>
+    rewriteJson(body, edits, [['max_tokens']]),
+  lowersOutput: true,
   parse(body: Uint8Array): Asked {
     const fields = parseBody(body, CHAT_DECISIVE);
     const model = parseModel(fields);

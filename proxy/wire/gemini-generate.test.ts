@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { encodeUtf8 } from './bytes.ts';
+import { decodeUtf8, encodeUtf8 } from './bytes.ts';
 import { geminiGenerate } from './gemini-generate.ts';
 import type { Asked, CallHead } from './wire.ts';
 
@@ -76,10 +76,31 @@ describe('a request of generateContent', () => {
     expect(parse(body).inputElsewhere).toBe(true);
   });
 
+  it('rules out the dearer units of sound and images where it has and wants none', () => {
+    expect(parse(hello)).toMatchObject({ inputUnits: ['input_tokens', 'cache_read_tokens'], outputUnits: null });
+    const spoken = { contents: [{ parts: [{ inlineData: { mimeType: 'audio/wav', data: 'AAAA' } }] }] };
+    expect(parse(spoken).inputUnits).toBeNull();
+    expect(parse({ ...hello, cachedContent: 'cachedContents/x' }).inputUnits).toBeNull();
+    const only = (...responseModalities: string[]) => parse({ ...hello, generationConfig: { responseModalities } });
+    expect([only('TEXT').outputUnits, only('TEXT', 'IMAGE').outputUnits]).toEqual([['output_tokens'], null]);
+  });
+
   it('may search, for a fee, and only where it has the tool', () => {
     expect(parse({ ...hello, tools: [{ googleSearch: {} }] }).bounds).toMatchObject({ grounded_prompts: 1n });
     expect(parse({ ...hello, tools: [{ googleMaps: {} }] }).bounds).toEqual({ maps_queries: 1n });
     expect(parse({ ...hello, tools: [{ functionDeclarations: [] }] }).bounds).toEqual({});
+  });
+
+  it('can be lowered to what is left of a budget', () => {
+    const lower = (text: string) => {
+      const body = encodeUtf8(text);
+      const edits = { model: 'other', includeUsage: false, outputTokensMax: 7n };
+      return decodeUtf8(geminiGenerate.rewrite(body, parse(text), edits));
+    };
+    expect(lower('{"contents":[]}')).toBe('{"contents":[],"generationConfig":{"maxOutputTokens":7}}');
+    expect(lower('{"generation_config":{"max_output_tokens":"900"}}')).toBe(
+      '{"generation_config":{"max_output_tokens":7}}',
+    );
   });
 
   it('asks for a tier in its body, or by the header of Vertex', () => {

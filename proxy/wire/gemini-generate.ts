@@ -1,7 +1,7 @@
 import type { WireFamily } from '#config/wires.ts';
-import type { Counts } from '#core/quantity.ts';
+import type { Counts, Unit } from '#core/quantity.ts';
 import { geminiDialect } from './gemini-dialect.ts';
-import { mediaOf } from './gemini-media.ts';
+import { inputUnitsOf, mediaOf } from './gemini-media.ts';
 import { GeminiReader } from './gemini-meter.ts';
 import { geminiModelPaths, vertexModelPaths } from './gemini-paths.ts';
 import {
@@ -15,6 +15,8 @@ import {
   tierAsked,
 } from './gemini-request.ts';
 import { type Fields, parseBody, parseName } from './json-request.ts';
+import { setMember } from './json-set.ts';
+import { edited } from './json-span.ts';
 import type { Params } from './path-pattern.ts';
 import { jsonMeter, sseMeter } from './paths-meter.ts';
 import {
@@ -25,6 +27,7 @@ import {
   isEventStream,
   type Meter,
   NO_COUNTS,
+  type RequestEdits,
   type Wire,
   type WireEndpoint,
 } from './wire.ts';
@@ -38,6 +41,9 @@ const DECISIVE = bothSpellings([
   'serviceTier',
   'labels',
 ]);
+
+/** An answer without images or sound. */
+const TEXT_OUTPUT: readonly Unit[] = ['output_tokens'];
 
 /** What the template around the contents adds, and what hidden prompts for tools add. */
 const TEMPLATE_TOKENS = 64n;
@@ -67,9 +73,9 @@ function generateWire(name: string, family: WireFamily, endpoints: readonly Wire
     endpoints,
     operation: 'generate_content',
     parse,
-    // The model stands in the path.
-    rewrite: (body) => body,
+    rewrite,
     meter,
+    lowersOutput: true,
   };
 }
 
@@ -81,8 +87,11 @@ function parse(body: Uint8Array, call: CallHead, params: Params): Asked {
   const tools = listMember(fields, 'tools');
   const media = mediaOf([...listMember(fields, 'contents'), ...listMember(fields, 'systemInstruction')], model);
   const textBytes = body.length - media.bytes;
+  const modalities = member(config, 'responseModalities');
+  const textOnly = Array.isArray(modalities) && modalities.every((one) => /^text$/i.test(String(one)));
   const fetches = tools.some((tool) => FETCHING.some((one) => member(tool, one) !== null));
   const labels = objectMember(fields, 'labels');
+  const elsewhere = media.elsewhere || fetches || member(fields, 'cachedContent') !== null;
   return {
     model,
     stream: call.path.endsWith(':streamGenerateContent'),
@@ -92,8 +101,10 @@ function parse(body: Uint8Array, call: CallHead, params: Params): Asked {
     session: parseName(labels.session_id),
     serviceTier: tierAsked(fields, call),
     inputTokensMax: BigInt(textBytes) + TEMPLATE_TOKENS + (tools.length > 0 ? TOOLS_TOKENS : 0n) + media.tokensMax,
+    inputUnits: elsewhere ? null : inputUnitsOf(media),
+    outputUnits: textOnly ? TEXT_OUTPUT : null,
     inputs: 1n,
-    inputElsewhere: media.elsewhere || fetches || member(fields, 'cachedContent') !== null,
+    inputElsewhere: elsewhere,
     inputTokensGuess: guessTokens(textBytes) + media.tokensGuess,
     outputTokensMax: countMember(config, 'maxOutputTokens'),
     answers: countMember(config, 'candidateCount') ?? 1n,
@@ -113,6 +124,13 @@ function groundingBounds(tools: readonly Fields[]): Counts {
     ...(searches && { grounding_queries: QUERIES_MAX, grounded_prompts: 1n }),
     ...(maps && { maps_queries: 1n }),
   };
+}
+
+const OUTPUT_MAX = [[...bothSpellings(['generationConfig'])], [...bothSpellings(['maxOutputTokens'])]] as const;
+
+/** The model stands in the path. */
+function rewrite(body: Uint8Array, _asked: Asked, { outputTokensMax }: RequestEdits): Uint8Array {
+  return outputTokensMax === undefined ? body : edited(body, setMember(body, OUTPUT_MAX, String(outputTokensMax)));
 }
 
 function meter({ stream }: Asked, answer: AnswerHead): Meter {

@@ -3,10 +3,10 @@ import { ByteBuffer, isObject, parseBytes } from './bytes.ts';
 import { geminiErrorEvent, interactionsDialect } from './gemini-dialect.ts';
 import { addInline, type GeminiMedia } from './gemini-media.ts';
 import { geminiPaths } from './gemini-paths.ts';
-import { parseInteractionUsage } from './gemini-usage.ts';
+import { parseInteractionUsage, tierNamed } from './gemini-usage.ts';
 import { pathsOf } from './json-path-tree.ts';
-import { type Fields, parseBody, parseCount, parseFlag, parseName, replaceModel } from './json-request.ts';
-import { edited } from './json-span.ts';
+import { type Fields, parseBody, parseCount, parseFlag, parseName } from './json-request.ts';
+import { rewriteJson } from './json-set.ts';
 import { type AnswerReader, jsonMeter, type Place, type Seen, sseMeter } from './paths-meter.ts';
 import {
   type AnswerHead,
@@ -47,8 +47,9 @@ export const geminiInteractions = {
   endpoints: geminiPaths('POST', '/{version}/interactions'),
   operation: 'generate_content',
   parse,
-  rewrite: (body: Uint8Array, _asked: Asked, { model }: RequestEdits): Uint8Array =>
-    model === null ? body : edited(body, replaceModel(body, model)),
+  rewrite: (body: Uint8Array, _asked: Asked, edits: RequestEdits): Uint8Array =>
+    rewriteJson(body, edits, [['generation_config'], ['max_output_tokens']]),
+  lowersOutput: true,
   meter({ stream }: Asked, answer: AnswerHead): Meter {
     const reader = new InteractionReader(stream);
     return isEventStream(answer) ? sseMeter(reader) : jsonMeter(reader);
@@ -83,7 +84,7 @@ function parse(body: Uint8Array): Asked {
     usageAsked: true,
     user: null,
     session: null,
-    serviceTier: parseName(fields.service_tier),
+    serviceTier: tierNamed(parseName(fields.service_tier) ?? ''),
     inputTokensMax: BigInt(textBytes) + TEMPLATE_TOKENS + (tools.length > 0 ? TOOLS_TOKENS : 0n) + media.tokensMax,
     inputs: 1n,
     inputElsewhere: media.elsewhere || fetches || refers || isAgent,

@@ -1,3 +1,4 @@
+import type { Unit } from '#core/quantity.ts';
 import { isObject } from './bytes.ts';
 import { listMember, member } from './gemini-request.ts';
 import type { Fields } from './json-request.ts';
@@ -14,6 +15,14 @@ export interface GeminiMedia {
   tokensGuess: bigint;
   /** Files, pages and films, whose size the body does not tell: only the context bounds them. */
   elsewhere: boolean;
+}
+
+/** What text alone can come to be billed in: sound and images have dearer prices, which need not be held then. */
+const TEXT_UNITS: readonly Unit[] = ['input_tokens', 'cache_read_tokens'];
+
+/** Null for any. */
+export function inputUnitsOf({ bytes, elsewhere }: GeminiMedia): readonly Unit[] | null {
+  return bytes === 0 && !elsewhere ? TEXT_UNITS : null;
 }
 
 /** From the third generation on an image has a budget by its resolution; before it, tiles of 258 that a long one has many of. */

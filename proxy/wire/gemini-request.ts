@@ -1,5 +1,6 @@
 import { Fault } from '#core/fault.ts';
 import { isObject } from './bytes.ts';
+import { tierNamed } from './gemini-usage.ts';
 import type { Fields } from './json-request.ts';
 import { keyOf, membersOf } from './json-span.ts';
 import type { Params } from './path-pattern.ts';
@@ -94,7 +95,7 @@ export function checkOnce(body: Uint8Array, name: string): void {
 /** The tier that is asked for: in the body of the Gemini API, in a header of Vertex. */
 export function tierAsked(fields: Fields, { headers }: CallHead): string | null {
   const tier = member(fields, 'serviceTier');
-  if (typeof tier === 'string' && tier !== '') return tier.toLowerCase().replace(/^service_tier_/, '');
+  if (typeof tier === 'string') return tierNamed(tier);
   const header = headers['x-vertex-ai-llm-shared-request-type'];
-  return typeof header === 'string' && header !== '' ? header.toLowerCase() : null;
+  return typeof header === 'string' ? tierNamed(header) : null;
 }

@@ -131,6 +131,7 @@ describe("Google's usage", () => {
     expect(tierOf({ trafficType: 'ON_DEMAND_FLEX' })).toBe('flex');
     expect(tierOf({ serviceTier: 'priority' })).toBe('priority');
     expect(tierOf({ serviceTier: 'unspecified' })).toBeNull();
+    expect(tierOf({ serviceTier: 'standard' })).toBeNull();
     expect(tierOf(undefined)).toBeNull();
   });
 });

@@ -164,7 +164,13 @@ export function tierOf(usage: unknown): string | null {
   if (!isObject(usage)) return null;
   const { trafficType, serviceTier } = usage;
   if (typeof trafficType === 'string') return TRAFFIC_TIERS[trafficType] ?? null;
-  return typeof serviceTier === 'string' && serviceTier !== 'unspecified' ? serviceTier : null;
+  return typeof serviceTier === 'string' ? tierNamed(serviceTier) : null;
+}
+
+/** In the words of the price book: without one, it is the list price. */
+export function tierNamed(name: string): string | null {
+  const tier = name.toLowerCase().replace(/^service_tier_/, '');
+  return tier === '' || tier === 'standard' || tier === 'unspecified' ? null : tier;
 }
 
 const TRAFFIC_TIERS: Readonly<Record<string, string>> = {

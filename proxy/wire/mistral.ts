@@ -1,7 +1,7 @@
 import { isObject, parseBytes } from './bytes.ts';
 import { pathsOf } from './json-path-tree.ts';
-import { parseBody, parseCount, parseFlag, parseModel, parseName, replaceModel } from './json-request.ts';
-import { edited } from './json-span.ts';
+import { parseBody, parseCount, parseFlag, parseModel, parseName } from './json-request.ts';
+import { rewriteJson } from './json-set.ts';
 import { openaiDialect } from './openai-dialect.ts';
 import { answerMembers, jsonMeter as openaiJsonMeter } from './openai-json-meter.ts';
 import { streamMeter } from './openai-stream-meter.ts';
@@ -22,8 +22,7 @@ import {
 const MISTRAL = {
   family: 'openai',
   dialect: openaiDialect,
-  rewrite: (body: Uint8Array, _asked: Asked, { model }: RequestEdits): Uint8Array =>
-    model === null ? body : edited(body, replaceModel(body, model)),
+  rewrite: (body: Uint8Array, _asked: Asked, edits: RequestEdits): Uint8Array => rewriteJson(body, edits, null),
 } as const;
 
 const FILL_DECISIVE = new Set(['model', 'prompt', 'suffix', 'stream', 'max_tokens']);
@@ -36,6 +35,9 @@ export const mistralFill = {
   name: 'mistral-fim',
   endpoints: [{ method: 'POST', path: '/v1/fim/completions' }],
   operation: 'text_completion',
+  rewrite: (body: Uint8Array, _asked: Asked, edits: RequestEdits): Uint8Array =>
+    rewriteJson(body, edits, [['max_tokens']]),
+  lowersOutput: true,
   parse(body: Uint8Array): Asked {
     const fields = parseBody(body, FILL_DECISIVE);
     const metadata = isObject(fields.metadata) ? fields.metadata : {};

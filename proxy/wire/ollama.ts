@@ -1,8 +1,8 @@
 import { isObject, parseBytes } from './bytes.ts';
 import { count } from './gemini-usage.ts';
 import { pathsOf } from './json-path-tree.ts';
-import { type Fields, parseBody, parseFlag, parseModel, parseName, replaceModel } from './json-request.ts';
-import { edited } from './json-span.ts';
+import { type Fields, parseBody, parseFlag, parseModel, parseName } from './json-request.ts';
+import { rewriteJson } from './json-set.ts';
 import { ollamaDialect, ollamaErrorLine } from './ollama-dialect.ts';
 import { type AnswerReader, jsonMeter, type Place, type Seen } from './paths-meter.ts';
 import { type Asked, guessTokens, type Meter, NO_COUNTS, type Reading, type RequestEdits, type Wire } from './wire.ts';
@@ -29,8 +29,8 @@ const DECISIVE = new Set([
 const OLLAMA = {
   family: 'ollama',
   dialect: ollamaDialect,
-  rewrite: (body: Uint8Array, _asked: Asked, { model }: RequestEdits): Uint8Array =>
-    model === null ? body : edited(body, replaceModel(body, model)),
+  rewrite: (body: Uint8Array, _asked: Asked, edits: RequestEdits): Uint8Array =>
+    rewriteJson(body, edits, [['options'], ['num_predict']]),
   // A stream is one value a line, and an answer is one value.
   meter: ({ stream }: Asked): Meter => jsonMeter(new OllamaReader(stream)),
 } as const;
@@ -40,6 +40,7 @@ export const ollamaChat = {
   name: 'ollama-chat',
   endpoints: [{ method: 'POST', path: '/api/chat' }],
   operation: 'chat',
+  lowersOutput: true,
   parse: (body: Uint8Array): Asked => parseGeneration(body),
 } as const satisfies Wire;
 
@@ -48,6 +49,7 @@ export const ollamaGenerate = {
   name: 'ollama-generate',
   endpoints: [{ method: 'POST', path: '/api/generate' }],
   operation: 'text_completion',
+  lowersOutput: true,
   parse: (body: Uint8Array): Asked => parseGeneration(body),
 } as const satisfies Wire;
 
