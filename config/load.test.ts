@@ -516,6 +516,10 @@ describe('mistakes', () => {
         - { provider: openai, model: a, prices: [{ unit: images, amount: 1 }, { unit: images, amount: 2, variant: hd }, { unit: images, amount: 3, variant: hd }] }
         - { provider: openai, model: b, factor: 2, from: 2027-01-01 }
         - { provider: openai, model: b, factor: 3, from: 2027-01-01 }
+        - { provider: openai, model: b, context_tokens: 8k }
+        - { provider: openai, model: "*", prices: [{ unit: calls, amount: 1 }] }
+        - { provider: openai, model: "*", from: 2027-01-01, prices: [{ unit: calls, amount: 2 }] }
+        - { provider: openai, model: c, prices: [{ unit: calls, amount: 3 }] }
     `;
     expect(await problems(text)).toEqual([
       'w:4:5 models[0]: must have a `provider` or an `upstream`',
@@ -525,7 +529,8 @@ describe('mistakes', () => {
       'w:7:5 models[3]: says nothing: give it `prices`, a `factor` or a size',
       'w:7:44 models[3].regions: needs `prices` beside it',
       'w:8:115 models[4].prices[2]: prices a unit that has a price above',
-      'w:10:5 models[6]: is never reached: an entry above is for the same',
+      'w:10:32 models[6].model: is never reached: the entry for "b" holds first',
+      'w:14:32 models[10].model: is never reached: the entry for "*" holds first',
     ]);
   });
 

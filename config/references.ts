@@ -115,26 +115,42 @@ function findWrongUpstreams(root: Fields): Finding[] {
       findings.push({ path, text: 'is never used: give it `models`, the `provider` of a catalogue, or a route' });
     }
   }
-  const upstreams = Object.keys(fieldsOf(root.upstreams));
-  const seen = new Set<string>();
-  models.forEach((model, i) => {
-    const upstream = textOf(model.upstream);
-    if (upstream !== undefined && !upstreams.includes(upstream)) {
+  findings.push(...findWrongModels(models, Object.keys(fieldsOf(root.upstreams)), [...listed, ...providers]));
+  return findings;
+}
+
+function findWrongModels(models: readonly Fields[], upstreams: string[], providers: string[]): Finding[] {
+  return models.flatMap((model, i) => {
+    const findings: Finding[] = [];
+    const { upstream, provider } = model;
+    if (typeof upstream === 'string' && !upstreams.includes(upstream)) {
       const text = `no upstream is named "${upstream}"${didYouMean(upstream, upstreams)}`;
       findings.push({ path: ['models', i, 'upstream'], text });
     }
-    const key = JSON.stringify([
-      ...['provider', 'upstream', 'customer', 'model', 'from'].map((one) => model[one]),
-      `${model.hold_only}` === 'true',
-    ]);
-    if (seen.has(key)) findings.push({ path: ['models', i], text: 'is never reached: an entry above is for the same' });
-    seen.add(key);
-    const provider = textOf(model.provider);
-    if (provider === undefined || listed.has(provider) || providers.has(provider)) return;
-    const text = `is the provider of no upstream${didYouMean(provider, [...listed, ...providers])}`;
-    findings.push({ path: ['models', i, 'provider'], text });
+    if (typeof provider === 'string' && !providers.includes(provider)) {
+      const text = `is the provider of no upstream${didYouMean(provider, providers)}`;
+      findings.push({ path: ['models', i, 'provider'], text });
+    }
+    const before = models.slice(0, i).find((other) => hidesPrices(other, model));
+    if (before) {
+      const text = `is never reached: the entry for "${textOf(before.model)}" holds first`;
+      findings.push({ path: ['models', i, 'model'], text });
+    }
+    return findings;
   });
-  return findings;
+}
+
+/** True when an entry before another takes all calls that the other could price, as far as is plain to see. */
+function hidesPrices(before: Fields, after: Fields): boolean {
+  const pricesOf = ({ prices, factor }: Fields) => prices ?? factor;
+  if (pricesOf(before) === undefined || pricesOf(after) === undefined) return false;
+  const scope = (entry: Fields) =>
+    JSON.stringify([entry.provider, entry.upstream, entry.customer, `${entry.hold_only}` === 'true']);
+  if (scope(before) !== scope(after)) return false;
+  const [pattern = '', other = ''] = [textOf(before.model), textOf(after.model)];
+  if (pattern === other) return before.from === after.from;
+  // What is dated, or a multiple of what comes after it, leaves the others something to say.
+  return before.from === undefined && before.prices !== undefined && hides(pattern, other);
 }
 
 /** Customers and keys may be billing's; an upstream is always one of this file. */
