@@ -45,7 +45,8 @@ const WHOLE_DIGITS_MAX = 18;
 const NO_PRICES = plainPrices('USD', {});
 
 const NONE: string[] = [];
-export const NO_COST: CallCost = { json: null, nanos: 0n, unpriced: NONE };
+/** Nothing was used: that is known, and counts as no call without a price. */
+export const NO_COST: CallCost = { json: { amount: '0', currency: 'USD' }, nanos: 0n, unpriced: NONE };
 
 /** `parts` in place of the counts where several models served the call. */
 export function costOfCallBy(

@@ -174,7 +174,7 @@ describe('the cost of a call', () => {
 
   it('is nothing where nothing was served', () => {
     expect(costOfCall({}, null, target, asked, served(null, null), 'acme', CONFIG, NOW)).toEqual({
-      json: null,
+      json: { amount: '0', currency: 'USD' },
       nanos: 0n,
       unpriced: [],
     });

@@ -218,7 +218,7 @@ describe('an upstream', () => {
       outcome: 'failed',
       usage_status: 'none',
       quantities: {},
-      cost: null,
+      cost: { amount: '0', currency: 'USD' },
       attempts: [{ upstream: 'openai', status: 404 }],
     });
   });
