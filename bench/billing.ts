@@ -16,7 +16,7 @@ const server = createServer((request, response) => {
   const { pathname, searchParams } = new URL(request.url ?? '/', 'http://billing');
   request.resume();
   request.on('end', () => {
-    if (pathname === '/v1/usage/cost') return answer(response, { nanos: '0' });
+    if (pathname === '/v1/usage/since') return answer(response, { models: [] });
     if (pathname !== '/v1/policies') return answer(response, {});
     const changes = { version: '1', reset: !searchParams.has('after'), policies: [], removed: [] };
     if (changes.reset) return answer(response, changes);

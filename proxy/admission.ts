@@ -24,6 +24,8 @@ export interface Decided {
   readonly targets: readonly Target[];
   /** How long the call's holds outlive its gateway. */
   readonly leaseMs: number;
+  /** Somebody can say what quotas have used: counts that are not known are not trusted. */
+  readonly seeded: boolean;
 }
 
 export interface Admitted extends Decided {
@@ -69,7 +71,7 @@ export function admit({ id, atMs, call }: Flight, decided: Decided, rooms: Rooms
   const session = textHeader(headers, 'x-weir-session') ?? asked.session;
   const labels = labelsOf(headers, policy);
   const scope = { model: asked.model, user, session, labels };
-  const { limits, holds } = holdsFor(policy, scope, worst, atMs);
+  const { limits, holds } = holdsFor(policy, scope, worst, atMs, decided.seeded);
   const admitted: Admitted = {
     ...decided,
     endpoint: call.path,

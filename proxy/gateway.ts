@@ -181,7 +181,8 @@ export class Gateway {
     );
     const targets = targetsOf(route, this.#parts.random());
     const leaseMs = this.#beats ? gateway.holdLeaseMs : callMsMax(gateway);
-    const decided = { config: snapshot.config, policy, match, wire, body, asked, targets, leaseMs };
+    const seeded = this.#parts.counters.seeded === true;
+    const decided = { config: snapshot.config, policy, match, wire, body, asked, targets, leaseMs, seeded };
     const admitted = admit(flight, decided, this.#reserving.rooms);
     if (flight.stopped && !flight.gone) throw faultOfStop(flight.stopped);
     if (!(await this.#reserve(flight, admitted))) return;

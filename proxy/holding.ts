@@ -18,7 +18,7 @@ export function holdsAt(admitted: Admitted, outputTokens: bigint): readonly Hold
     ...(inputCounted !== null && { inputTokensMax: inputCounted, inputElsewhere: false }),
   };
   const worst = worstCaseOf(lower, targets, policy.customer, config, reservation.atMs);
-  return holdsFor(policy, scope, worst, reservation.atMs).holds;
+  return holdsFor(policy, scope, worst, reservation.atMs, admitted.seeded).holds;
 }
 
 /** Of a call that is held in parts: quotas hold the part, rates hold the whole from the start, and are never asked again. */

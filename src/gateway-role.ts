@@ -31,9 +31,9 @@ import type { Telemetry } from '#proxy/telemetry/node-telemetry.ts';
 import { tiktokenCounter } from '#proxy/tokens/tiktoken-node.ts';
 import { googleTokens } from '#proxy/upstream/google-node.ts';
 import { undiciUpstream } from '#proxy/upstream/undici.ts';
-import { type SeededPolicies, seededPolicies } from './budget-seeds.ts';
 import { closeInOrder } from './close.ts';
 import type { ConfigSource } from './config-source.ts';
+import { type LimitSeeds, limitSeeds } from './limit-seeds.ts';
 
 export interface GatewayRoleOptions {
   config: ConfigSource;
@@ -61,8 +61,8 @@ interface Backing {
   shipper: Shipper;
   counters: CounterStore;
   feed: PolicyFeed;
-  /** Before these policies decide their first call: after the start and after a reload. */
-  prepare(policies: readonly KeyPolicy[]): Promise<void>;
+  /** What the first call would have to wait for. */
+  prepare(): Promise<void>;
   ready(): Promise<boolean>;
   close(): Promise<void>;
 }
@@ -88,7 +88,7 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
   if (recovered > 0)
     log.warn({ calls: recovered }, 'calls that were in flight when the gateway died are now estimated');
   // A key that was made in billing must not be unknown for the moment that a restart takes.
-  await Promise.all([backing.prepare(table.list('config')), Promise.race([backing.feed.ready, elapsed(PREPARE_MS)])]);
+  await Promise.all([backing.prepare(), Promise.race([backing.feed.ready, elapsed(PREPARE_MS)])]);
 
   const upstream = undiciUpstream();
   const tokens = tiktokenCounter();
@@ -112,9 +112,6 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
   const heart = setInterval(() => gateway.beat(), BEAT_MS);
   gateway.beat();
   const take = async (next: Config): Promise<void> => {
-    await backing.prepare(policiesOf(next));
-    // Another change may have come meanwhile, and been ready sooner.
-    if (config.current !== next) return;
     table.replace('config', policiesOf(next));
     gateway.use(next);
     telemetry.use(next);
@@ -159,14 +156,13 @@ function localBacking(options: GatewayRoleOptions, journal: Journal, table: Poli
     log,
     snapshot: snapshotFile(join(options.dataDir, 'policies.json')),
   });
-  const policies = seeded(options, { table, counters, shared: false, journal, shipper, signal: closing.signal });
+  const seeds = seeded(options, { table, counters, journal, shipper, signal: closing.signal });
   return {
-    policies,
-    counters,
+    ...seeds,
     sink: journalSink({ counters, journal }),
     shipper,
     feed,
-    prepare: (list) => prepare(policies, list),
+    prepare: () => Promise.resolve(),
     ready: () => Promise.resolve(true),
     async close() {
       closing.abort();
@@ -199,23 +195,16 @@ function redisBacking(options: GatewayRoleOptions, redisUrl: string, journal: Jo
     snapshot: snapshotFile(join(options.dataDir, 'policies.json')),
   });
   const shipper = sink.replay;
-  const policies = seeded(options, { table, counters, shared: true, journal, shipper, signal: closing.signal });
-  // After a restart or a failover it may have forgotten what it had counted.
-  redis.on('ready', () => {
-    policies.doubt();
-    void policies.seed([...table.list('config'), ...table.list('billing')]);
-  });
+  const seeds = seeded(options, { table, counters, journal, shipper, signal: closing.signal });
   return {
-    policies,
-    counters,
+    ...seeds,
     sink,
     shipper,
     feed,
     // A first call before the first connection would be refused.
-    async prepare(list) {
+    async prepare() {
       const connected = new Promise((done) => redis.once('ready', done));
       if (redis.status !== 'ready') await Promise.race([connected, elapsed(PREPARE_MS)]);
-      await prepare(policies, list);
     },
     ready: async () => (await redis.ping().catch(() => '')) === 'PONG',
     async close() {
@@ -232,19 +221,17 @@ function redisBacking(options: GatewayRoleOptions, redisUrl: string, journal: Jo
 interface SeededParts {
   table: PolicyTable;
   counters: CounterStore;
-  shared: boolean;
   journal: Journal;
   shipper: Shipper;
   signal: AbortSignal;
 }
 
-function seeded({ billing, config, clock, log }: GatewayRoleOptions, parts: SeededParts): SeededPolicies {
-  const { table, counters, shared, journal, shipper, signal } = parts;
-  return seededPolicies({
+function seeded({ billing, config, clock, log }: GatewayRoleOptions, parts: SeededParts): LimitSeeds {
+  const { table, counters, journal, shipper, signal } = parts;
+  return limitSeeds({
     ...billing,
     policies: table,
     counters,
-    shared,
     shipped: async () => {
       await journal.flush();
       await shipper.shipped();
@@ -254,11 +241,6 @@ function seeded({ billing, config, clock, log }: GatewayRoleOptions, parts: Seed
     log,
     signal,
   });
-}
-
-/** Calls under a budget wait for its seed anyway; this only spares the first of them the refusal. */
-function prepare(policies: SeededPolicies, list: readonly KeyPolicy[]): Promise<void> {
-  return Promise.race([policies.seed(list), elapsed(PREPARE_MS)]);
 }
 
 /** Often enough for the shortest lease. */

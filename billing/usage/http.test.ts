@@ -57,9 +57,19 @@ it('groups by customer, key, model and day', async () => {
 });
 
 it('gives a gateway what a budget has used', async () => {
-  const path = '/v1/usage/cost?customer=acme&since=2026-10-31T18:30:00Z&currency=USD';
-  expect((await api.call('GET', path, { token: api.tokens.ingest })).json).toEqual({ nanos: '1' });
-  expect((await api.call('GET', `${path}&key=other`)).json).toEqual({ nanos: '0' });
+  const path = '/v1/usage/since?customer=acme&since=2026-10-31T18:30:00Z';
+  const [own, other] = [{ calls: '2' }, { output_tokens: '0.5' }];
+  const model = expect.any(String);
+  const costs = [{ amount: '0.0000000001', currency: 'USD' }];
+  expect((await api.call('GET', path, { token: api.tokens.ingest })).json).toEqual({
+    models: [{ model, events: '2', quantities: { ...own, ...other }, costs }],
+  });
+  expect((await api.call('GET', `${path}&key=other`)).json.models).toEqual([
+    { model, events: '1', quantities: other, costs: [] },
+  ]);
+  const where = (value: object) => api.call('GET', `${path}&where=${encodeURIComponent(JSON.stringify(value))}`);
+  expect((await where({ user: 'nobody' })).json).toEqual({ models: [] });
+  expect((await where({ team: 'x' })).status).toBe(422);
 });
 
 it('shows the usage of customers that do not exist', async () => {

@@ -2,11 +2,11 @@ import { z } from '@hono/zod-openapi';
 import { findCustomer } from '#billing/customers/customer.ts';
 import { GATEWAYS, READERS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
-import { Currency, Instant, InstantIn, MoneyJson, TimeZone } from '#billing/http/schema.ts';
+import { Instant, InstantIn, MoneyJson, TimeZone } from '#billing/http/schema.ts';
 import { Fault } from '#core/fault.ts';
 import { calendarPeriod, formatInstant, HOUR_MS, type Period } from '#core/time.ts';
 import { listUnknownCustomers } from './store.ts';
-import { costSince, DIMENSIONS, readUsage, type UsageGroup, verifyRollups } from './usage.ts';
+import { DIMENSIONS, readUsage, type UsageGroup, useSince, verifyRollups } from './usage.ts';
 
 const Dimension = z.enum(DIMENSIONS);
 const Dimensions = z
@@ -51,6 +51,36 @@ const UnknownCustomer = z
   .object({ customer: z.string(), events: z.string(), first_hour: Instant, last_hour: Instant })
   .openapi('UnknownCustomer');
 
+const Value = z.string().max(256).nullable();
+const Where = z
+  .string()
+  .max(4_096)
+  .transform((json, context): unknown => {
+    try {
+      return JSON.parse(json);
+    } catch {
+      context.addIssue({ code: 'custom', message: 'Wants JSON.' });
+      return z.NEVER;
+    }
+  })
+  .pipe(
+    z.strictObject({
+      user: Value.optional(),
+      session: Value.optional(),
+      labels: z.record(z.string().max(64), Value).optional(),
+    }),
+  )
+  .openapi({ type: 'string', description: 'As JSON.', example: '{"user":"ann","labels":{"team":"search"}}' });
+
+const ModelUseJson = z
+  .object({
+    model: z.string(),
+    events: z.string(),
+    quantities: z.record(z.string(), z.string()),
+    costs: z.array(MoneyJson),
+  })
+  .openapi('ModelUse');
+
 const UNKNOWN_MAX = 1_000;
 const CHECK_MS_MAX = 31 * 24 * HOUR_MS;
 
@@ -92,16 +122,23 @@ export function usageRoutes(api: Api): void {
 
   api.route({
     method: 'get',
-    path: '/v1/usage/cost',
+    path: '/v1/usage/since',
     noun: 'usage',
-    summary: 'Provider cost since an instant, for the counter of a budget',
-    description: 'Whole nanos (10^-9 of the currency), rounded up. Of a key, or of all keys of the customer.',
+    summary: 'What was used since an instant, for the counter of a limit',
+    description:
+      'By model. Of a key, or of all keys of the customer; with `where`, only of events with this user, this session or these labels (null: with none).',
     roles: [...new Set([...GATEWAYS, ...READERS])],
-    query: z.strictObject({ customer: text, key: text.optional(), since: InstantIn, currency: Currency }),
-    answer: z.object({ nanos: z.string() }).openapi('CostSince'),
-    run: async ({ db, query: { customer, key, since, currency } }) => {
-      const nanos = await costSince(db, { customer, key: key ?? null, fromMs: since, currency });
-      return { nanos: nanos.toString() };
+    query: z.strictObject({ customer: text, key: text.optional(), since: InstantIn, where: Where.optional() }),
+    answer: z.object({ models: z.array(ModelUseJson) }).openapi('UseSince'),
+    run: async ({ db, query: { customer, key, since, where } }) => {
+      const { user, session, labels = {} } = where ?? {};
+      const parts = [
+        ...(user === undefined ? [] : [{ path: ['user'], value: user }]),
+        ...(session === undefined ? [] : [{ path: ['session'], value: session }]),
+        ...Object.entries(labels).map(([name, value]) => ({ path: ['labels', name], value })),
+      ];
+      const models = await useSince(db, { customer, key: key ?? null, fromMs: since, parts });
+      return { models: models.map((use) => ({ ...use, events: use.events.toString() })) };
     },
   });
 

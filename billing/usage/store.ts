@@ -121,6 +121,58 @@ function conditions(filter: UsageFilter): Sql {
   return joinSql(parts, ' and ');
 }
 
+/** What of an event a limit counts by: its user, its session or a label, and the value; null for events that have none. */
+export interface EventPart {
+  path: readonly string[];
+  value: string | null;
+}
+
+export interface PartFilter {
+  customer: string;
+  key: string | null;
+  fromMs: number;
+  parts: readonly EventPart[];
+}
+
+export interface PartQuantityRow {
+  model: string;
+  unit: string;
+  quantity: string;
+}
+
+/** By the events themselves, since roll-ups do not tell their users, sessions and labels apart. By the model of the event. */
+export async function sumPartQuantities(db: Database, filter: PartFilter): Promise<PartQuantityRow[]> {
+  return await db.query<PartQuantityRow>(sql`
+    select event.model, q.unit, sum(event.sign * q.quantity) quantity
+    from event cross join lateral usage_quantity(event.model, body -> 'data') q
+    where ${partConditions(filter)}
+    group by 1, 2 order by 1, 2`);
+}
+
+export interface PartCostRow {
+  model: string;
+  currency: string;
+  cost: string;
+  events: bigint;
+}
+
+export async function sumPartCosts(db: Database, filter: PartFilter): Promise<PartCostRow[]> {
+  return await db.query<PartCostRow>(sql`
+    select event.model, q.currency, sum(event.sign * q.cost) cost, sum(event.sign * q.events)::int8 events
+    from event cross join lateral usage_cost(event.model, body -> 'data') q
+    where ${partConditions(filter)}
+    group by 1, 2 order by 1, 2`);
+}
+
+function partConditions({ customer, key, fromMs, parts }: PartFilter): Sql {
+  const conditions = [sql`customer = ${customer} and time >= ${instant(fromMs)} and type = 'weir.usage.v1'`];
+  if (key !== null) conditions.push(sql`key = ${key}`);
+  for (const { path, value } of parts) {
+    conditions.push(sql`body #>> ${['data', ...path]}::text[] is not distinct from ${value}::text`);
+  }
+  return joinSql(conditions, ' and ');
+}
+
 export interface UnknownCustomerRow {
   customer: string;
   events: bigint;

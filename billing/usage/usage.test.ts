@@ -5,7 +5,8 @@ import { ingest } from '#billing/events/ingest.ts';
 import type { Period } from '#core/time.ts';
 import { DATABASE_KINDS, type TestDatabase, testDatabase } from '#test/support/database.ts';
 import { usageEvent } from '#test/support/usage-events.ts';
-import { checkRollups, costSince, type Dimension, readUsage, verifyRollups } from './usage.ts';
+import type { PartFilter } from './store.ts';
+import { checkRollups, type Dimension, readUsage, useSince, verifyRollups } from './usage.ts';
 
 const NOW = Date.UTC(2026, 10, 30, 23);
 const at = (text: string) => Date.parse(`2026-11-${text}Z`);
@@ -150,27 +151,40 @@ describe.each(DATABASE_KINDS)('usage on %s', (kind) => {
     await expect(callsOf({ startMs: 0, endMs: NOW }, ['hour'])).rejects.toMatchObject({ code: 'validation_failed' });
   });
 
-  it('sums the cost since an instant in whole nanos, rounded up, by customer or key and currency', async () => {
+  it('sums what calls used since an instant, by customer or key, user, session and label', async () => {
     const usd = (amount: string) => ({ cost: { amount, currency: 'USD' } });
+    const by = (user: string | null, labels: Record<string, string> = {}, session: string | null = null) => ({
+      data: { user, labels, session },
+    });
     await ingest(
       db,
       [
-        used('20T09:10', '1', usd('0.0000000001')),
-        used('20T09:20', '1', { ...usd('1.000000001'), key: 'other' }),
-        used('20T10:20', '1', usd('2')),
-        used('20T10:20', '1', { cost: { amount: '9', currency: 'EUR' } }),
-        used('20T10:20', '1', { cost: null }),
+        used('20T09:10', '1', { ...usd('0.0000000001'), ...by('ann', { team: 'a' }, 's') }),
+        used('20T09:20', '2', { ...usd('1.000000001'), key: 'other', ...by('ann') }),
+        used('20T10:20', '4', { ...usd('2'), model: 'b', ...by(null, { team: 'a' }) }),
+        used('20T10:20', '8', { cost: null, ...by('bob', { team: 'b' }) }),
       ],
       NOW,
     );
-    const since = (from: string, key: string | null = null, currency = 'USD') =>
-      costSince(db, { customer: 'acme', key, fromMs: at(from), currency });
-    expect(await since('01T00:00')).toBe(3_000_000_002n);
-    expect(await since('20T09:10:00.001')).toBe(3_000_000_001n);
-    expect(await since('20T09:30')).toBe(2_000_000_000n);
-    expect(await since('01T00:00', 'other')).toBe(1_000_000_001n);
-    expect(await since('01T00:00', null, 'EUR')).toBe(9_000_000_000n);
-    expect(await since('21T00:00')).toBe(0n);
+    const since = async (from: string, parts: PartFilter['parts'] = [], key: string | null = null) =>
+      (await useSince(db, { customer: 'acme', key, fromMs: at(from), parts })).map(
+        ({ model, events, quantities, costs }) => [model, events, quantities.calls, costs[0]?.amount],
+      );
+    const [main = ''] = (await since('01T00:00')).map(([model]) => String(model)).filter((model) => model !== 'b');
+    expect(await since('01T00:00')).toEqual(
+      [
+        [main, 3n, '11', '1.0000000011'],
+        ['b', 1n, '4', '2'],
+      ].sort(([a], [b]) => (String(a) < String(b) ? -1 : 1)),
+    );
+    expect(await since('20T09:10:00.001', [], 'other')).toEqual([[main, 1n, '2', '1.000000001']]);
+    expect(await since('01T00:00', [{ path: ['user'], value: 'ann' }])).toEqual([[main, 2n, '3', '1.0000000011']]);
+    expect(await since('01T00:00', [{ path: ['user'], value: null }])).toEqual([['b', 1n, '4', '2']]);
+    expect(await since('01T00:00', [{ path: ['session'], value: 's' }])).toEqual([[main, 1n, '1', '0.0000000001']]);
+    const team = { path: ['labels', 'team'], value: 'a' };
+    expect(await since('20T10:00', [team])).toEqual([['b', 1n, '4', '2']]);
+    expect(await since('01T00:00', [team, { path: ['user'], value: 'ann' }])).toHaveLength(1);
+    expect(await since('21T00:00')).toEqual([]);
   });
 
   it('finds every roll-up that is not the sum of its events', async () => {

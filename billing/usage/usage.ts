@@ -1,15 +1,17 @@
 import type { Database } from '#billing/db/database.ts';
-import { add, ceil, exactOfNumeric, multiply, ZERO } from '#core/exact.ts';
 import { Fault } from '#core/fault.ts';
-import { type MoneyJson, NANOS_PER_UNIT } from '#core/money.ts';
+import type { MoneyJson } from '#core/money.ts';
 import { calendarPeriod, cutIntoHours, formatInstant, HOUR_MS, type Period } from '#core/time.ts';
 import {
   type CostRow,
   type DifferenceRow,
   listCostDifferences,
   listQuantityDifferences,
+  type PartFilter,
   type QuantityRow,
   sumCosts,
+  sumPartCosts,
+  sumPartQuantities,
   sumQuantities,
   type UsageFilter,
 } from './store.ts';
@@ -76,21 +78,39 @@ export async function readUsage(db: Database, question: UsageQuestion): Promise<
   return [...groups.values()];
 }
 
-/**
- * What the providers charged since an instant, in whole nanos rounded up: what a budget's counter has used before the
- * counter existed. Of one key, or of all keys of the customer.
- */
-export async function costSince(
-  db: Database,
-  since: { customer: string; key: string | null; fromMs: number; currency: string },
-): Promise<bigint> {
-  const period = { startMs: since.fromMs, endMs: END_OF_TIME_MS };
-  const filter = { customer: since.customer, key: since.key ?? undefined };
-  const rows = await sumCosts(db, filter, [cutIntoHours(period)], { customer: false, key: false, model: false });
-  const total = rows
-    .filter((row) => row.currency === since.currency)
-    .reduce((sum, row) => add(sum, exactOfNumeric(row.cost)), ZERO);
-  return ceil(multiply(total, { num: NANOS_PER_UNIT, den: 1n }));
+/** What calls have used since an instant, by model: what a limit's counter has used before the counter existed. */
+export interface ModelUse {
+  model: string;
+  events: bigint;
+  quantities: Record<string, string>;
+  costs: MoneyJson[];
+}
+
+export async function useSince(db: Database, filter: PartFilter): Promise<ModelUse[]> {
+  const found = new Map<string, ModelUse>();
+  const useOf = (model: string): ModelUse => {
+    const use = found.get(model) ?? { model, events: 0n, quantities: {}, costs: [] };
+    found.set(model, use);
+    return use;
+  };
+  const { customer, key, fromMs, parts } = filter;
+  if (parts.length === 0) {
+    const period = { startMs: fromMs, endMs: END_OF_TIME_MS };
+    const groups = await readUsage(db, { customer, key: key ?? undefined, period, groupBy: ['model'], zone: 'UTC' });
+    for (const { model, events, quantities, costs } of groups) {
+      if (model !== null) Object.assign(useOf(model), { events, quantities, costs });
+    }
+    return [...found.values()];
+  }
+  for (const { model, currency, cost, events } of await sumPartCosts(db, filter)) {
+    const use = useOf(model);
+    use.events += events;
+    if (currency !== NO_CURRENCY) use.costs.push({ amount: plain(cost), currency });
+  }
+  for (const { model, unit, quantity } of await sumPartQuantities(db, filter)) {
+    useOf(model).quantities[unit] = plain(quantity);
+  }
+  return [...found.values()];
 }
 
 const END_OF_TIME_MS = Date.UTC(9000, 0);

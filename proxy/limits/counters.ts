@@ -35,6 +35,9 @@ export interface Counters {
    * Releasing an id that was never seen closes it: a reserve that comes late (a lost connection) holds nothing.
    */
   release(reservation: Reservation): MaybePromise<void>;
+
+  /** True where counts that are not known are asked for: then quotas name their series. */
+  readonly seeded?: boolean;
 }
 
 /** What keepers of the counters ask and tell, beside the calls. */

@@ -106,7 +106,7 @@ function priceMeasure(prices: readonly LimitPrice[]): Measure {
   };
 }
 
-function linearPrices(list: readonly LimitPrice[], model: string): ModelPrices {
+export function linearPrices(list: readonly LimitPrice[], model: string): ModelPrices {
   const prices: Partial<Record<Unit, Price>> = {};
   for (const { unit, model: pattern, amount, per } of list) {
     if (prices[unit] || !matchesPattern(pattern, model)) continue;

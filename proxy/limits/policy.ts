@@ -1,7 +1,7 @@
 import type { KeyPolicy, LimitDimension, LimitPolicy } from '#core/key-policy.ts';
 import { modelAllowed, WINDOW_MS } from '#core/key-policy.ts';
 import { min } from './counter.ts';
-import { COUNTER_MAX, type Hold, type Reservation } from './counters.ts';
+import { COUNTER_MAX, type Hold, type Reservation, type Series } from './counters.ts';
 import { type ActualUse, type Measure, measureOf, type WorstUse } from './measure.ts';
 import { type CountedPeriod, countedPeriod, isWindow } from './periods.ts';
 
@@ -22,8 +22,25 @@ export interface Bound {
   readonly holds: readonly Hold[];
 }
 
-/** The call counts in the period of its admission. Throws `unpriced_model` where a budget cannot hold it. */
-export function holdsFor(policy: KeyPolicy, scope: CallScope, worst: WorstUse, atMs: number): Bound {
+/** Of whom and what a series counts: for those who ask billing what it has used. */
+export interface SeriesOrigin {
+  readonly limit: LimitPolicy;
+  readonly key: string;
+  /** Of the limit's dimension: null for calls that name none, undefined where the limit has none. */
+  readonly value: string | null | undefined;
+}
+
+const origins = new WeakMap<Series, SeriesOrigin>();
+
+export function originOf(series: Series): SeriesOrigin | undefined {
+  return origins.get(series);
+}
+
+/**
+ * The call counts in the period of its admission. Throws `unpriced_model` where a budget cannot hold it. `seeded`: there
+ * is somebody who can say what a quota has used, so counts that are not known are not trusted.
+ */
+export function holdsFor(policy: KeyPolicy, scope: CallScope, worst: WorstUse, atMs: number, seeded = false): Bound {
   const rules = ruledBy(policy);
   const holds: Hold[] = [];
   let limits: LimitPolicy[] | undefined;
@@ -34,7 +51,7 @@ export function holdsFor(policy: KeyPolicy, scope: CallScope, worst: WorstUse, a
       continue;
     }
     limits?.push(rule.limit);
-    holds.push(rule.hold(scope, worst, atMs));
+    holds.push(rule.hold(scope, worst, atMs, seeded));
   }
   return { limits: limits ?? policy.limits, holds };
 }
@@ -81,7 +98,7 @@ interface Rule {
   readonly limit: LimitPolicy;
   /** Undefined where every call comes under it. */
   readonly isFor: ((scope: CallScope) => boolean) | undefined;
-  readonly hold: (scope: CallScope, worst: WorstUse, atMs: number) => Hold;
+  readonly hold: (scope: CallScope, worst: WorstUse, atMs: number, seeded: boolean) => Hold;
 }
 
 /** Policies are immutable and live long: what can be worked out of one is worked out once. */
@@ -91,7 +108,11 @@ const measures = new WeakMap<LimitPolicy, Measure>();
 function ruledBy(policy: KeyPolicy): readonly Rule[] {
   let found = rules.get(policy);
   if (!found) {
-    found = policy.limits.map((limit) => ({ limit, isFor: filterOf(limit), hold: ruleOf(limit, policy.key) }));
+    found = policy.limits.map((limit) => ({
+      limit,
+      isFor: filterOf(limit),
+      hold: ruleOf(limit, policy.key),
+    }));
     rules.set(policy, found);
   }
   return found;
@@ -130,6 +151,7 @@ function ruleOf(limit: LimitPolicy, key: string): Rule['hold'] {
   // What a client may ask for has no end; what is above every limit is refused all the same.
   const worstOf = (scope: CallScope, worst: WorstUse) => min(measure.worst(worst, scope.model), COUNTER_MAX);
   const inForce = (atMs: number) => (atMs < lastOverridden ? overridden : usual);
+  const seriesFor = seriesOf(limit, key);
   const { per } = limit;
 
   if (per === null) {
@@ -154,7 +176,7 @@ function ruleOf(limit: LimitPolicy, key: string): Rule['hold'] {
       ...soft,
     });
   }
-  return (scope, worst, atMs) => {
+  return (scope, worst, atMs, seeded) => {
     const period = countedPeriod(per, atMs, limit.timezone);
     const { limit: most, warnAt } = inForce(atMs);
     return {
@@ -165,7 +187,25 @@ function ruleOf(limit: LimitPolicy, key: string): Rule['hold'] {
       expiresAtMs: period.expiresAtMs,
       ...soft,
       ...(warnAt.length > 0 && { warnAt }),
+      ...(seeded && { series: seriesFor(scope, atMs) }),
     };
+  };
+}
+
+/** One object for each period where the limit counts all together: most calls make none. */
+function seriesOf(limit: LimitPolicy, key: string): (scope: CallScope, atMs: number) => Series {
+  const name = seriesName(limit, key);
+  const dimension = dimensionOf(limit);
+  const { per } = limit;
+  let last: Series | undefined;
+  return (scope, atMs) => {
+    if (per === null || isWindow(per)) throw new RangeError(`limit ${limit.id} counts no period`);
+    const { startMs } = countedPeriod(per, atMs, limit.timezone);
+    if (!dimension && last?.startMs === startMs) return last;
+    const series: Series = { name, startMs };
+    origins.set(series, { limit, key, value: dimension && dimensionValue(dimension, scope) });
+    if (!dimension) last = series;
+    return series;
   };
 }
 

@@ -1,0 +1,259 @@
+import { Fault, reasonOf } from '#core/fault.ts';
+import type { KeyPolicy } from '#core/key-policy.ts';
+import type { Log } from '#core/log.ts';
+import { pause } from '#core/pause.ts';
+import { type Clock, formatInstant } from '#core/time.ts';
+import { within } from '#core/within.ts';
+import type { CounterStore, Hold, Reservation, ReserveAnswer, Seed } from '#proxy/limits/counters.ts';
+import { isWindow } from '#proxy/limits/periods.ts';
+import { dimensionOf, originOf, quotaCounter, type SeriesOrigin } from '#proxy/limits/policy.ts';
+import { type ModelUse, usedSince, whereOf } from '#proxy/limits/used-since.ts';
+import type { Policies } from '#proxy/policies/policies.ts';
+
+/**
+ * Counters know nothing of what was used before they existed, or before they were lost; billing does. The store says
+ * which counts it does not know, before it holds anything; they are raised to billing's sum, and the call is asked again.
+ * Until then it waits, for a moment; then the limit is as good as out of reach (`limits_unavailable`), and does what it
+ * says for that case. A quota that nobody knows the state of is not one that holds.
+ *
+ * Raising is always safe: a call is settled before billing can know it, so the sum holds nothing that a counter which
+ * was in force has not counted. It is raised once more when the calls that were in flight without it are over.
+ */
+export interface LimitSeeds {
+  counters: CounterStore;
+  /** Notices limits that come into force for a key, and has their counts raised before they are trusted. */
+  policies: Policies;
+}
+
+export interface LimitSeedOptions {
+  policies: Policies;
+  counters: CounterStore;
+  /** Resolves when every event that this gateway closed so far is where billing can read it. */
+  shipped: () => Promise<void>;
+  /** How long a call that is in flight now may still take. */
+  callMs: () => number;
+  url: string;
+  token: string;
+  clock: Clock;
+  log: Log;
+  signal: AbortSignal;
+}
+
+const RETRY_MS = { min: 100, max: 5_000 };
+const ANSWER_TIMEOUT_MS = 10_000;
+/** How long a call waits for the counts that it comes under. Mostly they are there within milliseconds. */
+const WAIT_MS = 2_000;
+/** Questions to billing at once: after a loss there may be one for each user. */
+const AT_ONCE = 16;
+/** Counts that are asked for, or will be once more, at the same time. Beyond it calls are told to come again. */
+const PENDING_MAX = 10_000;
+
+interface Count {
+  /** The counter, whosever it is. */
+  name: string;
+  customer: string;
+  seed: Omit<Seed, 'used'>;
+  sinceMs: number;
+  origin: SeriesOrigin;
+}
+
+type Quota = Hold & { kind: 'quota' };
+
+export function limitSeeds(options: LimitSeedOptions): LimitSeeds {
+  const { counters, policies, clock, log, signal } = options;
+  /** By counter: what is on its way. */
+  const raising = new Map<string, Promise<void>>();
+  /** By counter: when it is to be raised once more. */
+  const again = new Map<string, number>();
+  /** By customer and series: what must be raised before it is trusted, though the store has a count. */
+  const doubted = new Map<string, Promise<void>>();
+  /** Policies that were looked at, and by key the series that it was under last. */
+  const seen = new WeakSet<KeyPolicy>();
+  const under = new Map<string, ReadonlySet<string>>();
+  const inTurn = turns(AT_ONCE);
+
+  async function askBilling({ customer, sinceMs, origin }: Count): Promise<bigint> {
+    const where = whereOf(origin);
+    const query = new URLSearchParams({
+      customer,
+      since: formatInstant(Math.max(0, sinceMs)),
+      ...(origin.limit.scope === 'key' && { key: origin.key }),
+      ...(where && { where: JSON.stringify(where) }),
+    });
+    const response = await fetch(`${options.url}/v1/usage/since?${query}`, {
+      headers: { authorization: `Bearer ${options.token}` },
+      signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]),
+    });
+    if (!response.ok) throw new Error(`billing answered ${response.status} when asked what was used`);
+    const { models } = (await response.json()) as { models: ModelUse[] };
+    return usedSince(origin, models);
+  }
+
+  async function raiseUntilDone(count: Count): Promise<void> {
+    for (let waitMs = RETRY_MS.min; !signal.aborted; waitMs = Math.min(waitMs * 2, RETRY_MS.max)) {
+      try {
+        await options.shipped();
+        const used = await inTurn(() => askBilling(count));
+        await counters.seed(count.customer, { ...count.seed, used });
+        return;
+      } catch (error) {
+        if (signal.aborted) return;
+        log.warn({ error: reasonOf(error), limit: count.origin.limit.id }, 'waiting for billing to say what was used');
+        await pause(waitMs, signal);
+      }
+    }
+  }
+
+  /** Whoever comes first begins it. */
+  function raise(count: Count): Promise<void> {
+    const found = raising.get(count.name);
+    if (found) return found;
+    if (raising.size >= PENDING_MAX) return Promise.reject(late());
+    const ended = raiseUntilDone(count).finally(() => raising.delete(count.name));
+    raising.set(count.name, ended);
+    void ended.then(() => raiseAgain(count));
+    return ended;
+  }
+
+  /** Calls that were in flight when it was counted first are in billing's sum when they are over. */
+  async function raiseAgain(count: Count): Promise<void> {
+    const { name } = count;
+    const waits = again.has(name);
+    if (signal.aborted || (!waits && again.size >= PENDING_MAX)) return;
+    again.set(name, clock() + options.callMs());
+    if (waits) return;
+    for (let leftMs = options.callMs(); leftMs > 0; leftMs = (again.get(name) ?? 0) - clock()) {
+      await pause(leftMs, signal);
+      if (signal.aborted) return;
+    }
+    again.delete(name);
+    await raiseUntilDone(count);
+  }
+
+  async function raised(counts: readonly Count[]): Promise<void> {
+    await within(WAIT_MS, Promise.all(counts.map(raise)), late);
+    if (signal.aborted) throw late();
+  }
+
+  type Ask = (reservation: Reservation) => ReserveAnswer | Promise<ReserveAnswer>;
+
+  /** What is not known is asked for, and the store once more. */
+  function known(ask: Ask, reservation: Reservation, answer: ReserveAnswer): ReserveAnswer | Promise<ReserveAnswer> {
+    if (answer.unknown.length === 0) return answer;
+    return raised(answer.unknown.flatMap((place) => countOf(reservation, place))).then(() => ask(reservation));
+  }
+
+  function asked(ask: Ask, reservation: Reservation): ReserveAnswer | Promise<ReserveAnswer> {
+    if (doubted.size > 0) {
+      const doubts = doubtsOf(reservation);
+      if (doubts.length > 0) {
+        return within(WAIT_MS, Promise.all(doubts), late).then(() => asked(ask, reservation));
+      }
+    }
+    const answer = ask(reservation);
+    return answer instanceof Promise
+      ? answer.then((one) => known(ask, reservation, one))
+      : known(ask, reservation, answer);
+  }
+
+  function doubtsOf({ customer, holds }: Reservation): Promise<void>[] {
+    return holds.flatMap((hold) => {
+      const doubt = hold.kind === 'quota' && hold.series && doubted.get(nameOf(customer, hold.series.name));
+      return doubt ? [doubt] : [];
+    });
+  }
+
+  /** What the key used while it was not under a limit has not been counted there. */
+  function look(policy: KeyPolicy): void {
+    const { customer, key } = policy;
+    const before = under.get(key);
+    const counts = countsOf(policy, clock());
+    under.set(key, new Set(counts.keys()));
+    seen.add(policy);
+    if (!before) return;
+    for (const [series, count] of counts) {
+      const name = nameOf(customer, series);
+      if (before.has(series) || doubted.has(name)) continue;
+      // A sum that is asked for already may be too old to hold what was missed.
+      const ended = Promise.resolve(raising.get(count.name))
+        .then(() => raise(count))
+        .finally(() => doubted.delete(name));
+      doubted.set(name, ended);
+      ended.catch(() => undefined);
+    }
+  }
+
+  return {
+    counters: {
+      ...counters,
+      seeded: true,
+      reserve: (reservation) => asked((one) => counters.reserve(one), reservation),
+      extend: (reservation, amounts) => asked((one) => counters.extend(one, amounts), reservation),
+    },
+    policies: {
+      find(secretHash) {
+        const policy = policies.find(secretHash);
+        if (policy instanceof Promise || !policy || seen.has(policy)) return policy;
+        look(policy);
+        return policy;
+      },
+    },
+  };
+}
+
+function countOf({ customer, holds }: Reservation, place: number): Count[] {
+  const { counter, expiresAtMs, series } = holds[place] as Quota;
+  const origin = series && originOf(series);
+  if (!origin) return [];
+  return [
+    {
+      name: nameOf(customer, counter),
+      customer,
+      seed: { counter, expiresAtMs, series },
+      sinceMs: series.startMs,
+      origin,
+    },
+  ];
+}
+
+/** By series: the present counters of what a policy counts in periods, all of its calls together. */
+function countsOf({ customer, key, limits }: KeyPolicy, atMs: number): Map<string, Count> {
+  const found = new Map<string, Count>();
+  for (const limit of limits) {
+    if (limit.per === null || isWindow(limit.per) || dimensionOf(limit)) continue;
+    const { counter, series, period } = quotaCounter(limit, key, null, atMs);
+    found.set(series, {
+      name: nameOf(customer, counter),
+      customer,
+      seed: { counter, expiresAtMs: period.expiresAtMs, series: { name: series, startMs: period.startMs } },
+      sinceMs: period.startMs,
+      origin: { limit, key, value: undefined },
+    });
+  }
+  return found;
+}
+
+function nameOf(customer: string, part: string): string {
+  return JSON.stringify([customer, part]);
+}
+
+function late(): Fault {
+  return new Fault('limits_unavailable', { story: 'billing has not said what was used' });
+}
+
+/** Lets so many do their work at once; the others wait for their turn. */
+function turns(max: number): <T>(work: () => Promise<T>) => Promise<T> {
+  let busy = 0;
+  const waiting: (() => void)[] = [];
+  return async (work) => {
+    if (busy < max) busy++;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = waiting.shift();
+      if (next) next();
+      else busy--;
+    }
+  };
+}
