@@ -9,6 +9,7 @@ import { invoiceRoutes } from '#billing/invoices/http.ts';
 import { keyRoutes } from '#billing/keys/http.ts';
 import { lateUsageRoutes } from '#billing/late-usage/http.ts';
 import { meterRoutes } from '#billing/meters/http.ts';
+import { otlpRoutes } from '#billing/otlp/http.ts';
 import { outcomeRoutes } from '#billing/outcomes/http.ts';
 import { parkedEventRoutes } from '#billing/parked-events/http.ts';
 import { planRoutes } from '#billing/plans/http.ts';
@@ -40,6 +41,7 @@ export function billingRoutes(parts: RouteParts): (api: Api) => void {
     parkedEventRoutes(api);
     attributionRoutes(api);
     correctionRoutes(api);
+    otlpRoutes(api);
     typedEventRoutes(api);
     templateRoutes(api);
     eventRoutes(api);
