@@ -120,8 +120,16 @@ export class Attempts {
       idleTimeoutMs: config.gateway.idleTimeoutMs,
       connectionsMax: config.gateway.upstreamConnectionsMax,
     };
-    const signing = authorize(request, target, this.#googleTokens);
-    if (signing !== undefined) await signing;
+    try {
+      const signing = authorize(request, target, this.#googleTokens);
+      if (signing !== undefined) await signing;
+    } catch (thrown) {
+      // As if the upstream had refused the credential: the next one may have a better.
+      if (n + 1 >= targets.length) throw thrown;
+      flight.attempts.push({ upstream: target.upstream.name, status, duration_ms: this.#clock() - startMs });
+      const end = { kind: 'discarded', status: CREDENTIAL_REFUSED } as const;
+      return { end, retryInMs: this.#waitBefore(n + 1, flight, admitted, null) };
+    }
     exchange.start(this.#upstream.send(request, exchange));
     const end = await exchange.ended;
     const durationMs = Math.max(0, this.#clock() - startMs);

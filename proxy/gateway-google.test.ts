@@ -159,6 +159,22 @@ describe('a call to Vertex', () => {
     expect(stub.requests[0]?.headers['x-goog-api-key']).toBe('sk-upstream');
   });
 
+  it('goes to the next upstream of its route when no token is to be had for the first', async () => {
+    await using stub = await startStub(answer);
+    const other = vertex(stub, { name: 'other', auth: 'x-goog-api-key' });
+    const to = [{ upstream: 'vertex', weight: 1, model: null }];
+    const routes = [{ model: '*', to, fallback: [{ upstream: 'other', model: null }] }];
+    const config = configOf([vertex(stub), other], { routes, gateway: { retriesMax: 1 } });
+    const googleTokens = () => Promise.reject(new Error('no token'));
+    await using weir = await startGateway(config, undefined, { googleTokens });
+    expect((await post(`${weir.url}${paths[0]}/${MODEL}:generateContent`, HELLO)).status).toBe(200);
+    const [event] = await eventsOf(weir, 1);
+    expect(event?.data.attempts.map(({ upstream, status }) => [upstream, status])).toEqual([
+      ['vertex', null],
+      ['other', 200],
+    ]);
+  });
+
   it('fails as the operator, not the caller, has it wrong when no token is to be had', async () => {
     await using stub = await startStub(answer);
     await using weir = await startGateway(configOf([vertex(stub)]));
@@ -167,6 +183,40 @@ describe('a call to Vertex', () => {
     expect((await answered.json()).error.details[0].reason).toBe('UPSTREAM_UNAUTHORIZED');
     expect(stub.requests).toEqual([]);
     expect((await eventsOf(weir, 1))[0]?.data).toMatchObject({ outcome: 'failed', usage_status: 'none' });
+  });
+});
+
+describe('a list that grows', () => {
+  const part = (text: string) =>
+    JSON.stringify({ ...ANSWER, candidates: [{ content: { parts: [{ text }] } }] }, null, 2);
+  const path = `/v1beta/models/${MODEL}:streamGenerateContent`;
+
+  it('passes as it is, and is metered by its last element', async () => {
+    const list = `[${part('Water')}\r\n,\r\n${JSON.stringify(ANSWER)}\r\n]`;
+    await using stub = await startStub((response) => {
+      response.writeHead(200, { 'content-type': 'application/json; charset=UTF-8' });
+      for (const character of list) response.write(character);
+      response.end();
+    });
+    await using weir = await startGateway(configOf([google(stub)]));
+    expect(await (await post(`${weir.url}${path}`, HELLO, NATIVE)).text()).toBe(list);
+    const [event] = await eventsOf(weir, 1);
+    expect(event?.data).toMatchObject({ stream: true, outcome: 'ok', quantities: { input_tokens: '5' } });
+  });
+
+  it('is still a list when it breaks off between two elements, with the error as its last', async () => {
+    await using stub = await startStub((response) => {
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.write(`[${part('Water')}\r\n,`, () => setImmediate(() => response.destroy()));
+    });
+    await using weir = await startGateway(configOf([google(stub)]));
+    const list = await (await post(`${weir.url}${path}`, HELLO, NATIVE)).json();
+    expect(list).toEqual([
+      JSON.parse(part('Water')),
+      { error: expect.objectContaining({ code: 500, status: 'INTERNAL' }) },
+    ]);
+    const [event] = await eventsOf(weir, 1);
+    expect(event?.data).toMatchObject({ outcome: 'cut', usage_status: 'partial' });
   });
 });
 

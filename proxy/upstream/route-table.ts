@@ -35,7 +35,7 @@ export class RouteTable {
       vertex: new Map(),
       cohere: new Map(),
       ollama: new Map(),
-    azure: new Map(),
+      azure: new Map(),
     };
   }
 
