@@ -62,6 +62,8 @@ export function exactOfNumeric(text: string): Exact {
 }
 
 export function add(a: Exact, b: Exact): Exact {
+  if (a.num === 0n) return b;
+  if (b.num === 0n) return a;
   if (a.den === b.den) return exact(a.num + b.num, a.den);
   return exact(a.num * b.den + b.num * a.den, a.den * b.den);
 }

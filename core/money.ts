@@ -1,4 +1,4 @@
-import { type Exact, exact, formatScaled, parseExact, type Rounding, round } from './exact.ts';
+import { type Exact, formatScaled, parseExact, type Rounding, round } from './exact.ts';
 
 /** An amount in 10^-9 of the currency's unit. Cost and price are both Money, and never share a field. */
 export interface Money {
@@ -91,7 +91,7 @@ export function toNanos(nanos: Exact, currency: string, mode: Rounding): Money {
 /** Rounds an exact number of nanos to what a document in this currency can print. The only rounding of a document line. */
 export function roundToCurrency(nanos: Exact, currency: string, mode: Rounding): Money {
   const step = 10n ** BigInt(NANOS_SCALE - exponentOf(currency));
-  return money(round(exact(nanos.num, nanos.den * step), mode) * step, currency);
+  return money(round({ num: nanos.num, den: nanos.den * step }, mode) * step, currency);
 }
 
 /**

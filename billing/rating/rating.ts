@@ -144,6 +144,7 @@ function flatLine(charge: Charge, amount: string, share: Exact): RatedLine {
 
 function shareOf(amount: Exact, part: Exact, whole: Exact): Exact {
   if (whole.num === 0n) return ZERO;
+  if (part.num === whole.num && part.den === whole.den) return amount;
   return multiply(amount, { num: part.num * whole.den, den: part.den * whole.num });
 }
 
