@@ -214,7 +214,8 @@ export class Reserving {
     const { asked, outputMax, wire, config } = admitted;
     if (outputTokens >= outputMax) return true;
     const each = outputTokens / asked.answers;
-    if (each < OUTPUT_MIN || wire.lowersOutput !== true || !mayLower(flight, config.gateway.clampOutput)) return false;
+    if (each < (asked.outputTokensMin ?? OUTPUT_MIN)) return false;
+    if (wire.lowersOutput !== true || !mayLower(flight, config.gateway.clampOutput)) return false;
     admitted.outputEach = each;
     admitted.outputMax = each * asked.answers;
     return true;

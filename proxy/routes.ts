@@ -85,9 +85,20 @@ const DOT_SEGMENT = /\/(\.|%2e){1,2}(\/|$)/i;
 
 const EXPLICIT = /^\/u\/([^/]+)(\/.*)$/;
 
-/** Whose words to use for a call that has no wire yet: those of its path, else of what its client sends. */
+/** Whose words to use for a call: those of the wire at its path, else of the path itself, else of what its client sends. */
 export function dialectOfCall({ path, headers }: Pick<Call, 'path' | 'headers'>): Dialect {
-  return dialectOf(EXPLICIT.exec(path)?.[2] ?? path, headers);
+  const below = EXPLICIT.exec(path)?.[2] ?? path;
+  for (const endpoint of endpointsAt(below)) if (endpoint.kind === 'wire') return endpoint.wire.dialect;
+  return dialectOf(below, headers);
+}
+
+/** By whatever method. */
+function endpointsAt(path: string): Endpoint[] {
+  const patterns = (named.get(firstSegment(path)) ?? []).filter(({ pattern }) => pattern.match(path));
+  return [
+    ...[...(plain.get(path)?.values() ?? [])].map(({ endpoint }) => endpoint),
+    ...patterns.flatMap(({ methods }) => [...methods.values()]),
+  ];
 }
 
 function findBelow(method: string, path: string): Match | undefined {

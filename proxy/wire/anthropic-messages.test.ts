@@ -1,5 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { dialectOfCall, getMatch } from '../routes.ts';
+import { anthropicDialect } from './anthropic-dialect.ts';
 import { anthropicMessages } from './anthropic-messages.ts';
+import { vertexMessages } from './anthropic-vertex.ts';
 import { concat, decodeUtf8, encodeUtf8 } from './bytes.ts';
 import type { AnswerHead, Asked, Reading } from './wire.ts';
 
@@ -77,8 +80,14 @@ describe('a request for a message', () => {
 
   it('may answer its maximum and its budget for thinking where that is the larger one', () => {
     const thinking = (budget_tokens: number) => ({ thinking: { type: 'enabled', budget_tokens } });
-    expect(parse({ max_tokens: 2_000, ...thinking(1_024) }).outputTokensMax).toBe(2_000n);
-    expect(parse({ max_tokens: 2_000, ...thinking(10_000) }).outputTokensMax).toBe(12_000n);
+    expect(parse({ max_tokens: 2_000, ...thinking(1_024) })).toMatchObject({
+      outputTokensMax: 2_000n,
+      outputTokensMin: 1_025n,
+    });
+    expect(parse({ max_tokens: 2_000, ...thinking(10_000) })).toMatchObject({
+      outputTokensMax: 12_000n,
+      outputTokensMin: 12_000n,
+    });
   });
 
   it('may be billed for caches only where it says so, even in escapes', () => {
@@ -126,6 +135,39 @@ describe('a request for a message', () => {
     const sent = anthropicMessages.rewrite(encode(body), asked, { model: 'b', includeUsage: true });
     expect(decodeUtf8(sent)).toBe(body.replace('"model" : "a"', '"model" : "b"'));
     expect(decodeUtf8(anthropicMessages.rewrite(encode(body), asked, { model: null, includeUsage: true }))).toBe(body);
+    const lowered = anthropicMessages.rewrite(encode(body), asked, {
+      model: null,
+      includeUsage: true,
+      outputTokensMax: 9n,
+    });
+    expect(decodeUtf8(lowered)).toBe(body.replace('"max_tokens":1', '"max_tokens":9'));
+  });
+});
+
+describe('a message at Vertex', () => {
+  const path = '/v1/projects/p/locations/eu/publishers/anthropic/models/claude-sonnet-5%4020260101:streamRawPredict';
+  const body = encode({ anthropic_version: 'vertex-2023-10-16', max_tokens: 5, messages: [] });
+
+  it('has its model in the path, and says there whether it is a stream', () => {
+    const { endpoint, params } = getMatch('POST', path);
+    expect(endpoint).toMatchObject({ kind: 'wire', wire: { name: 'vertex-messages' } });
+    const call = { method: 'POST', path, query: '', headers: {} };
+    expect(vertexMessages.parse(body, call, params)).toMatchObject({
+      model: 'claude-sonnet-5@20260101',
+      stream: true,
+      outputTokensMax: 5n,
+    });
+    const plain = { ...call, path: path.replace('streamRawPredict', 'rawPredict') };
+    expect(vertexMessages.parse(body, plain, params).stream).toBe(false);
+  });
+
+  it('is told of faults in the words of Anthropic, and counts tokens for nothing', () => {
+    expect(dialectOfCall({ path, headers: {} })).toBe(anthropicDialect);
+    const counting = getMatch(
+      'POST',
+      '/v1/projects/p/locations/eu/publishers/anthropic/models/count-tokens:rawPredict',
+    );
+    expect(counting.endpoint).toMatchObject({ wire: { name: 'vertex-count-tokens' } });
   });
 });
 

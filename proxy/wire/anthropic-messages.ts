@@ -3,8 +3,8 @@ import { anthropicDialect } from './anthropic-dialect.ts';
 import { anthropicMedia } from './anthropic-media.ts';
 import { AnthropicReader } from './anthropic-meter.ts';
 import { find, isObject, needle } from './bytes.ts';
-import { type Fields, parseBody, parseCount, parseFlag, parseModel, parseName, replaceModel } from './json-request.ts';
-import { edited } from './json-span.ts';
+import { type Fields, parseBody, parseCount, parseFlag, parseModel, parseName } from './json-request.ts';
+import { rewriteStreamed } from './openai-stream-options.ts';
 import { jsonMeter, sseMeter } from './paths-meter.ts';
 import {
   type AnswerHead,
@@ -28,12 +28,13 @@ export const anthropicMessages = {
     const fields = parseBody(body, DECISIVE);
     return askedOf(body, fields, parseModel(fields), parseFlag(fields, 'stream') === true);
   },
-  rewrite: (body: Uint8Array, _asked: Asked, { model }: RequestEdits): Uint8Array =>
-    model === null ? body : edited(body, replaceModel(body, model)),
+  rewrite: (body: Uint8Array, asked: Asked, edits: RequestEdits): Uint8Array =>
+    rewriteStreamed(body, asked, edits, () => 'max_tokens'),
   meter: anthropicMeter,
+  lowersOutput: true,
 } as const satisfies Wire;
 
-const DECISIVE = new Set([
+export const DECISIVE = new Set([
   'model',
   'messages',
   'system',
@@ -88,14 +89,14 @@ export function askedOf(body: Uint8Array, fields: Fields, model: string, stream:
     inputs: 1n,
     inputElsewhere: media.elsewhere || serverTools.length > 0 || isSet(fields.mcp_servers) || isSet(fields.container),
     inputTokensGuess: guessTokens(textBytes) + media.tokensGuess,
-    outputTokensMax: outputMaxOf(fields),
+    ...outputOf(fields),
     answers: 1n,
     bounds: boundsOf(serverTools),
     fixed: NO_COUNTS,
   };
 }
 
-export function anthropicMeter({ inputUnits }: Asked, answer: AnswerHead): Meter {
+function anthropicMeter({ inputUnits }: Asked, answer: AnswerHead): Meter {
   const reader = new AnthropicReader(inputUnits === CACHED_LONG);
   return isEventStream(answer) ? sseMeter(reader) : jsonMeter(reader);
 }
@@ -106,11 +107,16 @@ function inputUnitsOf(body: Uint8Array): readonly Unit[] {
   return mayHide || find(body, HOUR, 0, body.length) >= 0 ? CACHED_LONG : CACHED;
 }
 
-/** Thinking between calls of tools may exceed the maximum by a budget of its own. */
-function outputMaxOf(fields: Fields): bigint | null {
+/**
+ * The maximum has to be above the budget for thinking. Only between calls of tools may thinking exceed it, by a budget of
+ * its own: then no lower maximum would hold.
+ */
+function outputOf(fields: Fields): Pick<Asked, 'outputTokensMax' | 'outputTokensMin'> {
   const max = parseCount(fields, 'max_tokens');
   const budget = isObject(fields.thinking) ? parseCount(fields.thinking, 'budget_tokens') : null;
-  return max !== null && budget !== null && budget >= max ? max + budget : max;
+  if (max === null || budget === null) return { outputTokensMax: max };
+  if (budget < max) return { outputTokensMax: max, outputTokensMin: budget + 1n };
+  return { outputTokensMax: max + budget, outputTokensMin: max + budget };
 }
 
 function boundsOf(serverTools: readonly Fields[]): Asked['bounds'] {

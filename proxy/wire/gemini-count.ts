@@ -1,7 +1,7 @@
 import type { WireFamily } from '#config/wires.ts';
 import { geminiDialect } from './gemini-dialect.ts';
 import { geminiModelPaths, vertexModelPaths } from './gemini-paths.ts';
-import { modelOf } from './gemini-request.ts';
+import { modelInPath } from './json-request.ts';
 import { askedWithoutTokens, SILENT_METER } from './unmetered.ts';
 import type { Wire, WireEndpoint } from './wire.ts';
 
@@ -13,7 +13,7 @@ function countWire(name: string, family: WireFamily, endpoints: readonly WireEnd
     dialect: geminiDialect,
     endpoints,
     operation: 'count_tokens',
-    parse: (_body, _call, params) => askedWithoutTokens(modelOf(params), 'free'),
+    parse: (_body, _call, params) => askedWithoutTokens(modelInPath(params), 'free'),
     rewrite: (body) => body,
     meter: () => SILENT_METER,
   };

@@ -4,8 +4,8 @@ import { geminiDialect } from './gemini-dialect.ts';
 import { mediaOf } from './gemini-media.ts';
 import { GeminiReader } from './gemini-meter.ts';
 import { geminiModelPaths, vertexModelPaths } from './gemini-paths.ts';
-import { bothSpellings, listMember, modelOf } from './gemini-request.ts';
-import { type Fields, parseBody, replaceModel } from './json-request.ts';
+import { bothSpellings, listMember } from './gemini-request.ts';
+import { type Fields, modelInPath, parseBody, replaceModel } from './json-request.ts';
 import { edited, findMember, membersOf } from './json-span.ts';
 import type { Params } from './path-pattern.ts';
 import { jsonMeter } from './paths-meter.ts';
@@ -38,7 +38,7 @@ function embedWire(name: string, family: WireFamily, endpoints: readonly WireEnd
 
 function parse(body: Uint8Array, _call: CallHead, params: Params): Asked {
   const fields = parseBody(body, DECISIVE);
-  const model = modelOf(params);
+  const model = modelInPath(params);
   const requests = listMember(fields, 'requests');
   const media = mediaOf([fields, ...requests].flatMap(contentOf), model);
   const textBytes = body.length - media.bytes;

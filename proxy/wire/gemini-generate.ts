@@ -10,11 +10,10 @@ import {
   countMember,
   listMember,
   member,
-  modelOf,
   objectMember,
   tierAsked,
 } from './gemini-request.ts';
-import { type Fields, parseBody, parseName } from './json-request.ts';
+import { type Fields, modelInPath, parseBody, parseName } from './json-request.ts';
 import { setMember } from './json-set.ts';
 import { edited } from './json-span.ts';
 import type { Params } from './path-pattern.ts';
@@ -82,7 +81,7 @@ function generateWire(name: string, family: WireFamily, endpoints: readonly Wire
 function parse(body: Uint8Array, call: CallHead, params: Params): Asked {
   const fields = parseBody(body, DECISIVE);
   checkOnce(body, 'generationConfig');
-  const model = modelOf(params);
+  const model = modelInPath(params);
   const config = objectMember(fields, 'generationConfig');
   const tools = listMember(fields, 'tools');
   const media = mediaOf([...listMember(fields, 'contents'), ...listMember(fields, 'systemInstruction')], model);

@@ -3,32 +3,12 @@ import { isObject } from './bytes.ts';
 import { tierNamed } from './gemini-usage.ts';
 import type { Fields } from './json-request.ts';
 import { keyOf, membersOf } from './json-span.ts';
-import type { Params } from './path-pattern.ts';
 import type { CallHead } from './wire.ts';
 
 /**
  * What Google's JSON has of its own: the model stands in the path, every name is read in two spellings
  * (`maxOutputTokens`, `max_output_tokens`), and numbers may be text.
  */
-
-const MODEL_CHARS_MAX = 256;
-
-/** Throws `invalid_request` when the path names no model. */
-export function modelOf(params: Params): string {
-  const model = decoded(params.model ?? '');
-  if (model === undefined || model === '' || model.length > MODEL_CHARS_MAX) {
-    throw new Fault('invalid_request', { detail: 'The path must name a model.' });
-  }
-  return model;
-}
-
-function decoded(text: string): string | undefined {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return undefined;
-  }
-}
 
 function snake(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

@@ -1,6 +1,7 @@
 import { Fault } from '#core/fault.ts';
 import { decodeStrictUtf8, encodeUtf8, isObject, parseJson } from './bytes.ts';
 import { type Edit, keyOf, type Member, membersOf } from './json-span.ts';
+import type { Params } from './path-pattern.ts';
 
 /** What the formats that take a JSON object share on the way in. */
 export type Fields = Readonly<Record<string, unknown>>;
@@ -41,6 +42,23 @@ export function parseModel(fields: Fields, inPath?: string): string {
     throw new Fault('invalid_request', { detail: "The field 'model' must be a string that names a model." });
   }
   return model;
+}
+
+/** The model that a path names. Throws `invalid_request` when it names none. */
+export function modelInPath(params: Params): string {
+  const model = decoded(params.model ?? '');
+  if (model === undefined || model === '' || model.length > MODEL_CHARS_MAX) {
+    throw new Fault('invalid_request', { detail: 'The path must name a model.' });
+  }
+  return model;
+}
+
+function decoded(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Null where the field is absent. Strict, because some servers read "true" and "5" as true and 5. */

@@ -90,6 +90,8 @@ export interface Asked {
   readonly inputTokensGuess: bigint;
   /** Per answer; null when the request does not say. */
   readonly outputTokensMax: bigint | null;
+  /** A request with a lower maximum would be one that its API refuses. */
+  readonly outputTokensMin?: bigint;
   /** How many answers to the one prompt. 0n where the endpoint answers no tokens. */
   readonly answers: bigint;
   /** The most of every unit that is no token: images, seconds, searches. */

@@ -1,6 +1,7 @@
 import { anthropicCountTokens } from './anthropic-count-tokens.ts';
 import { anthropicDialect } from './anthropic-dialect.ts';
 import { anthropicMessages } from './anthropic-messages.ts';
+import { vertexCountTokens, vertexMessages } from './anthropic-vertex.ts';
 import { AZURE } from './azure.ts';
 import { cohereChat, cohereEmbed, cohereRerank } from './cohere.ts';
 import { cohereDialect } from './cohere-dialect.ts';
@@ -39,6 +40,8 @@ export const WIRES: readonly Wire[] = [
   ...AZURE,
   anthropicMessages,
   anthropicCountTokens,
+  vertexCountTokens,
+  vertexMessages,
   geminiGenerate,
   geminiEmbed,
   geminiCount,
