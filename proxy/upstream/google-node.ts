@@ -1,4 +1,4 @@
-import { type AuthClient, GoogleAuth, JWT } from 'google-auth-library';
+import type { AuthClient } from 'google-auth-library';
 import { Fault } from '#core/fault.ts';
 import { isObject } from '../wire/bytes.ts';
 import type { GoogleTokens } from './credential.ts';
@@ -50,6 +50,8 @@ export function googleTokens(options: { fetch?: typeof fetch; now?: () => number
       eagerRefreshThresholdMillis: AHEAD_MS,
       ...(fetchImplementation && { transporterOptions: { fetchImplementation } }),
     };
+    // Loading it takes a tenth of a second and some megabytes: for those alone who have such an upstream.
+    const { GoogleAuth, JWT } = await import('google-auth-library');
     if (key === null) return new GoogleAuth({ scopes: [SCOPE], clientOptions }).getClient();
     const { email, privateKey } = serviceAccountOf(key);
     return new JWT({ email, key: privateKey, scopes: [SCOPE], ...clientOptions });
@@ -58,7 +60,10 @@ export function googleTokens(options: { fetch?: typeof fetch; now?: () => number
   function accountOf(key: string | null): Account {
     let account = accounts.get(key);
     if (!account) {
-      account = { client: clientOf(key), token: '', endsMs: 0, asking: undefined };
+      const client = clientOf(key);
+      // The machine's own account may be there the next time.
+      client.catch(() => accounts.delete(key));
+      account = { client, token: '', endsMs: 0, asking: undefined };
       accounts.set(key, account);
     }
     return account;
