@@ -16,6 +16,8 @@ import { planRoutes } from '#billing/plans/http.ts';
 import type { PolicyFeed } from '#billing/policies/feed.ts';
 import { policyRoutes } from '#billing/policies/http.ts';
 import { priceRoutes } from '#billing/prices/http.ts';
+import { readingRoutes } from '#billing/readings/http.ts';
+import { repairRoutes } from '#billing/repairs/http.ts';
 import { simulationRoutes } from '#billing/simulations/http.ts';
 import { subscriptionRoutes, unsubscribedRoutes } from '#billing/subscriptions/http.ts';
 import { templateRoutes } from '#billing/templates/http.ts';
@@ -46,6 +48,8 @@ export function billingRoutes(parts: RouteParts): (api: Api) => void {
     templateRoutes(api);
     eventRoutes(api);
     usageRoutes(api);
+    readingRoutes(api);
+    repairRoutes(api);
     costRoutes(api, parts.priceBook);
     lateUsageRoutes(api);
     meterRoutes(api);

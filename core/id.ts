@@ -28,6 +28,7 @@ export type IdPrefix =
   | 'prc'
   | 'sub'
   | 'inv'
+  | 'rep'
   | 'line'
   | 'job'
   | 'usr'

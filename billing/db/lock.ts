@@ -70,3 +70,8 @@ export async function shareCustomerLocks(tx: Database, customers: readonly strin
     ),
   );
 }
+
+/** Of a transaction's statements, the first one: all that follow see the same moment. */
+export async function readOneSnapshot(tx: Database): Promise<void> {
+  await tx.script('set transaction isolation level repeatable read');
+}

@@ -5,8 +5,8 @@ import { measureThePast } from '#billing/measurements/measure.ts';
 import { forgetSeries } from '#billing/otlp/deltas.ts';
 import { trimParked } from '#billing/parked-events/parked-event.ts';
 import { retryParked } from '#billing/parked-events/retry.ts';
+import { checkRollups } from '#billing/repairs/repair.ts';
 import { runSimulations } from '#billing/simulations/simulation.ts';
-import { checkRollups } from '#billing/usage/usage.ts';
 
 /** What runs by the clock, beside the closing of periods. Each may run at any time, any number of times. */
 export interface JobKind {

@@ -177,19 +177,49 @@ export async function measureAnew(
   toMs: number,
 ): Promise<void> {
   await deleteMeasured(tx, { meter: gauge.meter, version: gauge.version, customer, fromMs, toMs });
+  await forEachPage(tx, gauge, customer, fromMs, toMs, async (page) => {
+    const sheet = newSheet();
+    enterPage(sheet, gauge, page);
+    await write(tx, sheet);
+  });
+}
+
+/** What the events of a customer come to in a span, without writing it. */
+export async function sheetOf(
+  db: Database,
+  gauge: Gauge,
+  customer: string,
+  fromMs: number,
+  toMs: number,
+): Promise<Sheet> {
+  const sheet = newSheet();
+  await forEachPage(db, gauge, customer, fromMs, toMs, async (page) => enterPage(sheet, gauge, page));
+  return sheet;
+}
+
+async function forEachPage(
+  db: Database,
+  gauge: Gauge,
+  customer: string,
+  fromMs: number,
+  toMs: number,
+  take: (page: readonly StoredEvent[]) => Promise<void>,
+): Promise<void> {
   let after: StoredEvent | undefined;
   do {
-    const page = await listEventRows(tx, { customer, type: gauge.terms.event_type, fromMs, toMs }, after, EVENTS_PAGE);
-    const sheet = newSheet();
-    for (const event of page) {
-      // A maximum cannot be taken back: what is no longer live never was one.
-      if (isExtreme(gauge) && !event.live) continue;
-      const row = eventRowOf(event);
-      enter(sheet, gauge, row, fieldsOf(row));
-    }
-    await write(tx, sheet);
+    const page = await listEventRows(db, { customer, type: gauge.terms.event_type, fromMs, toMs }, after, EVENTS_PAGE);
+    await take(page);
     after = page.length < EVENTS_PAGE ? undefined : page.at(-1);
   } while (after);
+}
+
+function enterPage(sheet: Sheet, gauge: Gauge, page: readonly StoredEvent[]): void {
+  for (const event of page) {
+    // A maximum cannot be taken back: what is no longer live never was one.
+    if (isExtreme(gauge) && !event.live) continue;
+    const row = eventRowOf(event);
+    enter(sheet, gauge, row, fieldsOf(row));
+  }
 }
 
 export function eventRowOf({ time, live: _, ...row }: StoredEvent): EventRow {

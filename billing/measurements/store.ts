@@ -198,3 +198,34 @@ export async function findHourFrom(db: Database, fromMs: number): Promise<number
   );
   return row?.hour;
 }
+
+export interface PlaceRow {
+  at: number;
+  dimensions: string;
+  item: string;
+  /** Of a point: source, id, revision and part. */
+  event: string;
+  figure: string;
+}
+
+/** What a version holds of a customer in a span, slot by slot and point by point, each with its figures as one text. */
+export async function listPlaces(
+  db: Database,
+  of: { meter: string; version: number },
+  customer: string,
+  fromMs: number,
+  toMs: number,
+): Promise<PlaceRow[]> {
+  const [from, to] = [instant(fromMs), instant(toMs)];
+  return db.query<PlaceRow>(sql`
+    select slot as at, dimensions, item, '' as event,
+      concat_ws(' ', events, trim_scale(total), coalesce(trim_scale(least)::text, ''),
+        coalesce(trim_scale(greatest)::text, '')) as figure
+    from meter_roll_up
+    where meter = ${of.meter} and version = ${of.version} and customer = ${customer} and slot >= ${from} and slot < ${to}
+    union all
+    select time, dimensions, item, concat_ws(' ', source, id, revision, part),
+      concat_ws(' ', trim_scale(value), operation, coalesce(taken_back::text, ''))
+    from meter_point
+    where meter = ${of.meter} and version = ${of.version} and customer = ${customer} and time >= ${from} and time < ${to}`);
+}

@@ -107,8 +107,8 @@ type Name = keyof typeof METERS;
 /** A figure as a fraction; the oracle does not shorten it. */
 type Figure = readonly [num: bigint, den: bigint];
 const total = (values: readonly bigint[]) => values.reduce((a, b) => a + b, 0n);
-const most = (values: readonly bigint[]) => values.reduce((a, b) => (b > a ? b : a));
-const least = (values: readonly bigint[]) => values.reduce((a, b) => (b < a ? b : a));
+const most = (values: readonly bigint[]) => values.toSorted((a, b) => (a < b ? -1 : 1)).at(-1) ?? 0n;
+const least = (values: readonly bigint[]) => values.toSorted((a, b) => (a < b ? -1 : 1))[0] ?? 0n;
 const atLeastNothing = (value: bigint) => (value < 0n ? 0n : value);
 
 /** `facts` in order; undefined where there is nothing to read. */

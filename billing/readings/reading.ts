@@ -11,6 +11,7 @@ import {
   listLateSlots,
   listLevelsBefore,
   listPointsIn,
+  listProblems,
   listStandingEvents,
   type PartRow,
   type StandingEvent,
@@ -65,15 +66,15 @@ async function readRollUps(db: Database, gauge: Gauge, question: MeterQuestion):
     windowsOf(gauge, period, question.zone).map((window) => ({ index, window })),
   );
   const late = question.asBilled ? await listLateSlots(db, question.asBilled, gauge.slotMs) : [];
-  const wholes: { at: number; period: Period }[] = [];
-  const edges: { at: number; period: Period }[] = [];
+  const wholes: Part[] = [];
+  const edges: Part[] = [];
   for (const [at, { window }] of windows.entries()) {
     const cut = cutIntoSlots(window, gauge.slotMs);
     edges.push(...cut.edges.map((period) => ({ at, period })));
     for (const part of without(cut.whole, late, gauge.slotMs)) (part.late ? edges : wholes).push({ at, period: part });
   }
   const extra: PartRow[] = [];
-  for (const { at, period } of edges) extra.push(...(await measureEdge(db, gauge, question, at, period)));
+  for (const run of runsOf(edges)) extra.push(...(await measureRun(db, gauge, question, run)));
   const rows = await sumMeasured(db, gauge, question.customer, wholes, extra);
 
   const groups = new Map<string, { period: number; dimensions: string; windows: Exact[] }>();
@@ -126,48 +127,69 @@ function without(period: Period, lateSlots: readonly number[], slotMs: number): 
 
 const EVENTS_PAGE = 2_000;
 
-/** What a part of a slot comes to, from its events. */
-async function measureEdge(
+interface Part {
+  /** The number of its window. */
+  at: number;
+  period: Period;
+}
+
+/** Parts that lie side by side are read at once. */
+function runsOf(parts: readonly Part[]): Part[][] {
+  const runs: Part[][] = [];
+  for (const part of [...parts].sort((a, b) => a.period.startMs - b.period.startMs)) {
+    const run = runs.at(-1);
+    if (run?.at(-1)?.period.endMs === part.period.startMs) run.push(part);
+    else runs.push([part]);
+  }
+  return runs;
+}
+
+/** What parts of slots come to, from their events. */
+async function measureRun(
   db: Database,
   gauge: Gauge,
   { customer, asBilled }: MeterQuestion,
-  at: number,
-  period: Period,
+  run: readonly Part[],
 ): Promise<PartRow[]> {
-  const sums = new Map<
-    string,
-    { dimensions: string; item: string; events: bigint; total: Exact; least: Exact; greatest: Exact }
-  >();
-  const of = { customer, type: gauge.terms.event_type, ...period };
-  let after: Awaited<ReturnType<typeof listStandingEvents>>[number] | undefined;
+  const [startMs, endMs] = [run[0]?.period.startMs ?? 0, run.at(-1)?.period.endMs ?? 0];
+  const of = { customer, type: gauge.terms.event_type, startMs, endMs };
+  const sums = new Map<string, Omit<PartRow, 'total' | 'least' | 'greatest'> & Extremes>();
+  let place = 0;
+  let after: StandingEvent | undefined;
   do {
     const page = await listStandingEvents(db, of, asBilled, after, EVENTS_PAGE);
     for (const event of page) {
+      while (event.time >= (run[place]?.period.endMs ?? endMs)) place++;
+      const at = run[place]?.at ?? 0;
       for (const measured of measureEvent(gauge, fieldsOf(eventRowOf(event)))) {
         if ('problem' in measured) continue;
         const { dimensions, item, value } = measured;
-        const key = JSON.stringify([dimensions, item]);
+        const key = JSON.stringify([at, dimensions, item]);
         const before = sums.get(key);
-        if (!before) sums.set(key, { dimensions, item, events: 1n, total: value, least: value, greatest: value });
-        else {
-          before.events += 1n;
-          before.total = add(before.total, value);
-          if (compare(value, before.least) < 0) before.least = value;
-          if (compare(value, before.greatest) > 0) before.greatest = value;
+        if (!before) {
+          sums.set(key, { at, dimensions, item, events: 1n, total: value, least: value, greatest: value });
+          continue;
         }
+        before.events += 1n;
+        before.total = add(before.total, value);
+        if (compare(value, before.least) < 0) before.least = value;
+        if (compare(value, before.greatest) > 0) before.greatest = value;
       }
     }
     after = page.length < EVENTS_PAGE ? undefined : page.at(-1);
   } while (after);
-  return [...sums.values()].map(({ dimensions, item, events, total, least, greatest }) => ({
-    at,
-    dimensions,
-    item,
-    events,
-    total: formatExact(total),
-    least: formatExact(least),
-    greatest: formatExact(greatest),
+  return [...sums.values()].map((sum) => ({
+    ...sum,
+    total: formatExact(sum.total),
+    least: formatExact(sum.least),
+    greatest: formatExact(sum.greatest),
   }));
+}
+
+interface Extremes {
+  total: Exact;
+  least: Exact;
+  greatest: Exact;
 }
 
 /** The events of a page that could be measured; those that count, in the order of time, source and id. */
@@ -274,3 +296,4 @@ async function levelsBefore(
 }
 
 export type { Billed };
+export { listProblems };

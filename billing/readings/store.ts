@@ -183,3 +183,25 @@ export async function listItemsBefore(
     ) as latest
     where operation = 'add' group by dimensions`);
 }
+
+export interface ProblemRow {
+  source: string;
+  id: string;
+  customer: string;
+  time: number;
+  detail: string;
+}
+
+/** Events that a version could not measure, the oldest first. */
+export async function listProblems(
+  db: Database,
+  of: { meter: string; version: number; customer: string | null },
+  page: { after: { time: string; source: string; id: string } | undefined; count: number },
+): Promise<ProblemRow[]> {
+  const { time = null, source = null, id = null } = page.after ?? {};
+  return db.query<ProblemRow>(sql`
+    select source, id, customer, time, detail from meter_problem
+    where meter = ${of.meter} and version = ${of.version} and (${of.customer}::text is null or customer = ${of.customer})
+      and (${time}::timestamptz is null or (time, source, id) > (${time}::timestamptz, ${source}::text, ${id}::text))
+    order by time, source, id limit ${page.count}`);
+}

@@ -199,27 +199,39 @@ export interface DifferenceRow {
 }
 
 /** Where the roll-up of quantities is not the sum of the events, in one snapshot. */
-export async function listQuantityDifferences(db: Database, period: Period, limit: number): Promise<DifferenceRow[]> {
+export async function listQuantityDifferences(
+  db: Database,
+  period: Period,
+  customer: string | null,
+  limit: number,
+): Promise<DifferenceRow[]> {
   const [from, to] = [instant(period.startMs), instant(period.endMs)];
+  const one = sql`(${customer}::text is null or customer = ${customer})`;
   return await db.query<DifferenceRow>(sql`
     select customer, hour, key, model, unit, rolled.quantity rolled_up, events.quantity recomputed
     from (
       select customer, date_trunc('hour', time, 'UTC') as hour, key, q.model collate "C" model, q.unit collate "C" unit,
         sum(sign * q.quantity) quantity
       from event cross join lateral usage_quantity(event.model, body -> 'data') q
-      where time >= ${from} and time < ${to} and type = 'weir.usage.v1'
+      where ${one} and time >= ${from} and time < ${to} and type = 'weir.usage.v1'
       group by 1, 2, 3, 4, 5
     ) events
     full join (
-      select * from usage_hour where hour >= ${from} and hour < ${to}
+      select * from usage_hour where ${one} and hour >= ${from} and hour < ${to}
     ) rolled using (customer, hour, key, model, unit)
     where rolled.quantity is distinct from events.quantity
     order by 1, 2, 3, 4, 5 limit ${limit}`);
 }
 
 /** The same for costs and numbers of events; `unit` says which. */
-export async function listCostDifferences(db: Database, period: Period, limit: number): Promise<DifferenceRow[]> {
+export async function listCostDifferences(
+  db: Database,
+  period: Period,
+  customer: string | null,
+  limit: number,
+): Promise<DifferenceRow[]> {
   const [from, to] = [instant(period.startMs), instant(period.endMs)];
+  const one = sql`(${customer}::text is null or customer = ${customer})`;
   return await db.query<DifferenceRow>(sql`
     with compared as (
       select customer, hour, key, model, currency, rolled.cost rolled_cost, events.cost event_cost,
@@ -230,11 +242,11 @@ export async function listCostDifferences(db: Database, period: Period, limit: n
           q.currency collate "C" currency, sum(sign * q.cost) cost, sum(sign * q.events) events,
           coalesce(sum(sign * q.events) filter (where body #>> '{data,usage_status}' = 'estimated'), 0) estimated
         from event cross join lateral usage_cost(event.model, body -> 'data') q
-        where time >= ${from} and time < ${to} and type = 'weir.usage.v1'
+        where ${one} and time >= ${from} and time < ${to} and type = 'weir.usage.v1'
         group by 1, 2, 3, 4, 5
       ) events
       full join (
-        select * from cost_hour where hour >= ${from} and hour < ${to}
+        select * from cost_hour where ${one} and hour >= ${from} and hour < ${to}
       ) rolled using (customer, hour, key, model, currency)
     )
     select customer, hour, key, model, figure.unit, figure.rolled_up, figure.recomputed

@@ -1,7 +1,8 @@
 import type { Database } from '#billing/db/database.ts';
+import { verifyMeasurements } from '#billing/measurements/verify.ts';
 import { Fault } from '#core/fault.ts';
 import type { MoneyJson } from '#core/money.ts';
-import { calendarPeriod, cutIntoHours, formatInstant, HOUR_MS, type Period } from '#core/time.ts';
+import { calendarPeriod, cutIntoHours, HOUR_MS, MINUTE_MS, type Period } from '#core/time.ts';
 import {
   type CostRow,
   type DifferenceRow,
@@ -115,35 +116,38 @@ export async function useSince(db: Database, filter: PartFilter): Promise<ModelU
 
 const END_OF_TIME_MS = Date.UTC(9000, 0);
 
+/** A figure that is not what its events give: a sum of a unit, a cost, or what a version of a meter holds. */
+export type Difference = DifferenceRow;
+
 /**
- * Recomputes the roll-ups of whole hours from the events and gives every figure that is another. Empty unless something
- * beside the ingest wrote to the tables, or partitions of the period were dropped.
+ * Recomputes the roll-ups of whole hours from the events and gives every figure that is another, of one customer or of
+ * all. Empty unless something beside the ingest wrote to the tables, or partitions of the period were dropped.
  */
-export async function verifyRollups(db: Database, period: Period, limit = 1_000): Promise<DifferenceRow[]> {
+export async function verifyRollups(
+  db: Database,
+  period: Period,
+  { customer = null, limit = 1_000, alone = false }: { customer?: string | null; limit?: number; alone?: boolean } = {},
+): Promise<Difference[]> {
   if (period.startMs % HOUR_MS !== 0 || period.endMs % HOUR_MS !== 0) throw new RangeError('not whole hours');
-  return [...(await listQuantityDifferences(db, period, limit)), ...(await listCostDifferences(db, period, limit))];
+  const sums = [
+    ...(await listQuantityDifferences(db, period, customer, limit)),
+    ...(await listCostDifferences(db, period, customer, limit)),
+  ];
+  const measured = await verifyMeasurements(db, period, { customer, limit, alone });
+  return [...sums, ...measured.map((difference) => ({ ...difference, key: '', model: '' }))];
 }
 
-/** The same for the last two whole hours, as a job: a difference is a failure that somebody must look into. */
-export async function checkRollups(db: Database, nowMs: number): Promise<void> {
-  const endMs = nowMs - (nowMs % HOUR_MS);
-  const differences = await verifyRollups(db, { startMs: endMs - 2 * HOUR_MS, endMs });
-  const [first] = differences;
-  if (!first) return;
-  throw new Fault('internal', {
-    story: `${differences.length} sums are not those of their events; the first: ${first.customer} ${first.key} ${first.model} ${first.unit} at ${formatInstant(first.hour)}: ${first.rolled_up}, recomputed ${first.recomputed}`,
-  });
-}
-
-/** The days of the zone or the hours that a period touches, cut to it. */
-function periodsOf(period: Period, unit: 'day' | 'hour' | null, zone: string): Period[] {
+/** The days of the zone, the hours or the minutes that a period touches, cut to it. */
+export function periodsOf(period: Period, unit: 'day' | 'hour' | 'minute' | null, zone: string): Period[] {
   if (unit === null) return [period];
   const periods: Period[] = [];
   for (let startMs = period.startMs; startMs < period.endMs; ) {
-    const next = unit === 'day' ? calendarPeriod('day', startMs, zone).endMs : startMs - (startMs % HOUR_MS) + HOUR_MS;
+    const lengthMs = unit === 'minute' ? MINUTE_MS : HOUR_MS;
+    const next =
+      unit === 'day' ? calendarPeriod('day', startMs, zone).endMs : startMs - (startMs % lengthMs) + lengthMs;
     const endMs = Math.min(next, period.endMs);
     if (periods.length === SLOTS_MAX) {
-      const detail = `At most ${SLOTS_MAX} days or hours are answered at once.`;
+      const detail = `At most ${SLOTS_MAX} days, hours or minutes are answered at once.`;
       throw new Fault('validation_failed', { issues: [{ parameter: 'to', detail }] });
     }
     periods.push({ startMs, endMs });
