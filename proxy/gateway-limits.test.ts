@@ -62,7 +62,7 @@ function textOf(stream: string): string {
 }
 
 async function start(limits: LimitPolicy[], stub: { url: string }): Promise<TestGateway> {
-  return startGateway(configOf([upstreamConfig('openai', stub.url)]), [keyPolicy({ limits })], { tokens });
+  return startGateway(configOf([upstreamConfig('openai', stub.url)]), [keyPolicy({ limits })], { tokens, random: Math.random });
 }
 
 const call = (weir: TestGateway, body: object, headers: Record<string, string> = {}) =>
@@ -191,7 +191,8 @@ describe('a stream', () => {
     expect(event?.data.quantities.output_tokens).toBe(`${await tokens.count('gpt-4o', textOf(text))}`);
     const cost = await costOf(weir, 1);
     expect(cost).toBeLessThanOrEqual(limit);
-    expect(cost).toBeGreaterThan((limit * 99n) / 100n);
+    // What is held for prompts that a provider may add is all that is left.
+    expect(cost).toBeGreaterThan((limit * 98n) / 100n);
     const { counter } = weir.sink.closed[0]?.reservation.holds[0] ?? { counter: '' };
     expect(weir.counters.read('acme', counter)).toEqual({ used: cost, held: 0n });
   });

@@ -2,6 +2,7 @@ import type { Admitted } from './admission.ts';
 import { worstCaseOf } from './cost.ts';
 import type { Hold, HoldState } from './limits/counters.ts';
 import { holdsFor } from './limits/policy.ts';
+import type { Asked } from './wire/wire.ts';
 
 /** What a call would hold if it could answer less, and how much it could answer for what is there. */
 
@@ -15,10 +16,19 @@ export function holdsAt(admitted: Admitted, outputTokens: bigint): readonly Hold
   const lower = {
     ...asked,
     outputTokensMax: (outputTokens + answers - 1n) / answers,
-    ...(inputCounted !== null && { inputTokensMax: inputCounted, inputElsewhere: false }),
+    ...(inputCounted !== null && { inputTokensMax: inputHeld(asked, inputCounted), inputElsewhere: false }),
   };
   const worst = worstCaseOf(lower, targets, policy.customer, config, reservation.atMs);
   return holdsFor(policy, scope, worst, reservation.atMs, admitted.seeded).holds;
+}
+
+/** What a provider may put around a text that was counted: prompts of its own, a template that is not the usual one. */
+const UNSEEN_INPUT_TOKENS = 64n;
+
+/** Held for an input that was counted; never more than its bound. */
+export function inputHeld({ inputTokensMax }: Pick<Asked, 'inputTokensMax'>, counted: bigint): bigint {
+  const held = counted + UNSEEN_INPUT_TOKENS;
+  return held < inputTokensMax ? held : inputTokensMax;
 }
 
 /** Of a call that is held in parts: quotas hold the part, rates hold the whole from the start, and are never asked again. */

@@ -5,6 +5,7 @@ import type { Admitted } from './admission.ts';
 import { costOfCall, type Served, type TokensMax, tokensMaxOf } from './cost.ts';
 import { type Ending, guessOf, type Measured, measure } from './ending.ts';
 import type { Flight } from './flight.ts';
+import { inputHeld } from './holding.ts';
 import { min } from './limits/counter.ts';
 import { usedOf } from './limits/policy.ts';
 import type { Closing, Opening } from './sink/sink.ts';
@@ -119,7 +120,7 @@ function targetOf({ target }: Flight, { targets }: Admitted): Target {
 function heldMaxOf({ asked, config, policy, part, outputMax, inputCounted }: Admitted, target: Target): TokensMax {
   const { inputTokens, outputTokens } = tokensMaxOf(asked, target, policy.customer, config);
   return {
-    inputTokens: inputCounted === null ? inputTokens : min(inputTokens, inputCounted),
+    inputTokens: inputCounted === null ? inputTokens : min(inputTokens, inputHeld(asked, inputCounted)),
     outputTokens: min(outputTokens, part ?? outputMax),
   };
 }

@@ -29,7 +29,9 @@ const PART_MIN = 16n;
 const TRIES_MAX = 3;
 /** How long a stream waits for others to give back what they hold and do not use; each another time, so that not all give up at once. */
 const ROOM_WAIT_MS = { min: 250, max: 2_000 };
-const ROOM_POLL_MS = { min: 20, max: 200 };
+/** However often something was given back meanwhile. */
+const ROOM_WAITS_MS_MAX = 10_000;
+const ROOM_POLL_MS = { min: 20, max: 150 };
 
 /**
  * A stream that holds a part of what it may answer, and asks for more as it flows. What goes to the client is held
@@ -51,6 +53,8 @@ export class Roll {
   #countedAt = 0;
   #step: bigint;
   #isScarce = false;
+  /** Of its limits, by all: when that changes, somebody has ended. */
+  #taken: bigint | undefined;
   /** All text that the client got; undefined once there is something that cannot be counted. */
   #text: string | undefined = '';
   #uncounted = '';
@@ -99,17 +103,27 @@ export class Roll {
   }
 
   async #findRoom(tokensMax: number, text: string | undefined): Promise<boolean> {
-    const deadlineMs =
-      performance.now() + ROOM_WAIT_MS.min + this.#parts.random() * (ROOM_WAIT_MS.max - ROOM_WAIT_MS.min);
-    for (let pollMs = ROOM_POLL_MS.min; ; pollMs = Math.min(pollMs * 2, ROOM_POLL_MS.max)) {
+    const lastMs = performance.now() + ROOM_WAITS_MS_MAX;
+    let giveUpMs = this.#waitsUntil();
+    let taken: bigint | undefined;
+    for (;;) {
       if (!this.#isScarce && (await this.#grow()) !== 'full' && this.fits(tokensMax)) return true;
       if ((await this.#count(tokensMax, text)) && this.fits(tokensMax)) return true;
       const growth = await this.#grow();
       if (this.fits(tokensMax)) return true;
       if (growth === 'grown') continue;
-      if (growth === 'full' || performance.now() > deadlineMs || this.#closed.signal.aborted) return false;
-      await pause(pollMs, this.#closed.signal);
+      if (growth === 'full' || this.#closed.signal.aborted) return false;
+      // Somebody has given something back: there may be more of it for those who wait.
+      if (taken !== this.#taken) giveUpMs = this.#waitsUntil();
+      taken = this.#taken;
+      if (performance.now() > Math.min(giveUpMs, lastMs)) return false;
+      await pause(ROOM_POLL_MS.min + this.#parts.random() * (ROOM_POLL_MS.max - ROOM_POLL_MS.min), this.#closed.signal);
     }
+  }
+
+  #waitsUntil(): number {
+    const { min, max } = ROOM_WAIT_MS;
+    return performance.now() + min + this.#parts.random() * (max - min);
   }
 
   /** Counts what has not been counted yet, what waits for room included. */
@@ -222,6 +236,10 @@ export class Roll {
 
   #othersHold({ states }: ReserveAnswer): boolean {
     const { holds } = this.#admitted.reservation;
+    this.#taken = holds.reduce((sum, hold, i) => {
+      const state = states[i];
+      return growsWithOutput(hold) && state ? sum + state.used + state.held : sum;
+    }, 0n);
     return holds.some((hold, i) => growsWithOutput(hold) && (states[i]?.held ?? 0n) > hold.amount);
   }
 

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis';
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
-import { add, compare, getExact, parseExact, ZERO } from '#core/exact.ts';
+import { add, compare, getExact, ZERO } from '#core/exact.ts';
 import { createTestDatabase } from '#test/servers/postgres.ts';
 import { startRedis } from '#test/servers/redis.ts';
 import { callOnce } from './caller.ts';
@@ -8,7 +8,7 @@ import { type Deployment, deploy } from './deployment.ts';
 import { type NumberedUpstream, startNumberedUpstream } from './numbered-upstream.ts';
 import { until } from './until.ts';
 
-const CALLERS = 500;
+const CALLERS = 1_000;
 
 let upstream: NumberedUpstream | undefined;
 let deployment: Deployment | undefined;
@@ -18,16 +18,17 @@ afterEach(async () => {
   await upstream?.stop();
 });
 
-describe('a hard budget of 1 USD under 500 concurrent callers', () => {
+describe('a hard budget of 1 USD under 1,000 concurrent callers', () => {
   it.each([
     { kind: 'embedded', gateways: 1, where: 'in memory' },
-    { kind: 'shared', gateways: 2, where: 'on two gateways and one Redis' },
-  ] as const)('is never passed, and is used to more than nine tenths, $where', { timeout: 120_000 }, async (setup) => {
+    { kind: 'shared', gateways: 4, where: 'on four gateways and one Redis' },
+  ] as const)('is never passed, and is used to 99 %, $where', { timeout: 120_000 }, async (setup) => {
     upstream = await startNumberedUpstream({ latencyMs: 20 });
     deployment = await deploy({
       ...setup,
       upstreamUrl: upstream.url,
       limits: '[{ budget: 1 USD, per: month, mode: hard }]',
+      gateway: 'store_timeout: 10s',
     });
     const weir = deployment;
     let next = 0;
@@ -38,7 +39,8 @@ describe('a hard budget of 1 USD under 500 concurrent callers', () => {
         for (;;) {
           const number = next++;
           const { end, code } = await callOnce({ gatewayUrl, secret: weir.secret, number, stream: number % 3 === 0 });
-          if (end === 'answered') continue;
+          // A machine that is busy with all of them at once keeps some waiting for Redis for too long: they ask again.
+          if (end === 'answered' || code === 'limits_unavailable') continue;
           codes.add(code);
           return;
         }
@@ -56,7 +58,7 @@ describe('a hard budget of 1 USD under 500 concurrent callers', () => {
     expect(costs).toHaveLength(served);
     const spent = costs.reduce((sum, amount) => add(sum, getExact(amount)), ZERO);
     expect(compare(spent, getExact('1'))).toBeLessThanOrEqual(0);
-    expect(compare(spent, parseExact('0.90') ?? ZERO)).toBeGreaterThanOrEqual(0);
+    expect(compare(spent, getExact('0.99'))).toBeGreaterThanOrEqual(0);
   });
 });
 

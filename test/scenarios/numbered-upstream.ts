@@ -14,8 +14,14 @@ export interface NumberedUpstream {
 
 const NUMBER = /call number (\d+)/;
 
-export function usageOf(number: number): { promptTokens: number; completionTokens: number } {
-  return { promptTokens: 40 + (number % 7), completionTokens: 80 + (number % 11) };
+/** A function of the number, and of the most that the call may answer, which a provider keeps. */
+export function usageOf(number: number, max: number): { promptTokens: number; completionTokens: number } {
+  return { promptTokens: 40 + (number % 7), completionTokens: Math.min(max, 80 + (number % 11)) };
+}
+
+function maxIn(body: unknown): number {
+  const { max_tokens: max } = body as { max_tokens?: number };
+  return max ?? Number.POSITIVE_INFINITY;
 }
 
 export function messageOf(number: number): { role: 'user'; content: string } {
@@ -25,7 +31,7 @@ export function messageOf(number: number): { role: 'user'; content: string } {
 export async function startNumberedUpstream(options: { latencyMs?: number } = {}): Promise<NumberedUpstream> {
   const mock = new LLMock({ port: 0, logLevel: 'silent', journalMaxEntries: 0, latency: options.latencyMs ?? 0 });
   mock.on({}, (request) => {
-    const usage = usageOf(numberIn(request));
+    const usage = usageOf(numberIn(request), maxIn(request));
     return {
       content: 'An answer of some words, so that a stream has a few chunks to break off between.',
       usage: {
@@ -44,7 +50,7 @@ export async function startNumberedUpstream(options: { latencyMs?: number } = {}
         .filter((entry) => entry.path.endsWith('/chat/completions') && entry.response.status === 200)
         .map((entry) => {
           const number = numberIn(entry.body);
-          return { number, ...usageOf(number) };
+          return { number, ...usageOf(number, maxIn(entry.body)) };
         }),
     stop: () => mock.stop(),
   };
