@@ -251,6 +251,9 @@ function worstOfTable(bounds: Bounds, table: Table, variant: string | null): big
   return ceil({ num: nanos, den: table.denominator });
 }
 
+/** Wires have a few lists of units each. A list that is made anew for a call is answered, and not remembered. */
+const LISTS_MAX = 64;
+
 /** The dearest of the units at a level or one below it: less input than the bound may stay below a border. */
 function dearestOf(table: Table, level: Level, reach: bigint | null, units: readonly Unit[]): bigint | null {
   const kept = level.dearest.get(units);
@@ -260,7 +263,7 @@ function dearestOf(table: Table, level: Level, reach: bigint | null, units: read
     const price = dearestOfUnit(table, reach, unit, null);
     if (price !== null && (dearest === null || price > dearest)) dearest = price;
   }
-  level.dearest.set(units, dearest);
+  if (level.dearest.size < LISTS_MAX) level.dearest.set(units, dearest);
   return dearest;
 }
 

@@ -69,3 +69,24 @@ it('marks a call unpriced whose service tier has no price, and charges its hold'
   expect(data).toMatchObject({ cost: null, service_tier: 'ultrafast', unpriced: ['input_tokens', 'output_tokens'] });
   expect(used?.[0]).toBeGreaterThan(1_000_000n);
 });
+
+it('costs the next call by new prices once they are reloaded, and names their version', async () => {
+  await using stub = await startStub((response) => {
+    response.setHeader('content-type', 'application/json');
+    response.end('{"model":"gpt-99","usage":{"prompt_tokens":1000,"completion_tokens":0,"total_tokens":1000}}');
+  });
+  const configWith = (hash: string, changes: Partial<ModelOverride>) =>
+    configOf([upstreamConfig('openai', stub.url, { models: ['*'] })], {
+      priceBook: priceBook([override({}), override({ ...changes, customer: CUSTOMER })], hash),
+    });
+  await using weir = await startGateway(configWith('one', {}));
+  const call = () => post(`${weir.url}/v1/chat/completions`, { model: 'gpt-99', messages: [] });
+  await (await call()).text();
+  weir.gateway.use(configWith('two', { prices: null, factor: { num: 3n, den: 2n } }));
+  await (await call()).text();
+  const events = await eventsOf(weir, 2);
+  expect(events.map(({ data }) => [data.cost?.amount, data.price_book.split('+')[1]])).toEqual([
+    ['0.001', 'one'],
+    ['0.0015', 'two'],
+  ]);
+});
