@@ -341,6 +341,8 @@ describe('the limits', () => {
           reserve: () => Promise.reject(new Error('ECONNREFUSED')),
           extend: () => Promise.reject(new Error('ECONNREFUSED')),
           read: () => ({ used: 0n, held: 0n }),
+          listLive: () => [],
+          listDebts: () => [],
           settle: () => ({ settled: true, crossed: [], over: [] }),
           release: ({ id }) => {
             released.push(id);

@@ -17,6 +17,7 @@ import { refusalOf } from './limits/refusal.ts';
 import { limitsAnswer } from './limits-answer.ts';
 import { modelsAnswer } from './models.ts';
 import type { Observer } from './observer.ts';
+import { holdingsAnswer } from './operator-answer.ts';
 import type { Policies } from './policies/policies.ts';
 import { closingOf, openingOf } from './record.ts';
 import { Reserving } from './reserving.ts';
@@ -38,7 +39,7 @@ import { RouteTable, targetsOf } from './upstream/route-table.ts';
 export interface GatewayParts extends AttemptsParts {
   config: Config;
   policies: Policies;
-  counters: Counters & Pick<CounterBook, 'read'>;
+  counters: Counters & Pick<CounterBook, 'read' | 'listLive' | 'listDebts'>;
   /** Counts tokens where bounds are too coarse; without it they stay. */
   tokens?: TokenCounter;
   sink: Sink;
@@ -49,6 +50,8 @@ export interface GatewayParts extends AttemptsParts {
   ready: () => MaybePromise<boolean>;
   /** What `/metrics` says, in the text format of Prometheus; without it there is nothing at that path. */
   metrics?: () => string;
+  /** SHA-256 of the operator's token as lower-case hex; without it there is nothing below /operator. */
+  operatorHash?: string;
 }
 
 interface Snapshot {
@@ -143,6 +146,7 @@ export class Gateway {
     const match = getMatch(call.method, call.path);
     const { endpoint } = match;
     if (endpoint.kind === 'probe') return this.#answerProbe(flight, endpoint.probe);
+    if (endpoint.kind === 'operator') return this.#answerOperator(flight, match);
     if (this.#draining) throw new Fault('shutting_down');
     if (this.#flights.count > snapshot.config.gateway.callsMax) throw new Fault('overloaded');
     const policy = await this.#authenticate(flight);
@@ -276,6 +280,13 @@ export class Gateway {
     this.#parts.observer.faulted(fault, flight.id);
     if (flight.status === null) reply(flight, dialectOfCall(flight.call).fault(fault, flight.id));
     else flight.reply.cut();
+  }
+
+  async #answerOperator(flight: Flight, { params }: Match): Promise<void> {
+    const { operatorHash, hash, counters } = this.#parts;
+    if (operatorHash === undefined) throw new Fault('route_not_found');
+    if ((await hash(getSecret(flight.call))) !== operatorHash) throw new Fault('invalid_key');
+    replyJson(flight, 200, await holdingsAnswer(params.customer ?? '', flight.call.query, counters));
   }
 
   async #answerProbe(flight: Flight, probe: Probe): Promise<void> {

@@ -8,7 +8,7 @@ import { dialectOf, WIRES } from './wire/wires.ts';
 /** What can be asked of the gateway. Paths are the providers' own. */
 export type Endpoint =
   | { readonly kind: 'wire'; readonly wire: Wire; readonly pattern: PathPattern }
-  | { readonly kind: 'models' | 'model' | 'limits' }
+  | { readonly kind: 'models' | 'model' | 'limits' | 'operator' }
   | { readonly kind: 'probe'; readonly probe: Probe }
   /** Something of an explicit upstream that no wire knows. */
   | { readonly kind: 'unknown' };
@@ -62,6 +62,7 @@ for (const path of ['/v1/models', '/v1beta/models', '/api/tags']) add('GET', pat
 // Names of models may hold slashes.
 for (const path of ['/v1/models', '/v1beta/models']) add('GET', `${path}/{model+}`, { kind: 'model' });
 add('GET', '/v1/limits', { kind: 'limits' });
+add('GET', '/operator/limits/{customer}', { kind: 'operator' });
 add('GET', '/healthz', { kind: 'probe', probe: 'health' });
 add('GET', '/readyz', { kind: 'probe', probe: 'ready' });
 add('GET', '/metrics', { kind: 'probe', probe: 'metrics' });

@@ -1,4 +1,3 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { applyConfig } from '#billing/apply-config.ts';
 import { type Database, sqlStateOf } from '#billing/db/database.ts';
@@ -15,7 +14,7 @@ import { type JobStore, startJobs } from '#billing/jobs/jobs.ts';
 import { policyFeed } from '#billing/policies/feed.ts';
 import { publishPolicies } from '#billing/policies/publish-redis.ts';
 import { billingRoutes } from '#billing/routes.ts';
-import { newTokenSecret, tokenAuthenticator } from '#billing/tokens/token.ts';
+import { tokenAuthenticator } from '#billing/tokens/token.ts';
 import { lockDataDir } from '#config/data-dir.ts';
 import { openRedis } from '#config/redis-connection.ts';
 import { Fault, reasonOf } from '#core/fault.ts';
@@ -195,14 +194,4 @@ function refused(error: unknown): never {
     throw new Fault('database_refused', { detail: `${reasonOf(error)}.`, cause: error });
   }
   throw error;
-}
-
-/** The token of the environment, else the one that the first start made; `made` when that is this start. */
-export function adminTokenOf(dataDir: string, given: string | null): { token: string; made: boolean } {
-  if (given !== null) return { token: given, made: false };
-  const file = join(dataDir, 'admin-token');
-  if (existsSync(file)) return { token: readFileSync(file, 'utf8').trim(), made: false };
-  const token = newTokenSecret();
-  writeFileSync(file, `${token}\n`, { mode: 0o600 });
-  return { token, made: true };
 }

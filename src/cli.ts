@@ -13,6 +13,7 @@ const USAGE = `Usage: weir COMMAND
   migrate          bring the database schema up to date
   check FILE       print every problem of a configuration
   schema           print the JSON Schema of the configuration
+  limits CUSTOMER  what the calls of a customer hold and what it owes, from a gateway (--gateway URL)
   key new [--live] make a key's secret: printed once, with the hash that goes into the configuration
   version, help
 
@@ -24,7 +25,11 @@ async function main(argv: string[]): Promise<number> {
   const { positionals, values } = parseArgs({
     args: argv,
     allowPositionals: true,
-    options: { live: { type: 'boolean', default: false }, help: { type: 'boolean', short: 'h', default: false } },
+    options: {
+      live: { type: 'boolean', default: false },
+      gateway: { type: 'string', default: 'http://127.0.0.1:8787' },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
   });
   const [command, ...rest] = positionals;
   if (values.help || command === 'help') {
@@ -52,6 +57,12 @@ async function main(argv: string[]): Promise<number> {
       const { configJsonSchema } = await import('#config/json-schema.ts');
       process.stdout.write(`${JSON.stringify(configJsonSchema(), null, 2)}\n`);
       return 0;
+    }
+    case 'limits': {
+      const [customer] = rest;
+      if (customer === undefined) return wrong('limits wants a CUSTOMER.');
+      const { limitsCommand } = await import('./limits-command.ts');
+      return await limitsCommand(customer, values.gateway);
     }
     case 'key':
       return rest[0] === 'new' ? await newKey(values.live) : wrong('key knows one thing: key new.');

@@ -42,6 +42,8 @@ export interface GatewayRoleOptions {
   namespace: string;
   /** The billing role: where events go and policies come from without Redis. */
   billing: { url: string; token: string };
+  /** Of the operator, who may see what calls hold. */
+  adminToken: string;
   telemetry: Telemetry;
   log: Log;
   clock: Clock;
@@ -102,6 +104,7 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
     observer: telemetry.observer,
     metrics: telemetry.scrape,
     hash: sha256,
+    operatorHash: sha256(options.adminToken),
     // With a journal that takes no openings, no metered call is taken.
     ready: async () => journal.fault === undefined && (await backing.ready()),
     clock,
@@ -195,6 +198,14 @@ function redisBacking(options: GatewayRoleOptions, redisUrl: string, journal: Jo
     snapshot: snapshotFile(join(options.dataDir, 'policies.json')),
   });
   const shipper = sink.replay;
+  const sweep = async (): Promise<void> => {
+    try {
+      await counters.sweep();
+    } catch (error) {
+      log.debug({ err: error }, 'leases cannot be ended while Redis is away');
+    }
+  };
+  const sweeping = setInterval(() => void sweep(), SWEEP_MS);
   const seeds = seeded(options, { table, counters, journal, shipper, signal: closing.signal });
   return {
     ...seeds,
@@ -209,6 +220,7 @@ function redisBacking(options: GatewayRoleOptions, redisUrl: string, journal: Jo
     ready: async () => (await redis.ping().catch(() => '')) === 'PONG',
     async close() {
       closing.abort();
+      clearInterval(sweeping);
       await feed.close();
       await Promise.race([sink.replay.shipped(), elapsed(SHIP_ON_CLOSE_MS)]);
       await sink.replay.stop();
@@ -245,6 +257,8 @@ function seeded({ billing, config, clock, log }: GatewayRoleOptions, parts: Seed
 
 /** Often enough for the shortest lease. */
 const BEAT_MS = 1_000;
+/** How soon the lease of a dead gateway's call is worked off although its customer does not call. */
+const SWEEP_MS = 10_000;
 const PREPARE_MS = 3_000;
 /** What clients have to take the last bytes of answers that are over. */
 const LAST_BYTES_MS = 1_000;

@@ -8,7 +8,8 @@ import { Fault } from '#core/fault.ts';
 import { DEFAULT_NAMESPACE } from '#core/redis-keys.ts';
 import { startTelemetry } from '#proxy/telemetry/node-telemetry.ts';
 import { startSampleUpstream } from '#proxy/upstream/sample-node.ts';
-import { adminTokenOf, migrateDatabase, startBillingRole } from './billing-role.ts';
+import { adminTokenOf, DATA_DIR } from './admin-token.ts';
+import { migrateDatabase, startBillingRole } from './billing-role.ts';
 import { startBillingThread } from './billing-thread.ts';
 import { closeInOrder } from './close.ts';
 import { type ConfigOrigin, type ConfigSource, openConfig } from './config-source.ts';
@@ -18,7 +19,6 @@ import { createLog } from './log.ts';
 
 export type Command = 'serve' | 'gateway' | 'billing' | 'jobs';
 
-const DATA_DIR = 'data';
 const CONFIG_FILE = 'weir.yaml';
 
 interface Setting {
@@ -110,6 +110,7 @@ async function startRoles(
     redisUrl,
     namespace,
     billing: { url: billingUrl, token: environment.billingToken ?? admin.token },
+    adminToken: admin.token,
     telemetry,
     log,
     clock,

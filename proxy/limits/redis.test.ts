@@ -3,11 +3,12 @@ import { once } from 'node:events';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openRedis } from '#config/redis-connection.ts';
-import { customerPrefix, EVENT_FIELD, eventStream, shardOf } from '#core/redis-keys.ts';
+import { customerPrefix, dueKey, EVENT_FIELD, eventStream, shardOf } from '#core/redis-keys.ts';
 import { countersConformance } from '#test/conformance/counters.ts';
 import { redisUrl, removeNamespace, startRedis, testNamespace } from '#test/servers/redis.ts';
 import { spend } from '#test/support/spend.ts';
 import type { CounterStore, Hold, Reservation } from './counters.ts';
+import { LEASES_PER_STEP } from './limit-state.ts';
 import { redisCounters } from './redis.ts';
 
 const namespace = testNamespace();
@@ -178,6 +179,61 @@ test('lets every key of a customer expire some time after its last use', async (
   for (const key of keys) {
     expect(await redis.pttl(key)).toBeGreaterThan(8 * 86_400_000);
     expect(await redis.pttl(key)).toBeLessThan(11 * 86_400_000);
+  }
+});
+
+test('ends the leases of a dead gateway although nobody calls, some in each sweep', async () => {
+  const { customer, call } = scene();
+  const dead = Array.from({ length: 150 }, () => call([budget(2n)], 50));
+  for (const each of dead) await counters.reserve(each);
+  const live = call([budget(5n)]);
+  await counters.reserve(live);
+  const prefix = customerPrefix(namespace, customer);
+  const swept: number[] = [];
+  await expect
+    .poll(
+      async () => {
+        swept.push(await counters.sweep());
+        return redis.zcard(`${prefix}:leases`);
+      },
+      { timeout: 20_000, interval: 20 },
+    )
+    .toBe(1);
+  expect(Math.max(...swept)).toBeLessThanOrEqual(LEASES_PER_STEP * 16);
+  expect(await redis.zscore(dueKey(namespace, shardOf(customer)), customer)).not.toBeNull();
+  await counters.settle(live, [1n]);
+  expect(await counters.read(customer, 'budget')).toEqual({ used: 301n, held: 0n });
+});
+
+test('takes one round trip to admit, one to extend and one to settle, as Redis counts them', async () => {
+  const server = await startRedis();
+  try {
+    const own = await connect(server.url);
+    const there = redisCounters({ redis: own, namespace });
+    const { call } = scene();
+    const calls = Array.from({ length: 20 }, () => call([budget(10n), rate(1n), atOnce].slice(0, 2)));
+    await there.reserve(call([]));
+    await there.extend(call([]), []);
+    await there.settle(call([]), []);
+    const counted = async () =>
+      Object.fromEntries(
+        [...(await own.info('commandstats')).matchAll(/cmdstat_(\S+):calls=(\d+)/g)].map(([, name, n]) => [
+          name,
+          Number(n),
+        ]),
+      );
+    await own.config('RESETSTAT');
+    for (const each of calls) {
+      await there.reserve(each);
+      await there.extend(each, [12n, 1n]);
+      await there.settle(each, [9n, 1n], '{}');
+    }
+    const { evalsha, eval: whole, ...inside } = await counted();
+    expect([evalsha, whole]).toEqual([60, undefined]);
+    // The rest are what the scripts do inside, which costs no round trip.
+    expect(Object.keys(inside)).toContain('xadd');
+  } finally {
+    await server.stop();
   }
 });
 
