@@ -2,41 +2,40 @@ import { z } from 'zod';
 import { compare, getExact, parseExact, ZERO } from '#core/exact.ts';
 import { parseInstant } from '#core/time.ts';
 import { amountText, decimalText, percentText, positiveText, wholeText } from './decimal-text.ts';
+import { choice, fields } from './fields.ts';
 import { quantityPrice } from './price-terms.ts';
 
 /** Prices that ask for more than a quantity, and charges: what of a customer's usage is sold, at which price. */
 
 /** A fixed amount: for each period at its end (prorated as the fee is), or once, in the first period. */
-const flatPrice = z.strictObject({
+const flatPrice = fields({
   kind: z.literal('flat'),
   amount: amountText,
-  billed: z.enum(['each_period', 'once']).default('each_period'),
+  billed: choice(['each_period', 'once']).default('each_period'),
 });
 
 /**
  * The quantity is money: a percentage of it, and a fixed part for each event. Free until the free events or the free
  * volume are used up, whichever is first; bounds hold for each event that is not free.
  */
-const percentagePrice = z
-  .strictObject({
-    kind: z.literal('percentage'),
-    percent: percentText,
-    fixed: amountText.default('0'),
-    free_events: wholeText.nullable().default(null),
-    free_volume: decimalText.nullable().default(null),
-    event_minimum: amountText.nullable().default(null),
-    event_maximum: amountText.nullable().default(null),
-  })
-  .refine(
-    ({ event_minimum: min, event_maximum: max }) =>
-      min === null || max === null || compare(getExact(min), getExact(max)) <= 0,
-    'event_minimum is more than event_maximum',
-  );
+const percentagePrice = fields({
+  kind: z.literal('percentage'),
+  percent: percentText,
+  fixed: amountText.default('0'),
+  free_events: wholeText.nullable().default(null),
+  free_volume: decimalText.nullable().default(null),
+  event_minimum: amountText.nullable().default(null),
+  event_maximum: amountText.nullable().default(null),
+}).refine(
+  ({ event_minimum: min, event_maximum: max }) =>
+    min === null || max === null || compare(getExact(min), getExact(max)) <= 0,
+  'event_minimum is more than event_maximum',
+);
 
 /** What each event carries, times a factor: a price that its sender gave it, or what its provider charged us. */
-const dynamicPrice = z.strictObject({
+const dynamicPrice = fields({
   kind: z.literal('dynamic'),
-  of: z.enum(['event_price', 'provider_cost']),
+  of: choice(['event_price', 'provider_cost']),
   multiplier: positiveText.default('1'),
 });
 
@@ -46,27 +45,25 @@ const DIMENSIONS_MAX = 5;
 const CELLS_MAX = 500;
 
 /** A price for each combination of dimensions of the usage; `*` stands for any value, and the first cell that fits holds. */
-const matrixPrice = z
-  .strictObject({
-    kind: z.literal('matrix'),
-    dimensions: z
-      .array(z.string().regex(DIMENSION, 'must be a field of events such as model, region or labels.team'))
-      .min(1)
-      .max(DIMENSIONS_MAX)
-      .refine((names) => new Set(names).size === names.length, 'names a dimension twice'),
-    cells: z
-      .array(z.strictObject({ of: z.array(z.string().max(200)), price: quantityPrice }))
-      .min(1)
-      .max(CELLS_MAX),
-    fallback: quantityPrice.nullable().default(null),
-  })
-  .superRefine(({ dimensions, cells }, context) => {
-    cells.forEach(({ of }, i) => {
-      if (of.length === dimensions.length) return;
-      const message = `has ${of.length} values for ${dimensions.length} dimensions`;
-      context.addIssue({ code: 'custom', path: ['cells', i, 'of'], message });
-    });
+const matrixPrice = fields({
+  kind: z.literal('matrix'),
+  dimensions: z
+    .array(z.string().regex(DIMENSION, 'must be a field of events such as model, region or labels.team'))
+    .min(1)
+    .max(DIMENSIONS_MAX)
+    .refine((names) => new Set(names).size === names.length, 'names a dimension twice'),
+  cells: z
+    .array(fields({ of: z.array(z.string().max(200)), price: quantityPrice }))
+    .min(1)
+    .max(CELLS_MAX),
+  fallback: quantityPrice.nullable().default(null),
+}).superRefine(({ dimensions, cells }, context) => {
+  cells.forEach(({ of }, i) => {
+    if (of.length === dimensions.length) return;
+    const message = `has ${of.length} values for ${dimensions.length} dimensions`;
+    context.addIssue({ code: 'custom', path: ['cells', i, 'of'], message });
   });
+});
 
 export const WEEKDAYS = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] as const;
 
@@ -75,18 +72,16 @@ const CLOCK = /^([01]\d|2[0-3]):(00|15|30|45)$/;
 const clockText = z.string().regex(CLOCK, 'must be a quarter of an hour such as 08:00 or 18:30');
 
 /** By the customer's local time. A band whose end is before its start goes over midnight; the first that fits holds. */
-const timeOfDayPrice = z.strictObject({
+const timeOfDayPrice = fields({
   kind: z.literal('time_of_day'),
   bands: z
     .array(
-      z
-        .strictObject({
-          from: clockText,
-          to: z.union([clockText, z.literal('24:00')]),
-          days: z.array(z.enum(WEEKDAYS)).min(1).optional(),
-          price: quantityPrice,
-        })
-        .refine(({ from, to }) => from !== to, 'a band of no length'),
+      fields({
+        from: clockText,
+        to: z.union([clockText, z.literal('24:00')]),
+        days: z.array(choice(WEEKDAYS)).min(1).optional(),
+        price: quantityPrice,
+      }).refine(({ from, to }) => from !== to, 'a band of no length'),
     )
     .min(1)
     .max(24),
@@ -94,23 +89,22 @@ const timeOfDayPrice = z.strictObject({
 });
 
 /** Each window's usage, or the largest of its events, is priced on its own, and the prices are added. */
-const windowedPrice = z.strictObject({
+const windowedPrice = fields({
   kind: z.literal('windowed'),
-  window: z.enum(['hour', 'day']),
-  aggregation: z.enum(['sum', 'max']).default('sum'),
+  window: choice(['hour', 'day']),
+  aggregation: choice(['sum', 'max']).default('sum'),
   price: quantityPrice,
 });
 
+const KIND_TEXT =
+  'must be a kind of price: unit, graduated, volume, stairstep, package, graduated_percentage, credits, flat, percentage, dynamic, matrix, time_of_day or windowed';
+
 /** Every kind of price. */
-export const chargePrice = z.discriminatedUnion('kind', [
-  quantityPrice,
-  flatPrice,
-  percentagePrice,
-  dynamicPrice,
-  matrixPrice,
-  timeOfDayPrice,
-  windowedPrice,
-]);
+export const chargePrice = z.discriminatedUnion(
+  'kind',
+  [quantityPrice, flatPrice, percentagePrice, dynamicPrice, matrixPrice, timeOfDayPrice, windowedPrice],
+  { error: KIND_TEXT },
+);
 export type ChargePrice = z.output<typeof chargePrice>;
 export type PriceOf<Kind extends ChargePrice['kind']> = Extract<ChargePrice, { kind: Kind }>;
 
@@ -126,7 +120,7 @@ const instantText = z
 export const CHANGES_MAX = 100;
 
 /** From an instant on another price: what was used before it keeps the price that held then. */
-export const priceChange = z.strictObject({
+export const priceChange = fields({
   effective_at: instantText.describe('The instant of the change, with its offset.'),
   price: chargePrice.describe('The price from then on.'),
 });
@@ -169,7 +163,7 @@ const chargeFields = {
 };
 
 /** A meter's price for the models that match, or something fixed. A unit of a model belongs to the first charge that matches it. */
-export const chargeTerms = z.strictObject(chargeFields).superRefine((charge, context) => {
+export const chargeTerms = fields(chargeFields).superRefine((charge, context) => {
   const problem = (path: (string | number)[], message: string): void =>
     context.addIssue({ code: 'custom', path, message });
   const { price, changes, meter, allowance, cap, minimum } = charge;

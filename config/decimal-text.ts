@@ -6,7 +6,7 @@ import { parseCount } from './scalars.ts';
 
 /** A non-negative decimal, brought to its shortest form: "1.50" is stored as "1.5", so equal terms compare equal. */
 export const decimalText = z
-  .string()
+  .string({ error: 'must be a non-negative decimal such as "12.5"' })
   .refine((text) => (parseExact(text)?.num ?? -1n) >= 0n, 'must be a non-negative decimal such as "12.5"')
   .transform((text) => formatExact(getExact(text)))
   .meta({ format: 'decimal' });
@@ -30,12 +30,12 @@ export const percentText = decimalText.refine(
 
 /** A positive whole number, in full or as 1k, 1M, 1G. */
 export const countText = z
-  .string()
+  .string({ error: 'must be a positive whole number' })
   .refine((text) => (parseCount(text) ?? 0n) > 0n && text.length <= 18, 'must be a positive whole number')
   .transform((text) => (parseCount(text) ?? 1n).toString());
 
 /** The same, or none. */
 export const wholeText = z
-  .string()
+  .string({ error: 'must be a whole number' })
   .regex(/^\d{1,18}$/, 'must be a whole number')
   .transform((text) => BigInt(text).toString());

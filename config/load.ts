@@ -71,7 +71,9 @@ function problemsOf(issue: z.core.$ZodIssue, base: Path, file: YamlFile): Proble
       return issue.issues.map((inner) => problem(path, 'key', inner.message, file));
     case 'invalid_union': {
       const [first] = [...issue.errors].sort((a, b) => misfit(a) - misfit(b));
-      return (first ?? []).flatMap((inner) => problemsOf(inner, path, file));
+      // Of a kind that none of them has.
+      if (!first) return [problem(path, 'value', issue.message, file)];
+      return first.flatMap((inner) => problemsOf(inner, path, file));
     }
     default:
       return isAbsent(file.value, path)

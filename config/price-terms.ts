@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { compare, getExact, parseExact, ZERO } from '#core/exact.ts';
 import { amountText, countText, decimalText, percentText, positiveText } from './decimal-text.ts';
+import { choice, fields } from './fields.ts';
 
 /**
  * Prices that need nothing but a quantity, as plans write them: in the file and over the API. What they come to is
@@ -8,10 +9,10 @@ import { amountText, countText, decimalText, percentText, positiveText } from '.
  */
 
 /** Each unit costs the same. */
-export const unitPrice = z.strictObject({ kind: z.literal('unit'), amount: amountText, per: countText.default('1') });
+export const unitPrice = fields({ kind: z.literal('unit'), amount: amountText, per: countText.default('1') });
 
 /** A tier reaches up to and including `up_to`; the last one has none. `flat` is added once when the tier is entered. */
-const tier = z.strictObject({
+const tier = fields({
   up_to: decimalText.nullable().default(null),
   amount: amountText,
   per: countText.default('1'),
@@ -30,30 +31,30 @@ function ascending<Row extends z.ZodType<{ up_to: string | null }>>(row: Row) {
 }
 
 /** Each unit at the price of the tier that it falls into. */
-export const graduatedPrice = z.strictObject({ kind: z.literal('graduated'), tiers: ascending(tier) });
+export const graduatedPrice = fields({ kind: z.literal('graduated'), tiers: ascending(tier) });
 
 /** All units at the price of the one tier that the whole quantity reaches. The total may fall as usage grows. */
-export const volumePrice = z.strictObject({ kind: z.literal('volume'), tiers: ascending(tier) });
+export const volumePrice = fields({ kind: z.literal('volume'), tiers: ascending(tier) });
 
 /** One amount for all, by the step that the whole quantity reaches. */
-export const stairstepPrice = z.strictObject({
+export const stairstepPrice = fields({
   kind: z.literal('stairstep'),
-  tiers: ascending(z.strictObject({ up_to: decimalText.nullable().default(null), amount: amountText })),
+  tiers: ascending(fields({ up_to: decimalText.nullable().default(null), amount: amountText })),
 });
 
 /** An amount for every package of `size` units: for every started one, or for full ones only. */
-export const packagePrice = z.strictObject({
+export const packagePrice = fields({
   kind: z.literal('package'),
   size: positiveText,
   amount: amountText,
-  round: z.enum(['up', 'down']).default('up'),
+  round: choice(['up', 'down']).default('up'),
 });
 
 /** The quantity is money: each part of it costs the percentage of the tier that it falls into. */
-export const graduatedPercentagePrice = z.strictObject({
+export const graduatedPercentagePrice = fields({
   kind: z.literal('graduated_percentage'),
   tiers: ascending(
-    z.strictObject({
+    fields({
       up_to: decimalText.nullable().default(null),
       percent: percentText,
       flat: amountText.default('0'),
@@ -62,22 +63,21 @@ export const graduatedPercentagePrice = z.strictObject({
 });
 
 /** Units cost credits, and a credit costs an amount: a row of a burn table. */
-export const creditsPrice = z.strictObject({
+export const creditsPrice = fields({
   kind: z.literal('credits'),
   credits: amountText,
   per: countText.default('1'),
   credit_amount: amountText,
 });
 
-export const quantityPrice = z.discriminatedUnion('kind', [
-  unitPrice,
-  graduatedPrice,
-  volumePrice,
-  stairstepPrice,
-  packagePrice,
-  graduatedPercentagePrice,
-  creditsPrice,
-]);
+export const quantityPrice = z.discriminatedUnion(
+  'kind',
+  [unitPrice, graduatedPrice, volumePrice, stairstepPrice, packagePrice, graduatedPercentagePrice, creditsPrice],
+  {
+    error:
+      'must be a kind of price that needs nothing but a quantity: unit, graduated, volume, stairstep, package, graduated_percentage or credits',
+  },
+);
 export type QuantityPrice = z.output<typeof quantityPrice>;
 
 function isAscending(list: readonly { up_to: string | null }[]): boolean {

@@ -6,7 +6,8 @@ import { formatDecimal, formatMoney, words } from './format.js';
  *
  * @typedef {{ amount: string, currency: string }} Money
  * @typedef {{ quantity: string, amount_exact: string }} Part
- * @typedef {{ id?: string, kind: 'fee' | 'usage', price_id: string | null, unit: string | null, model: string | null,
+ * @typedef {{ id?: string, kind: 'fee' | 'usage' | 'adjustment', price_id: string | null,
+ *   adjusts: { subscription: string, period_index: number } | null, unit: string | null, model: string | null,
  *   quantity: string, amount: Money, amount_exact: string, models: (Part & { model: string })[],
  *   steps: (Part & { formula: string })[] }} Line
  * @typedef {{ model: string, unit: string, quantity: string }} Unrated
@@ -37,9 +38,10 @@ export function linesTable(caption, lines, first) {
 
 /** @param {Line} line */
 export function lineTitle(line) {
-  if (line.kind === 'fee') return 'Fee of the plan';
+  if (line.kind === 'fee') return line.price_id === null ? 'Fee of the plan' : 'Fixed amount';
   const models = line.model === null || line.model === '*' ? 'all models' : line.model;
-  return `${words(line.unit ?? '')}, ${models}`;
+  const title = `${words(line.unit ?? '')}, ${models}`;
+  return !line.adjusts ? title : `${title}: later usage of period ${line.adjusts.period_index}`;
 }
 
 /**

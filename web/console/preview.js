@@ -84,7 +84,7 @@ function draw({ period, next_plan, total, lines, unrated }, open) {
   const caption = `Plan ${period.plan}, version ${period.plan_version}, from ${from} to ${to} (${period.zone})`;
   return [
     linesTable(caption, lines, (line) => {
-      const id = line.price_id ?? 'fee';
+      const id = `${line.price_id ?? 'fee'} ${line.adjusts?.subscription ?? ''} ${line.adjusts?.period_index ?? ''}`;
       const details = element(
         'details',
         { 'data-line': id, open: open.has(id) },
