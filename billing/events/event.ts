@@ -93,6 +93,8 @@ export function parseEvent(value: unknown, nowMs: number, receivedMs = nowMs): P
     if (subject !== undefined && data.customer !== undefined && subject !== data.customer) {
       return malformed([{ pointer: '#/subject', detail: 'It is not data.customer.' }]);
     }
+    const wrong = data.properties === undefined ? [] : numbersOutOfBounds(data.properties, '#/data/properties');
+    if (wrong.length > 0) return malformed(wrong);
     return storable(value, parsed.data, body, { nowMs, receivedMs }, data);
   }
   if (type === CORRECTION_TYPE) return parseCorrection(value, body, nowMs, receivedMs);

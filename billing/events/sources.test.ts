@@ -207,7 +207,10 @@ describe.each(DATABASE_KINDS)('events from anywhere on %s', (kind) => {
       ...{ calls: '6', input_tokens: '1200', output_tokens: '250', images: '5', audio_seconds: '12.345' },
       ...{ video_seconds: '8', tool_calls: '1' },
     });
-    expect((await get('/v1/events/g1')).data[0].event).toMatchObject({ type: 'ticket.resolved', data: { minutes: 7 } });
+    expect((await get('/v1/events/g1')).data[0].event).toMatchObject({
+      type: 'ticket.resolved',
+      data: { properties: { minutes: 7 } },
+    });
     expect((await get('/v1/events?type=ticket.resolved')).data).toHaveLength(1);
     expect((await get('/v1/events/c1')).data[0].event.data.labels).toEqual({ product: 'search' });
   });

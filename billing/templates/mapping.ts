@@ -123,7 +123,7 @@ export function mapRow(mapping: Mapping, row: unknown, sourceDefault: string): M
     type: mapping.type,
     subject: customer,
     time,
-    data: { ...properties, ...withoutUndefined(named) },
+    data: { ...withoutUndefined(named), ...(mapping.properties ? { properties } : {}) },
   };
   return { event: withoutUndefined(event), issues };
 }

@@ -61,6 +61,9 @@ const who = {
   session: text.optional(),
   product: text.optional().openapi({ description: 'Becomes the label `product`.' }),
   labels: z.record(z.string().min(1).max(64), z.string().max(256)).optional(),
+  properties: z.record(z.string().min(1).max(64), z.unknown()).optional().openapi({
+    description: 'What meters filter by and add up: texts, numbers (exact, also as decimal text), booleans.',
+  }),
 };
 
 const call = {
@@ -105,9 +108,6 @@ export const TYPED: Readonly<Record<Kind, z.ZodObject>> = {
       ...who,
       type: z.string().min(1).max(128).openapi({ example: 'ticket.resolved' }),
       model: text.optional(),
-      properties: z.record(z.string().min(1).max(64), z.unknown()).default({}).openapi({
-        description: 'What meters filter by and add up: texts, numbers (exact, also as decimal text), booleans.',
-      }),
     })
     .openapi('CustomEvent'),
 };
@@ -145,10 +145,11 @@ function usageEvent(fields: Fields): Record<string, unknown> {
 
 function customEvent(fields: Fields): Record<string, unknown> {
   const { type, key, user, session, model, properties } = fields;
-  const labels = labelsOf(fields);
-  const named = given({ key, user, session, model });
-  const data = { ...(properties as object), ...named, ...(Object.keys(labels).length > 0 ? { labels } : {}) };
-  return { ...envelope(fields), type, data };
+  return {
+    ...envelope(fields),
+    type,
+    data: { ...given({ key, user, session, model, properties }), labels: labelsOf(fields) },
+  };
 }
 
 function labelsOf({ labels, product }: Fields): Record<string, unknown> {
