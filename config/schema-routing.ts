@@ -3,7 +3,7 @@ import { WEIGHT_MAX } from './bounds.ts';
 import { choice, fields, list, nameText } from './fields.ts';
 import { count, flag, pattern, secretText } from './scalars.ts';
 import { address } from './schema-parts.ts';
-import { AUTHS, WIRE_FAMILIES, WIRE_FAMILIES_LATER } from './wires.ts';
+import { AUTHS, WIRE_FAMILIES } from './wires.ts';
 
 /** Where requests go: upstreams and routes. */
 
@@ -27,7 +27,7 @@ const headers = z
   .describe('Extra headers of every request to it.');
 
 export const upstream = fields({
-  wire: choice(WIRE_FAMILIES, WIRE_FAMILIES_LATER)
+  wire: choice(WIRE_FAMILIES)
     .optional()
     .describe('The API that it speaks at its address; all that its provider has an address for when absent.'),
   base_url: address

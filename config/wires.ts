@@ -12,16 +12,23 @@ interface FamilyRow {
 
 /**
  * Where a credential is put: a header of that name, or `authorization: Bearer`. google: it is a service account's key, in
- * base64, or the machine's own account where there is none, and what is put is a token that Google gives for it.
+ * base64, or the machine's own account where there is none, and what is put is a token that Google gives for it. aws: it
+ * is an access key's id and secret with a colon between them, and what is put is a signature over the whole request.
  */
-export const AUTHS = ['bearer', 'x-api-key', 'x-goog-api-key', 'api-key', 'google'] as const;
+export const AUTHS = ['bearer', 'x-api-key', 'x-goog-api-key', 'api-key', 'google', 'aws'] as const;
 export type Auth = (typeof AUTHS)[number];
 
-export const WIRE_FAMILIES = ['openai', 'anthropic', 'gemini', 'vertex', 'cohere', 'ollama', 'azure'] as const;
+export const WIRE_FAMILIES = [
+  'openai',
+  'anthropic',
+  'gemini',
+  'vertex',
+  'cohere',
+  'ollama',
+  'azure',
+  'bedrock',
+] as const;
 export type WireFamily = (typeof WIRE_FAMILIES)[number];
-
-/** What is known of APIs to come: a configuration that names one is told so. */
-export const WIRE_FAMILIES_LATER = ['bedrock'] as const;
 
 export const FAMILIES: Readonly<Record<WireFamily, FamilyRow>> = {
   openai: { prefix: '/v1', auth: 'bearer', headers: {} },
@@ -31,4 +38,5 @@ export const FAMILIES: Readonly<Record<WireFamily, FamilyRow>> = {
   cohere: { prefix: '', auth: 'bearer', headers: {} },
   ollama: { prefix: '', auth: 'bearer', headers: {} },
   azure: { prefix: '', auth: 'api-key', headers: {} },
+  bedrock: { prefix: '', auth: 'bearer', headers: {} },
 };

@@ -6,6 +6,8 @@ import type { Call, HeaderMap } from './inbound/call.ts';
 /** Who calls, and for whom: the secret, the checks on its key, and what the caller says about the call. */
 
 const BEARER = /^bearer +(\S+)\s*$/i;
+/** The SDKs of AWS sign: our secret is the id of their access key, and what they sign with is of no interest. */
+const AWS_KEY_ID = /^AWS4-HMAC-SHA256 +Credential=([^/,\s]+)\//;
 const SECRET_CHARS_MAX = 512;
 const LABELS_MAX = 32;
 const LABEL_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
@@ -14,8 +16,10 @@ const TEXT_CHARS_MAX = 256;
 /** The secret from wherever the SDKs put it. The first place that has one decides: an SDK may also sign, or say `Basic`. Throws `missing_key`. */
 export function getSecret(call: Call): string {
   const { headers } = call;
+  const authorization = headerOf(headers, 'authorization') ?? '';
   const secret =
-    BEARER.exec(headerOf(headers, 'authorization') ?? '')?.[1] ??
+    BEARER.exec(authorization)?.[1] ??
+    AWS_KEY_ID.exec(authorization)?.[1] ??
     headerOf(headers, 'x-api-key') ??
     headerOf(headers, 'x-goog-api-key') ??
     headerOf(headers, 'api-key') ??

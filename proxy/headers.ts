@@ -40,6 +40,10 @@ const REQUEST_DROPPED: ReadonlySet<string> = new Set([
   'openai-organization',
   'openai-project',
   'x-goog-user-project',
+  // They belong to the caller's signature, and ours goes out.
+  'x-amz-date',
+  'x-amz-security-token',
+  'x-amz-content-sha256',
   // Who the caller is and how it got here.
   'forwarded',
   'via',
@@ -62,6 +66,7 @@ const RESPONSE_DROPPED: ReadonlySet<string> = new Set([
   // Ours goes out under these names; the upstream's own is passed under another.
   REQUEST_ID,
   'request-id',
+  'x-amzn-requestid',
   'date',
   'server',
   'set-cookie',

@@ -1,5 +1,6 @@
 import { FAMILIES } from '#config/wires.ts';
 import { Fault } from '#core/fault.ts';
+import { signForAws } from './aws-signature.ts';
 import type { Target } from './route-table.ts';
 import type { UpstreamRequest } from './upstream.ts';
 
@@ -14,10 +15,11 @@ export type GoogleTokens = (key: string | null) => string | Promise<string>;
  * where that takes time.
  */
 export function authorize(
-  { headers }: UpstreamRequest,
+  request: UpstreamRequest,
   { upstream, family }: Target,
   googleTokens: GoogleTokens | undefined,
 ): Promise<void> | undefined {
+  const { headers } = request;
   const { credential } = upstream;
   const auth = upstream.auth ?? FAMILIES[family].auth;
   if (auth === 'google') {
@@ -26,6 +28,8 @@ export function authorize(
     const token = googleTokens(credential);
     if (typeof token !== 'string') return token.then((later) => putBearer(headers, later));
     putBearer(headers, token);
+  } else if (auth === 'aws') {
+    return signForAws(request, credential ?? '', upstream.region);
   } else if (credential !== null) {
     if (auth === 'bearer') putBearer(headers, credential);
     else headers.push(auth, credential);

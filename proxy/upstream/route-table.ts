@@ -36,6 +36,7 @@ export class RouteTable {
       cohere: new Map(),
       ollama: new Map(),
       azure: new Map(),
+      bedrock: new Map(),
     };
   }
 

@@ -3,6 +3,8 @@ import { anthropicDialect } from './anthropic-dialect.ts';
 import { anthropicMessages } from './anthropic-messages.ts';
 import { vertexCountTokens, vertexMessages } from './anthropic-vertex.ts';
 import { AZURE } from './azure.ts';
+import { bedrockConverse, bedrockCountTokens, bedrockInvoke } from './bedrock.ts';
+import { bedrockDialect } from './bedrock-dialect.ts';
 import { cohereChat, cohereEmbed, cohereRerank } from './cohere.ts';
 import { cohereDialect } from './cohere-dialect.ts';
 import type { Dialect } from './dialect.ts';
@@ -38,6 +40,9 @@ export const WIRES: readonly Wire[] = [
   openaiSpeech,
   openaiTranscriptions,
   ...AZURE,
+  bedrockConverse,
+  bedrockInvoke,
+  bedrockCountTokens,
   anthropicMessages,
   anthropicCountTokens,
   vertexCountTokens,
@@ -61,7 +66,7 @@ export const WIRES: readonly Wire[] = [
 ];
 
 /** Those that claim paths or a header of their own. */
-const DIALECTS: readonly Dialect[] = [anthropicDialect, geminiDialect, cohereDialect, ollamaDialect];
+const DIALECTS: readonly Dialect[] = [bedrockDialect, anthropicDialect, geminiDialect, cohereDialect, ollamaDialect];
 
 /** Whose words to use for what no wire answers. */
 export function dialectOf(path: string, headers: Readonly<Record<string, unknown>>): Dialect {
