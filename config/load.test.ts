@@ -468,11 +468,6 @@ describe('mistakes', () => {
   const cases: [string, string, string][] = [
     ['a field that is missing', 'upstreams: { openai: {} }\nroutes: [{ to: [openai] }]', 'routes[0].model: is missing'],
     [
-      'a dialect to come',
-      'upstreams: { aws: { wire: bedrock, base_url: http://h } }',
-      '"bedrock" is not supported yet; it must be "openai", "anthropic"',
-    ],
-    [
       'an address with a credential',
       'upstreams: { a: { wire: openai, models: [x], base_url: "http://u:p@h/v1" } }',
       'upstreams.a.base_url: must be an http or https address without',

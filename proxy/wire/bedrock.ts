@@ -151,7 +151,9 @@ function maximumOf(fields: Fields): bigint | null {
       return isObject(nested) ? parseCount(nested, name) : null;
     }),
   ].filter((maximum) => maximum !== null);
-  return maxima.length === 0 ? null : maxima.reduce((a, b) => (a > b ? a : b));
+  let most: bigint | null = null;
+  for (const maximum of maxima) if (most === null || maximum > most) most = maximum;
+  return most;
 }
 
 /** `{ type: 'priority' }`, or the name alone. */

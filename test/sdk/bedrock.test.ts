@@ -109,7 +109,13 @@ const ASKED = { modelId: MODEL, messages: [{ role: 'user' as const, content: [{ 
 
 /** What AWS would say of the signature: made anew by AWS's own signer over what arrived. */
 async function signatureOf({ method, url, headers, body }: StubRequest): Promise<string | undefined> {
-  const signer = new SignatureV4({ service: 'bedrock', region: 'us-east-1', credentials: ACCESS, sha256: Sha256 });
+  const signer = new SignatureV4({
+    service: 'bedrock',
+    region: 'us-east-1',
+    credentials: ACCESS,
+    sha256: Sha256,
+    applyChecksum: false,
+  });
   const at = String(headers['x-amz-date']).replace(/^(....)(..)(..T..)(..)(..Z)$/, '$1-$2-$3:$4:$5');
   const signed = await signer.sign(
     { method, protocol: 'http:', hostname: '', path: url, headers: { host: String(headers.host) }, body },

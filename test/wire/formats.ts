@@ -1,8 +1,8 @@
 /** How a recorded format is asked for, and how its events stand on the wire where only their data was recorded. */
 export interface Format {
   path(model: string): string;
-  /** A request that would get such an answer, for recordings of the answer alone. */
-  request(model: string, stream: boolean): object;
+  /** A request that would get such an answer, for recordings of the answer alone: JSON, or a form. */
+  request(model: string, stream: boolean): object | FormData;
   /** An event from its data. */
   frame(data: string): string;
   /** What a stream ends with. */
@@ -26,10 +26,44 @@ const typed = (data: string): string => {
   return `event: ${String(type)}\ndata: ${data}\n\n`;
 };
 
+/** What is asked for at a path that was recorded with it. */
+const BEDROCK: Format = {
+  path: (model) => `/model/${model}/converse`,
+  request: () => ({ messages: [{ role: 'user', content: [{ text: 'Hello' }] }] }),
+  frame: (data) => data,
+  end: '',
+  asksForUsage: false,
+};
+
+/** A piece of sound without a head, of which nobody can tell how long it is. */
+function sound(model: string): FormData {
+  const form = new FormData();
+  form.append('model', model);
+  form.append('file', new Blob([new Uint8Array(1_000)]), 'speech.bin');
+  return form;
+}
+
 /** Azure, Mistral and xAI serve the format of OpenAI's chat. */
 export const FORMATS: Readonly<Record<string, Format>> = {
   'openai.chat': openai('/v1/chat/completions'),
+  'openai.completions': openai('/v1/completions'),
   'openai.embeddings': openai('/v1/embeddings'),
+  'openai.responses': {
+    path: () => '/v1/responses',
+    request: (model, stream) => ({ model, input: 'Hello', tools: [{ type: 'web_search' }], stream }),
+    frame: typed,
+    end: '',
+    asksForUsage: false,
+  },
+  'openai.audio.transcriptions': {
+    path: () => '/v1/audio/transcriptions',
+    request: () => sound('whisper-1'),
+    frame: (data) => data,
+    end: '',
+    asksForUsage: false,
+  },
+  'bedrock.converse': BEDROCK,
+  'bedrock.converseStream': BEDROCK,
   'azure.chat': openai('/v1/chat/completions'),
   'mistral.chat': openai('/v1/chat/completions'),
   'xai.chat': openai('/v1/chat/completions'),

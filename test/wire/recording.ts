@@ -22,6 +22,8 @@ export type Fixture = z.infer<typeof manifestSchema>['fixtures'][number];
 
 /** One HTTP exchange, as it was on the wire. */
 export interface Recording {
+  /** Where it went, where that was recorded: with the model, as it stands in the path. */
+  path: string | null;
   /** The client's body, or null where only the answer was recorded. */
   request: Buffer | null;
   status: number;
@@ -44,7 +46,7 @@ export function readRecording(folder: string, fixture: Fixture, format: Format):
   if (fixture.framing === 'jsonl-of-sse-data') return fromDataLines(bytes.toString('utf8'), format);
   if (/\.ya?ml$/.test(fixture.file)) return fromCassette(bytes.toString('utf8'));
   const status = fixture.framing === 'json-error' ? errorStatusOf(bytes.toString('utf8')) : 200;
-  return { request: null, status, contentType: 'application/json', headers: [], body: bytes };
+  return { path: null, request: null, status, contentType: 'application/json', headers: [], body: bytes };
 }
 
 /** The status of a recorded error of which only the body is left: Google's say it themselves. */
@@ -57,24 +59,37 @@ function errorStatusOf(text: string): number {
 function fromDataLines(text: string, { frame, end }: Format): Recording {
   const lines = text.split('\n').filter((line) => line.trim() !== '');
   const body = Buffer.from(`${lines.map((line) => frame(line.trimEnd())).join('')}${end}`);
-  return { request: null, status: 200, contentType: 'text/event-stream', headers: [], body };
+  return { path: null, request: null, status: 200, contentType: 'text/event-stream', headers: [], body };
 }
 
-/** A cassette of go-vcr: the first exchange. */
+const headersSchema = z.record(z.string(), z.array(z.unknown()));
+/** Bytes that are no text stand there as YAML's binary. */
+const textOrBytes = z.union([z.string(), z.instanceof(Uint8Array)]);
+
+/** A cassette of go-vcr or of Python's vcrpy, which takes JSON apart: the first exchange. */
 const cassetteSchema = z.object({
   interactions: z
     .array(
       z.object({
-        request: z.object({ body: z.string() }),
+        request: z.object({
+          body: z.string().optional(),
+          parsed_body: z.unknown().optional(),
+          uri: z.string().optional(),
+        }),
         response: z.object({
-          code: z.number().int(),
-          headers: z.record(z.string(), z.array(z.string())),
-          body: z.string(),
+          code: z.number().int().optional(),
+          status: z.union([z.string(), z.object({ code: z.number().int() })]),
+          headers: headersSchema,
+          body: z.union([z.string(), z.object({ string: textOrBytes })]).optional(),
+          parsed_body: z.unknown().optional(),
         }),
       }),
     )
     .min(1),
 });
+
+/** What stands there in place of a form that was not kept. */
+const OMITTED = /^\[.*omitted\]$/;
 
 /** Headers that belong to the recorded connection, not to the answer. */
 const CONNECTION = new Set([
@@ -93,11 +108,15 @@ function fromCassette(text: string): Recording {
     name.toLowerCase(),
     values.join(', '),
   ]);
+  const asked = request.body ?? JSON.stringify(request.parsed_body);
+  const body = typeof response.body === 'object' ? response.body.string : response.body;
+  const status = typeof response.status === 'object' ? response.status.code : response.code;
   return {
-    request: Buffer.from(request.body),
-    status: response.code,
+    path: request.uri === undefined ? null : new URL(request.uri).pathname,
+    request: OMITTED.test(asked) ? null : Buffer.from(asked),
+    status: status ?? 200,
     contentType: headers.find(([name]) => name === 'content-type')?.[1] ?? 'application/json',
     headers: headers.filter(([name]) => name !== 'content-type' && !CONNECTION.has(name)),
-    body: Buffer.from(response.body),
+    body: Buffer.from(body ?? JSON.stringify(response.parsed_body)),
   };
 }

@@ -64,8 +64,8 @@ async function runFixture(folder: string, fixture: Fixture, stage: Stage): Promi
   if (!format) return { id, outcome: 'unsupported', text: `no wire file for ${fixture.format} yet` };
   try {
     const recording = readRecording(folder, fixture, format);
-    const path = format.path(modelOf(recording));
-    for (const asking of askingsOf(recording, format)) {
+    const path = recording.path?.startsWith('/model/') ? recording.path : format.path(modelOf(recording));
+    for (const asking of await askingsOf(recording, format)) {
       const left = cutsOf(recording.body.length, stage.random);
       let unmet: Omit<Result, 'id'> | undefined;
       const player = async () => {
@@ -86,25 +86,38 @@ async function runFixture(folder: string, fixture: Fixture, stage: Stage): Promi
 /** A way to ask for the recording, and what the client must then get. */
 interface Asking {
   name: string;
+  contentType: string;
   body: Buffer;
   answer: Buffer;
 }
 
 /** As it was recorded; a stream besides by a client that does, and one that does not, want its usage. */
-function askingsOf(recording: Recording, format: Format): Asking[] {
+async function askingsOf(recording: Recording, format: Format): Promise<Asking[]> {
   const isStream = recording.contentType.startsWith('text/event-stream');
-  const body = recording.request ?? encode(format.request(modelOf(recording), isStream));
-  if (!isStream || !format.asksForUsage) return [{ name: 'as recorded', body, answer: recording.body }];
+  const { body, contentType } = await requestOf(recording, format, isStream);
+  if (!isStream || !format.asksForUsage) {
+    return [{ name: 'as recorded', contentType, body, answer: recording.body }];
+  }
   const { stream_options: _, ...plain } = JSON.parse(body.toString()) as Record<string, unknown>;
   const hidden = Buffer.from(withoutUsage(recording.body.toString()));
   return [
     {
       name: 'usage wanted',
+      contentType,
       body: encode({ ...plain, stream_options: { include_usage: true } }),
       answer: recording.body,
     },
-    { name: 'usage not wanted', body: encode(plain), answer: hidden },
+    { name: 'usage not wanted', contentType, body: encode(plain), answer: hidden },
   ];
+}
+
+async function requestOf(recording: Recording, format: Format, isStream: boolean) {
+  const made = recording.request ?? format.request(modelOf(recording), isStream);
+  if (!(made instanceof FormData)) {
+    return { contentType: 'application/json', body: Buffer.isBuffer(made) ? made : encode(made) };
+  }
+  const form = new Response(made);
+  return { contentType: form.headers.get('content-type') ?? '', body: Buffer.from(await form.arrayBuffer()) };
 }
 
 /** As the answer names it, wherever its format does. */
@@ -121,11 +134,11 @@ async function replay(
   { playback, gateway }: Stage,
 ): Promise<Omit<Result, 'id'> | undefined> {
   const played = playback.play(recording, cuts);
-  const answer = await ask(`${gateway.origin}${path}`, gateway.secret, asking.body, played.id);
+  const answer = await ask(`${gateway.origin}${path}`, gateway.secret, asking, played.id);
   playback.forget(played);
   if (answer.status !== recording.status) return failed(`status: got ${answer.status}, wanted ${recording.status}`);
   if (!answer.body.equals(asking.answer)) return failed(differenceOf(answer.body, asking.answer));
-  const unsent = requestDifference(played.received, asking.body);
+  const unsent = requestDifference(played.received, asking);
   if (unsent) return failed(unsent);
 
   // The answer can be whole before the event is: its id is known from the answer's head.
@@ -146,11 +159,11 @@ interface Answer {
   body: Buffer;
 }
 
-function ask(url: string, secret: string, body: Buffer, played: string): Promise<Answer> {
+function ask(url: string, secret: string, { body, contentType }: Asking, played: string): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const headers = {
       authorization: `Bearer ${secret}`,
-      'content-type': 'application/json',
+      'content-type': contentType,
       'content-length': body.length,
       [PLAYBACK_HEADER]: played,
     };
@@ -182,8 +195,8 @@ async function eventOf(gateway: RunningGateway, id: string): Promise<UsageEvent>
 }
 
 /** Upstream gets what the client sent, but for the usage that is asked of every stream. */
-function requestDifference(got: Buffer, sent: Buffer): string | undefined {
-  const wanted = JSON.parse(sent.toString());
+function requestDifference(got: Buffer, { body: sent, contentType }: Asking): string | undefined {
+  const wanted = contentType === 'application/json' ? JSON.parse(sent.toString()) : {};
   if (!wanted.stream || got.equals(sent) || wanted.stream_options?.include_usage === true) {
     return got.equals(sent) ? undefined : `request upstream: ${differenceOf(got, sent)}`;
   }
