@@ -37,18 +37,78 @@ for (const kind of DATABASE_KINDS) {
       const created = await api.call('POST', '/v1/customers', {
         body: { id: 'limited', name: 'Limited', timezone: 'Europe/Paris', limits },
       });
+      const plain = {
+        ...{ unit: null, burst: null, mode: 'hard', warn_at: [], models: [], labels: {}, by: null, override: null },
+        ...{ basis: null, on_store_down: 'closed', local_amount: null },
+      };
       expect(created.json.limits).toEqual([
-        { id: 'requests/minute', kind: 'requests', amount: '600', per: 'minute', burst: '50' },
-        { id: 'tokens/minute', kind: 'tokens', amount: '200000', per: 'minute', burst: null },
-        { id: 'concurrency', kind: 'concurrency', amount: '50', per: null, burst: null },
+        { ...plain, id: 'requests/minute', kind: 'requests', amount: '600', per: 'minute', burst: '50' },
+        { ...plain, id: 'tokens/minute', kind: 'tokens', amount: '200000', per: 'minute' },
+        { ...plain, id: 'concurrency', kind: 'concurrency', amount: '50', per: null },
         {
+          ...plain,
           id: 'budget/month',
           kind: 'budget',
           amount: { amount: '499.999999999', currency: 'USD' },
           per: 'month',
-          burst: null,
+          basis: 'cost',
         },
       ]);
+    });
+
+    it('takes and shows limits of every kind, and gives them to gateways as a file would', async () => {
+      const usd = (amount: string) => ({ amount, currency: 'USD' });
+      const limits = [
+        {
+          kind: 'tokens',
+          amount: '5',
+          per: 'day',
+          models: ['gpt-*'],
+          labels: { team: 'a' },
+          by: 'user',
+          warn_at: [95, 80],
+        },
+        { kind: 'quantity', unit: 'images', amount: '9', per: 'quarter', mode: 'shadow' },
+        { kind: 'quantity', unit: 'images', amount: '9', per: 'quarter' },
+        {
+          kind: 'budget',
+          amount: usd('5'),
+          per: 'session',
+          override: { amount: usd('7.00'), until: '2027-01-01T00:00:00+01:00' },
+          on_store_down: 'local',
+          local_amount: usd('0.50'),
+        },
+      ];
+      const created = await api.call('POST', '/v1/customers', { body: { id: 'many', name: 'Many', limits } });
+      expect(created.status).toBe(201);
+      expect(created.json.limits).toMatchObject([
+        { id: 'tokens/day/gpt-*/team=a/by-user', labels: { team: 'a' }, by: 'user', warn_at: [80, 95] },
+        { id: 'quantity/images/quarter/shadow', unit: 'images', mode: 'shadow', on_store_down: 'open' },
+        { id: 'quantity/images/quarter', mode: 'hard' },
+        {
+          id: 'budget/session',
+          override: { amount: usd('7.00'), until: '2026-12-31T23:00:00.000Z' },
+          on_store_down: 'local',
+          local_amount: usd('0.50'),
+        },
+      ]);
+      await api.call('POST', '/v1/keys', { body: { id: 'many-key', customer: 'many', name: 'k' } });
+      const { policies } = await api.policies.changesAfter(undefined, 0);
+      const policy = policies.find(({ key }) => key === 'many-key');
+      expect(policy?.version).toBe(2);
+      expect(policy?.limits[3]).toEqual({
+        id: 'budget/session',
+        scope: 'customer',
+        kind: 'budget',
+        amount: '5000000000',
+        currency: 'USD',
+        per: 'session',
+        burst: null,
+        timezone: 'UTC',
+        override: { amount: '7000000000', untilMs: Date.UTC(2026, 11, 31, 23) },
+        onStoreDown: 'local',
+        localAmount: '500000000',
+      });
     });
 
     it('names every mistake of a body at its place', async () => {
@@ -65,6 +125,11 @@ for (const kind of DATABASE_KINDS) {
             { kind: 'budget', amount: { amount: '9000001', currency: 'USD' }, per: 'month' },
             { kind: 'concurrency', amount: '5', per: 'minute' },
             { kind: 'wishes', amount: '3' },
+            { kind: 'requests', amount: '3', per: 'day', burst: '4' },
+            { kind: 'tokens', amount: '3', per: 'hour', warn_at: [80] },
+            { kind: 'quantity', amount: '3', per: 'day' },
+            { kind: 'requests', amount: '3', per: 'year', on_store_down: 'local' },
+            { kind: 'budget', amount: { amount: '5', currency: 'USD' }, per: 'session', by: 'session' },
           ],
         },
       });
@@ -78,6 +143,11 @@ for (const kind of DATABASE_KINDS) {
         '#/limits/2/amount',
         '#/limits/3/per',
         '#/limits/4/kind',
+        '#/limits/5/burst',
+        '#/limits/6/warn_at',
+        '#/limits/7/unit',
+        '#/limits/8/local_amount',
+        '#/limits/9/by',
         '#/name',
         '#/plan',
         '#/timezone',

@@ -4,7 +4,8 @@ import { formatDecimal, formatMoney, formatTime } from './format.js';
 import { panel } from './panel.js';
 
 /**
- * @typedef {{ id: string, kind: string, amount: string | { amount: string, currency: string }, per: string | null }} Limit
+ * @typedef {{ id: string, kind: string, unit: string | null, amount: string | { amount: string, currency: string },
+ *   per: string | null, mode: string }} Limit
  * @typedef {{ id: string, name: string, mode: string, state: string, models: string[], limits: Limit[],
  *   expires_at: string | null, secrets: { hint: string, expires_at: string | null }[], managed_by: string,
  *   removed_at: string | null }} Key
@@ -74,7 +75,9 @@ function stateOf(key, timezone) {
 /** @param {Limit} limit */
 function limitText(limit) {
   const amount = typeof limit.amount === 'string' ? formatDecimal(limit.amount) : formatMoney(limit.amount);
-  return `${amount} ${limit.kind}${limit.per === null ? '' : ` per ${limit.per}`}`;
+  const what = limit.unit ?? limit.kind;
+  const mode = limit.mode === 'hard' ? '' : ` (${limit.mode})`;
+  return `${amount} ${what}${limit.per === null ? '' : ` per ${limit.per}`}${mode}`;
 }
 
 /**
