@@ -139,6 +139,21 @@ describe.each(DATABASE_KINDS)('adjustments on %s', (kind) => {
     expect(await totals(id)).toEqual(['8.00']);
   });
 
+  it('are taxed with the invoice that they stand on, on the sum of its lines, once', async () => {
+    const wanted = { plan: { fee: '10', charges: [graduated] }, policies: { tax_percent: '8.875' } };
+    const { id, use } = await subscribe(wanted);
+    await use(START + DAY, '1');
+    await close(0);
+    await use(START + DAY, '3');
+    await close(1);
+    const found = (await invoices(id)).map(({ invoice }) => [invoice.tax_nanos, invoice.total_nanos]);
+    // 16.00 and 13.00: 1.42 and 1.15375, to the cent.
+    expect(found).toEqual([
+      [1_420_000_000n, 17_420_000_000n],
+      [1_150_000_000n, 14_150_000_000n],
+    ]);
+  });
+
   it('are left to people where the policy says so, and where the invoice was taken back', async () => {
     const reporting = await subscribe({ plan: { charges: [graduated] }, policies: { late_usage: 'report' } });
     const voided = await subscribe();

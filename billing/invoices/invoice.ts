@@ -2,7 +2,7 @@ import type { Database } from '#billing/db/database.ts';
 import { lockCustomer } from '#billing/db/lock.ts';
 import { CLOSE_GRACE_MS_MIN } from '#billing/late-usage/late-usage.ts';
 import { modelsInText, stepsInText } from '#billing/rating/exact-amount.ts';
-import type { DocumentLine, UsageQuantity } from '#billing/rating/rating.ts';
+import { type DocumentLine, taxOn, type UsageQuantity } from '#billing/rating/rating.ts';
 import { getPeriod, markPeriodClosed, type Period, type PeriodKey } from '#billing/subscriptions/period.ts';
 import { formatExact } from '#core/exact.ts';
 import { Fault } from '#core/fault.ts';
@@ -67,7 +67,8 @@ export async function closePeriod(db: Database, key: PeriodKey, nowMs: number, g
     if (contents.lines.length === 0 && contents.unrated.length === 0) return { outcome: 'empty' };
     const id = newId('inv', nowMs);
     const { currency, nanos } = contents.total;
-    await insertInvoice(tx, { id, currency, total_nanos: nanos, created_at: nowMs }, period);
+    const sums = { total_nanos: nanos, tax_nanos: contents.tax.nanos };
+    await insertInvoice(tx, { id, currency, ...sums, created_at: nowMs }, period);
     await insertContents(tx, id, contents, nowMs);
     if (period.policies.finalization === 'automatic') await giveNumber(tx, id, nowMs);
     return { outcome: 'invoiced', invoiceId: id };
@@ -85,7 +86,7 @@ export async function finalizeInvoice(tx: Database, id: string, nowMs: number): 
   const contents = await contentsOf(tx, await getPeriod(tx, invoice));
   await deleteContents(tx, id);
   await insertContents(tx, id, contents, nowMs);
-  await updateInvoiceTotal(tx, id, contents.total.nanos);
+  await updateInvoiceTotal(tx, id, contents.total.nanos, contents.tax.nanos);
   await giveNumber(tx, id, nowMs);
   return getInvoice(tx, id);
 }
@@ -105,6 +106,8 @@ async function giveNumber(tx: Database, id: string, nowMs: number): Promise<void
 /** All that stands on the invoice of a period: what it comes to, and what earlier periods still lack. */
 export interface InvoiceContents {
   lines: readonly (DocumentLine | Adjustment)[];
+  tax: Money;
+  /** The printed lines and the tax. */
   total: Money;
   unrated: readonly UsageQuantity[];
 }
@@ -112,11 +115,9 @@ export interface InvoiceContents {
 export async function contentsOf(db: Database, period: Period): Promise<InvoiceContents> {
   const { lines, total, unrated } = await ratePeriod(db, period);
   const adjustments = await adjustmentsOn(db, period, total.currency);
-  return {
-    lines: [...lines, ...adjustments],
-    total: adjustments.reduce((sum, { rounded }) => addMoney(sum, rounded), total),
-    unrated,
-  };
+  const net = adjustments.reduce((sum, { rounded }) => addMoney(sum, rounded), total);
+  const tax = taxOn(net, period.policies);
+  return { lines: [...lines, ...adjustments], tax, total: addMoney(net, tax), unrated };
 }
 
 async function insertContents(tx: Database, invoiceId: string, rating: InvoiceContents, nowMs: number): Promise<void> {

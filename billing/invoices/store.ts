@@ -13,6 +13,8 @@ export interface InvoiceRow {
   state: InvoiceState;
   number: string | null;
   currency: string;
+  tax_nanos: bigint;
+  /** The printed lines and the tax. */
   total_nanos: bigint;
   created_at: number;
   finalized_at: number | null;
@@ -20,22 +22,22 @@ export interface InvoiceRow {
 }
 
 const INVOICE = sql`
-  select id, subscription_id, period_index, kind, customer_id, state, number, currency, total_nanos, created_at,
+  select id, subscription_id, period_index, kind, customer_id, state, number, currency, tax_nanos, total_nanos, created_at,
          finalized_at, voided_at
   from invoice`;
 
-type RawInvoice = Omit<InvoiceRow, 'total_nanos'> & { total_nanos: string };
+type RawInvoice = Omit<InvoiceRow, 'tax_nanos' | 'total_nanos'> & { tax_nanos: string; total_nanos: string };
 
 export async function insertInvoice(
   db: Database,
-  row: Pick<InvoiceRow, 'id' | 'currency' | 'total_nanos' | 'created_at'>,
+  row: Pick<InvoiceRow, 'id' | 'currency' | 'tax_nanos' | 'total_nanos' | 'created_at'>,
   period: Pick<Period, 'subscription_id' | 'period_index' | 'customer_id'>,
 ): Promise<void> {
   await db.query(sql`
     insert into invoice
-      (id, subscription_id, period_index, kind, customer_id, state, currency, total_nanos, created_at)
+      (id, subscription_id, period_index, kind, customer_id, state, currency, tax_nanos, total_nanos, created_at)
     values (${row.id}, ${period.subscription_id}, ${period.period_index}, 'period', ${period.customer_id}, 'draft',
-            ${row.currency}, ${row.total_nanos}, ${instant(row.created_at)})`);
+            ${row.currency}, ${row.tax_nanos}, ${row.total_nanos}, ${instant(row.created_at)})`);
 }
 
 export async function findInvoice(db: Database, id: string): Promise<InvoiceRow | undefined> {
@@ -77,11 +79,16 @@ export async function listInvoiceRows(
 }
 
 function invoiceOf(row: RawInvoice): InvoiceRow {
-  return { ...row, total_nanos: BigInt(row.total_nanos) };
+  return { ...row, tax_nanos: BigInt(row.tax_nanos), total_nanos: BigInt(row.total_nanos) };
 }
 
-export async function updateInvoiceTotal(db: Database, id: string, totalNanos: bigint): Promise<void> {
-  await db.query(sql`update invoice set total_nanos = ${totalNanos} where id = ${id}`);
+export async function updateInvoiceTotal(
+  db: Database,
+  id: string,
+  totalNanos: bigint,
+  taxNanos: bigint,
+): Promise<void> {
+  await db.query(sql`update invoice set total_nanos = ${totalNanos}, tax_nanos = ${taxNanos} where id = ${id}`);
 }
 
 /** The next number of a series. The row stays locked to the end of the transaction: no number is lost or given twice. */

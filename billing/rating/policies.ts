@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { percentText } from '#config/decimal-text.ts';
+import { compare, getExact, parseExact, ZERO } from '#core/exact.ts';
 
 /**
  * How a subscription is billed where the field has more than one custom. Stored on the subscription, frozen on each
@@ -17,6 +19,10 @@ export const policies = z.strictObject({
    * customer's next invoice, or is listed under late usage and not billed by itself.
    */
   late_usage: z.enum(['next_invoice', 'report']).default('next_invoice'),
+  /** Tax on what the lines of a document come to, rounded once for the document. One rate; where none is owed, none. */
+  tax_percent: percentText
+    .refine((text) => compare(parseExact(text) ?? ZERO, getExact('100')) <= 0, 'must be at most 100')
+    .default('0'),
   /** Whether the close of a period finalises its invoice, or leaves a draft for a person. */
   finalization: z.enum(['automatic', 'manual']).default('automatic'),
 });

@@ -3,6 +3,7 @@ import { matchesPattern } from '#core/key-policy.ts';
 import { addMoney, formatAmount, type Money, money, roundToCurrency } from '#core/money.ts';
 import { FREE_UNLESS_PRICED } from '#core/price.ts';
 import { amountOf, type Charge, chargeSteps, cutFor, flatSteps, pricesIn, type Span } from './charge.ts';
+import { factorOf } from './nanos.ts';
 import type { Policies } from './policies.ts';
 import { pricesPart } from './price.ts';
 import type { Step } from './step.ts';
@@ -160,6 +161,11 @@ function pooledByModel(rows: readonly UsageQuantity[]): UsageQuantity[] {
 /** A line as it is printed: rounded once. */
 export interface DocumentLine extends RatedLine {
   readonly rounded: Money;
+}
+
+/** What is owed beside the lines, by what they come to as they are printed. */
+export function taxOn(net: Money, { tax_percent, rounding }: Pick<Policies, 'tax_percent' | 'rounding'>): Money {
+  return roundToCurrency(multiply({ num: net.nanos, den: 1n }, factorOf(tax_percent)), net.currency, rounding);
 }
 
 /** A document's lines and their sum. A fee that rounds to nothing gives no line; usage always shows. */

@@ -31,12 +31,11 @@ const WHOLE_TYPES: Readonly<Record<string, string>> = {
   credit_note: 'credit notes',
   dunning: 'dunning',
   grants: 'grants',
-  invoice: 'taxes and document discounts',
+  invoice: 'document discounts',
   minimum_commitment: 'commitments',
   numbering: 'other series of numbers',
   plan_change: 'changes of plan within a period',
   proration: 'changes of plan within a period',
-  tax: 'taxes',
   termination: 'fees in advance and credit notes',
   trial: 'trials',
   wallet: 'wallets',
@@ -49,7 +48,6 @@ const FIELDS: Readonly<Record<string, string>> = {
   in_advance: 'charges in advance',
   interval: 'intervals other than the month',
   prorated: 'prorated quantities',
-  tax_rate_percent: 'taxes',
   thresholds: 'thresholds',
 };
 

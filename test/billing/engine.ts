@@ -32,6 +32,8 @@ export interface Story extends Omit<NewWorldCustomer, 'startMs'> {
 export interface Billed {
   /** Null where the period closed without an invoice. */
   amount: string | null;
+  /** Of the amount. */
+  tax: string;
   lines: InvoiceLine[];
   period: Period;
 }
@@ -94,9 +96,11 @@ async function close({ db, clock }: BillingWorld, key: PeriodKey): Promise<Bille
   const period = await getPeriod(db, key);
   clock.nowMs = period.end_at + CLOSE_GRACE_MS;
   const closed = await closePeriod(db, key, clock.nowMs, CLOSE_GRACE_MS);
-  if (closed.outcome !== 'invoiced') return { amount: null, lines: [], period };
+  if (closed.outcome !== 'invoiced') return { amount: null, tax: '0', lines: [], period };
   const { invoice, lines } = await getInvoiceDetail(db, closed.invoiceId);
-  return { amount: formatAmount({ nanos: invoice.total_nanos, currency: invoice.currency }), lines, period };
+  const { currency, total_nanos, tax_nanos } = invoice;
+  const tax = formatAmount({ nanos: tax_nanos, currency });
+  return { amount: formatAmount({ nanos: total_nanos, currency }), tax, lines, period };
 }
 
 /** The first periods of a subscription that begins at an instant, as they open while the clock moves on. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { InvoiceLine } from '#billing/invoices/invoice.ts';
+import type { Policies } from '#billing/rating/policies.ts';
 import { add, compare, divide, type Exact, formatExact, getExact, multiply, subtract, sum, ZERO } from '#core/exact.ts';
 import { HOUR_MS } from '#core/time.ts';
 import type { BillingWorld } from '#test/support/billing-world.ts';
@@ -26,12 +27,14 @@ async function afterEach(
   given: { period: Month; policy: Record<string, string> },
   plan: ReturnType<typeof planOf>,
   events: readonly Omit<StoryEvent, 'atMs'>[],
+  more: Partial<Policies> = {},
 ): Promise<Billed[]> {
   const startMs = Date.parse(given.period.start);
   const bills: Billed[] = [];
   for (const [last] of events.entries()) {
     const sent = events.slice(0, last + 1).map((event, i) => ({ ...event, atMs: startMs + 1_000 * (i + 1) }));
-    const billed = await bill(world, { plan, startMs, events: sent, policies: policiesOf(given.policy) });
+    const policies = { ...policiesOf(given.policy), ...more };
+    const billed = await bill(world, { plan, startMs, events: sent, policies });
     checkMonth(given.period, billed);
     bills.push(billed);
   }
@@ -278,6 +281,109 @@ const freeUnitsInGoes = shape(
   },
 );
 
+const net = ({ amount, tax }: Billed) => subtract(getExact(amount ?? '0'), getExact(tax));
+
+const taxedGraduation = shape(
+  {
+    pricing_model: z.strictObject({
+      type: z.literal('graduated'),
+      currency,
+      tiers: z.array(tier),
+      tax_rate_percent: decimal,
+    }),
+    usage: z.strictObject({ quantities: z.tuple([z.literal('0')]) }),
+    period: month,
+    expected: z.strictObject({
+      points: z.tuple([z.strictObject({ quantity: z.literal('0'), amount: decimal })]),
+      tax: decimal,
+      total: decimal,
+    }),
+  },
+  async (given, world) => {
+    const { currency: of, tiers, tax_rate_percent: tax_percent } = given.pricing_model;
+    const plan = planOf(of, { kind: 'graduated', tiers: tiersOf(tiers) });
+    const startMs = Date.parse(given.period.start);
+    const billed = await bill(world, { plan, startMs, policies: { ...policiesOf(given.policy), tax_percent } });
+    checkMonth(given.period, billed);
+    const got = { points: [{ quantity: '0', amount: net(billed) }], tax: billed.tax, total: billed.amount };
+    const [{ quantity, amount }] = given.expected.points;
+    return { got, wanted: { ...given.expected, points: [{ quantity, amount: getExact(amount) }] } };
+  },
+);
+
+const percentage = {
+  type: z.literal('percentage'),
+  currency,
+  rate_percent: decimal,
+  fixed_per_event: decimal,
+  free_events: z.int().optional(),
+  per_event_min: decimal.optional(),
+  per_event_max: decimal.optional(),
+  tax_rate_percent: decimal,
+};
+
+const percentages = shape(
+  {
+    pricing_model: z.strictObject(percentage),
+    usage: z.strictObject({ events: z.array(decimal) }),
+    period: month,
+    expected: z.strictObject({
+      amount_after_each_event: z.array(decimal),
+      tax: decimal.optional(),
+      total: decimal.optional(),
+      total_with_tax_after_each_event: z.array(decimal).optional(),
+    }),
+  },
+  async (given, world) => {
+    const { currency: of, tax_rate_percent: tax_percent, ...model } = given.pricing_model;
+    const price = {
+      ...{ kind: 'percentage', percent: model.rate_percent, fixed: model.fixed_per_event },
+      free_events: model.free_events === undefined ? null : String(model.free_events),
+      event_minimum: model.per_event_min ?? null,
+      event_maximum: model.per_event_max ?? null,
+    };
+    const { expected } = given;
+    const events = given.usage.events.map((quantity) => ({ quantity }));
+    const bills = await afterEach(world, given, planOf(of, price), events, { tax_percent });
+    const sums = bills.map(net);
+    const totals = bills.map(({ amount }) => getExact(amount ?? '0'));
+    const got = {
+      ...(expected.total_with_tax_after_each_event
+        ? { total_with_tax_after_each_event: totals, amount_after_each_event: sums }
+        : { amount_after_each_event: sums }),
+      ...(expected.tax === undefined ? {} : { tax: getExact(bills.at(-1)?.tax ?? '0') }),
+      ...(expected.total === undefined ? {} : { total: totals.at(-1) }),
+    };
+    const each = (list: string[]) => list.map(getExact);
+    const { amount_after_each_event: amounts, total_with_tax_after_each_event: taxed, tax, total } = expected;
+    const wanted = {
+      ...(taxed ? { total_with_tax_after_each_event: each(taxed) } : {}),
+      amount_after_each_event: each(amounts),
+      ...(tax === undefined ? {} : { tax: getExact(tax) }),
+      ...(total === undefined ? {} : { total: getExact(total) }),
+    };
+    return { got, wanted };
+  },
+);
+
+const taxes = shape(
+  {
+    pricing_model: z.strictObject({ type: z.literal('tax') }),
+    usage: z.strictObject({ rows: z.array(z.tuple([currency, decimal, decimal])) }),
+    period: z.strictObject({}),
+    expected: z.strictObject({ tax: z.array(decimal) }),
+  },
+  async (given, world) => {
+    const startMs = Date.UTC(2024, 2);
+    const got: string[] = [];
+    for (const [of, fee, tax_percent] of given.usage.rows) {
+      const billed = await bill(world, { plan: { currency: of, fee }, startMs, policies: { tax_percent } });
+      got.push(billed.tax);
+    }
+    return { got, wanted: given.expected.tax };
+  },
+);
+
 export const RATING_SHAPES: readonly Shape[] = [
   carriedPrices,
   markup,
@@ -285,4 +391,7 @@ export const RATING_SHAPES: readonly Shape[] = [
   graduatedInGoes,
   discountAndCap,
   freeUnitsInGoes,
+  taxedGraduation,
+  percentages,
+  taxes,
 ];

@@ -66,6 +66,11 @@ export function lineSteps(line) {
   );
 }
 
+/** @param {Money} tax */
+export function taxNote(tax) {
+  return /[1-9]/.test(tax.amount) ? `, of which ${formatMoney(tax)} tax` : '';
+}
+
 /** @param {Unrated[]} unrated */
 export function unratedNotes(unrated) {
   return unrated.map(({ model, unit, quantity }) =>

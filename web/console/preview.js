@@ -1,14 +1,14 @@
 import { ApiProblem, get } from './api.js';
 import { element } from './dom.js';
 import { formatMoney, formatTime } from './format.js';
-import { lineSteps, linesTable, lineTitle, unratedNotes } from './line.js';
+import { lineSteps, linesTable, lineTitle, taxNote, unratedNotes } from './line.js';
 import { live } from './live.js';
 import { panel } from './panel.js';
 
 /**
  * @typedef {{ plan: string, plan_version: number, zone: string, start_at: string, end_at: string }} Period
  * @typedef {{ plan: string, plan_version: number }} PlanVersion
- * @typedef {{ period: Period, next_plan: PlanVersion | null, total: import('./line.js').Money, lines: import('./line.js').Line[],
+ * @typedef {{ period: Period, next_plan: PlanVersion | null, tax: import('./line.js').Money, total: import('./line.js').Money, lines: import('./line.js').Line[],
  *   unrated: import('./line.js').Unrated[] }} Preview
  */
 
@@ -55,10 +55,10 @@ function question(customer) {
     runs ||= await hasSubscription(customer);
     if (!runs) return undefined;
     try {
-      const { period, next_plan, total, lines, unrated } = await get(
+      const { period, next_plan, tax, total, lines, unrated } = await get(
         `/v1/customers/${encodeURIComponent(customer)}/usage/current`,
       );
-      return { period, next_plan, total, lines, unrated };
+      return { period, next_plan, tax, total, lines, unrated };
     } catch (error) {
       if (!(error instanceof ApiProblem) || error.code !== 'not_found') throw error;
       runs = false;
@@ -78,7 +78,7 @@ async function hasSubscription(customer) {
  * @param {Preview} preview
  * @param {Set<unknown>} open
  */
-function draw({ period, next_plan, total, lines, unrated }, open) {
+function draw({ period, next_plan, tax, total, lines, unrated }, open) {
   const from = formatTime(period.start_at, period.zone);
   const to = formatTime(period.end_at, period.zone);
   const caption = `Plan ${period.plan}, version ${period.plan_version}, from ${from} to ${to} (${period.zone})`;
@@ -97,7 +97,13 @@ function draw({ period, next_plan, total, lines, unrated }, open) {
       });
       return details;
     }),
-    element('p', { class: 'total' }, 'Total ', element('span', { id: 'preview-total' }, formatMoney(total))),
+    element(
+      'p',
+      { class: 'total' },
+      'Total ',
+      element('span', { id: 'preview-total' }, formatMoney(total)),
+      taxNote(tax),
+    ),
     ...changeNotes(period, next_plan),
     ...unratedNotes(unrated),
   ];
