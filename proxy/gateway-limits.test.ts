@@ -62,7 +62,10 @@ function textOf(stream: string): string {
 }
 
 async function start(limits: LimitPolicy[], stub: { url: string }): Promise<TestGateway> {
-  return startGateway(configOf([upstreamConfig('openai', stub.url)]), [keyPolicy({ limits })], { tokens, random: Math.random });
+  return startGateway(configOf([upstreamConfig('openai', stub.url)]), [keyPolicy({ limits })], {
+    tokens,
+    random: Math.random,
+  });
 }
 
 const call = (weir: TestGateway, body: object, headers: Record<string, string> = {}) =>

@@ -78,9 +78,14 @@ function upstreamSection(sampleUrl: string, env: EnvironmentVariables): string {
   const lines = real.map(
     ({ name, environmentName }) => `  ${name}: { provider: ${name}, key: "\${${environmentName}}" }`,
   );
-  // With a real OpenAI key the sample would only shadow OpenAI's own models.
-  if (!real.some((provider) => provider.name === 'openai')) {
-    lines.push(`  sample: { wire: openai, provider: openai, base_url: "${sampleUrl}/v1" }`);
-  }
+  // With a real key the sample would only shadow that provider's own models.
+  const samples = [
+    { provider: 'openai', line: `  sample: { wire: openai, provider: openai, base_url: "${sampleUrl}/v1" }` },
+    {
+      provider: 'anthropic',
+      line: `  sample-claude: { wire: anthropic, provider: anthropic, base_url: "${sampleUrl}" }`,
+    },
+  ];
+  for (const { provider, line } of samples) if (!real.some(({ name }) => name === provider)) lines.push(line);
   return `upstreams:\n${lines.join('\n')}\n`;
 }

@@ -4,7 +4,7 @@ import { get_encoding } from 'tiktoken';
 
 /**
  * The built-in sample upstream of the demonstration mode: a small server on loopback that speaks the OpenAI dialect
- * (chat completions, streaming and not, and embeddings) and Anthropic's Messages, and reports usage as the providers
+ * (chat completions, streaming and not, and embeddings) and Anthropic's Messages, with its counting of tokens, and reports usage as the providers
  * do. It answers with fixed sentences; its token counts are real counts of its own text.
  */
 export interface SampleUpstream {
@@ -70,7 +70,9 @@ export async function startSampleUpstream(): Promise<SampleUpstream> {
     const id = `sample-${++served}`;
     if (path === '/v1/chat/completions') chatCompletions(request, response, id, answerTo(request));
     else if (path === '/v1/messages') messages(request, response, id, answerTo(request));
-    else if (path === '/v1/embeddings') embeddings(request, response);
+    else if (path === '/v1/messages/count_tokens') {
+      sendJson(response, 200, { input_tokens: answerTo(request).inputTokens });
+    } else if (path === '/v1/embeddings') embeddings(request, response);
     else sendJson(response, 404, { error: { message: 'not found', type: 'invalid_request_error' } });
   }
 
