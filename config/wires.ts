@@ -6,6 +6,8 @@
  */
 interface FamilyRow {
   readonly prefix: string | RegExp;
+  /** The same where callers of another family ask. */
+  readonly otherPrefix?: string;
   readonly auth: Auth;
   readonly headers: Readonly<Record<string, string>>;
 }
@@ -31,7 +33,7 @@ export const WIRE_FAMILIES = [
 export type WireFamily = (typeof WIRE_FAMILIES)[number];
 
 export const FAMILIES: Readonly<Record<WireFamily, FamilyRow>> = {
-  openai: { prefix: '/v1', auth: 'bearer', headers: {} },
+  openai: { prefix: '/v1', otherPrefix: '/openai/v1', auth: 'bearer', headers: {} },
   anthropic: { prefix: '', auth: 'x-api-key', headers: { 'anthropic-version': '2023-06-01' } },
   gemini: { prefix: '', auth: 'x-goog-api-key', headers: {} },
   vertex: { prefix: /^\/v1(?:beta1)?(?:\/projects\/[^/]+\/locations\/[^/]+)?(?=\/)/, auth: 'google', headers: {} },

@@ -1,4 +1,4 @@
-import { FAMILIES } from '#config/wires.ts';
+import { FAMILIES, type WireFamily } from '#config/wires.ts';
 import { Fault, faultOf } from '#core/fault.ts';
 import type { Clock } from '#core/time.ts';
 import type { Admitted } from './admission.ts';
@@ -199,12 +199,14 @@ function pathOf(target: Target, { endpoint, params, path }: Match, call: Call): 
   const renamed = target.model !== null && endpoint.kind === 'wire' && params.model !== undefined;
   const asked = renamed ? endpoint.pattern.fill({ ...params, model: encodeURIComponent(target.model) }) : path;
   const query = queryWithoutSecret(call.query);
-  return `${target.basePath}${below(asked, FAMILIES[target.family].prefix)}${query === '' ? '' : `?${query}`}`;
+  return `${target.basePath}${below(asked, target.family)}${query === '' ? '' : `?${query}`}`;
 }
 
-function below(path: string, prefix: string | RegExp): string {
+function below(path: string, family: WireFamily): string {
+  const { prefix, otherPrefix } = FAMILIES[family];
   if (typeof prefix !== 'string') return path.replace(prefix, '');
-  return path.startsWith(prefix) ? path.slice(prefix.length) : path;
+  if (path.startsWith(prefix)) return path.slice(prefix.length);
+  return otherPrefix !== undefined && path.startsWith(otherPrefix) ? path.slice(otherPrefix.length) : path;
 }
 
 function faultOfAttempt(end: Extract<ExchangeEnd, { kind: 'discarded' | 'failed' }>): Fault {

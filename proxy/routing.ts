@@ -1,5 +1,5 @@
 import type { Config } from '#config/config.ts';
-import { WIRE_FAMILIES } from '#config/wires.ts';
+import { WIRE_FAMILIES, type WireFamily } from '#config/wires.ts';
 import { Fault } from '#core/fault.ts';
 import { type KeyPolicy, modelAllowed } from '#core/key-policy.ts';
 import type { Match } from './routes.ts';
@@ -22,8 +22,9 @@ export function getRoute(routes: RouteTable, policy: KeyPolicy, match: Match, wi
   // What is stored at a provider has no model; of what nobody can read, nobody can say that its model is allowed.
   const checked = asked.model !== '' || asked.metering !== 'free';
   if (checked && !modelAllowed(policy.models, asked.model)) throw new Fault('model_not_allowed');
-  const route =
-    match.upstream === null ? routes.find(asked.model, wire.family) : routes.findUpstream(match.upstream, wire.family);
+  const find = (family: WireFamily): Route | undefined =>
+    match.upstream === null ? routes.find(asked.model, family) : routes.findUpstream(match.upstream, family);
+  const route = find(wire.family) ?? (wire.otherFamily && find(wire.otherFamily));
   if (!route) throw new Fault('model_not_found');
   return route;
 }

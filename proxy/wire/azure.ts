@@ -13,7 +13,8 @@ const WITHOUT_DEPLOYMENT = '/v1/responses';
 
 /**
  * Azure OpenAI speaks the formats of OpenAI at paths of its own, of two kinds: with the deployment in the path, which is
- * then the model whatever the body says, and below `/openai/v1` as OpenAI itself.
+ * then the model whatever the body says, and below `/openai/v1` as OpenAI itself. So does Groq, whose own client asks
+ * there: where no upstream is Azure's, those that speak OpenAI's API are asked at its path.
  */
 export const AZURE: readonly Wire[] = [
   openaiChat,
@@ -24,7 +25,12 @@ export const AZURE: readonly Wire[] = [
   openaiTranscriptions,
   openaiResponses,
   openaiInputTokens,
-].map((wire: Wire) => ({ ...wire, family: 'azure', endpoints: wire.endpoints.flatMap(endpointsOf) }));
+].map((wire: Wire) => ({
+  ...wire,
+  family: 'azure',
+  otherFamily: 'openai',
+  endpoints: wire.endpoints.flatMap(endpointsOf),
+}));
 
 function endpointsOf({ method, path }: WireEndpoint): WireEndpoint[] {
   const younger: WireEndpoint = { method, path: `/openai${path}` };

@@ -14,6 +14,8 @@ export interface Wire {
   readonly name: string;
   /** Which upstreams take it: those that have an address for this family. */
   readonly family: WireFamily;
+  /** And, where none of them serves the model, those of another family that has the same bytes at another path. */
+  readonly otherFamily?: WireFamily;
   /** How its callers are told of faults and refusals. */
   readonly dialect: Dialect;
   /** What it serves, all of it with the same bytes. */

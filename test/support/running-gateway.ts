@@ -50,6 +50,8 @@ export interface RunningGatewayOptions {
   models?: readonly string[];
   /** The customer's limits, as they stand in a configuration file. */
   limits?: string;
+  /** Settings of the gateway, as they stand in a configuration file. */
+  gateway?: string;
   /** Other parts than counters in memory and a journal. */
   parts?: (config: Config, folder: string) => Promise<GatewayParts>;
 }
@@ -122,9 +124,10 @@ export async function startGateway(options: RunningGatewayOptions): Promise<Runn
 }
 
 async function yamlOf(options: RunningGatewayOptions, secret: string): Promise<string> {
-  const { upstreamUrl, provider = 'openai', prices, models, limits = '[]' } = options;
+  const { upstreamUrl, provider = 'openai', prices, models, limits = '[]', gateway = '{}' } = options;
   const addresses = typeof upstreamUrl === 'string' ? { openai: upstreamUrl } : upstreamUrl;
   return `
+gateway: ${gateway}
 upstreams:
   upstream:
     provider: ${provider}
