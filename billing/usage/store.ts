@@ -29,15 +29,17 @@ export async function sumQuantities(
   slots: readonly SlotCut[],
   split: UsageSplit,
 ): Promise<QuantityRow[]> {
+  const by = joinSql([...splitBy(split), sql`unit`], ', ');
   return await db.query<QuantityRow>(sql`
     select slot, ${splitColumns(split)}, unit, sum(quantity) quantity
     from (
-      select whole.slot, customer, key, model, unit, quantity
-      from ${wholes(slots)} whole
-      join usage_hour on hour >= whole.start_at and hour < whole.end_at
-      where ${conditions(filter)}
+      select whole.slot, used.*
+      from ${wholes(slots)} whole cross join lateral (
+        select ${by}, sum(quantity) quantity from usage_hour
+        where hour >= whole.start_at and hour < whole.end_at and ${conditions(filter)} group by ${by}
+      ) used
       union all
-      select slot, customer, key, model, unit, quantity
+      select slot, ${by}, quantity
       from (
         select edge.slot, event.customer, event.key, q.model, q.unit, event.sign * q.quantity
         from ${edges(slots)} edge
@@ -68,16 +70,18 @@ export async function sumCosts(
   slots: readonly SlotCut[],
   split: UsageSplit,
 ): Promise<CostRow[]> {
+  const by = joinSql([...splitBy(split), sql`currency`], ', ');
   return await db.query<CostRow>(sql`
     select slot, ${splitColumns(split)}, currency, sum(cost) cost, sum(events)::int8 events,
       sum(estimated)::int8 estimated
     from (
-      select whole.slot, customer, key, model, currency, cost, events, estimated
-      from ${wholes(slots)} whole
-      join cost_hour on hour >= whole.start_at and hour < whole.end_at
-      where ${conditions(filter)}
+      select whole.slot, costed.*
+      from ${wholes(slots)} whole cross join lateral (
+        select ${by}, sum(cost) cost, sum(events) events, sum(estimated) estimated from cost_hour
+        where hour >= whole.start_at and hour < whole.end_at and ${conditions(filter)} group by ${by}
+      ) costed
       union all
-      select slot, customer, key, model, currency, cost, events, estimated
+      select slot, ${by}, cost, events, estimated
       from (
         select edge.slot, event.customer, event.key, q.model, q.currency collate "C", event.sign * q.cost,
           event.sign * q.events, case when body #>> '{data,usage_status}' = 'estimated' then event.sign * q.events else 0 end
@@ -91,9 +95,15 @@ export async function sumCosts(
     group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5`);
 }
 
+/** The columns that the sums of a slot are kept apart by: all that is not asked for is summed where it is read. */
+function splitBy(split: UsageSplit): Sql[] {
+  const columns = { customer: sql`customer`, key: sql`key`, model: sql`model` };
+  return (['customer', 'key', 'model'] as const).filter((name) => split[name]).map((name) => columns[name]);
+}
+
 function splitColumns(split: UsageSplit): Sql {
-  return sql`case when ${split.customer}::bool then customer end customer,
-    case when ${split.key}::bool then key end as key, case when ${split.model}::bool then model end model`;
+  return sql`${split.customer ? sql`customer` : sql`null::text`} customer,
+    ${split.key ? sql`key` : sql`null::text`} as key, ${split.model ? sql`model` : sql`null::text`} model`;
 }
 
 function wholes(slots: readonly SlotCut[]): Sql {
