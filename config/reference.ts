@@ -19,14 +19,17 @@ interface Row {
 
 /** The document with its tables replaced. */
 export function withReference(document: string): string {
-  return TABLES.reduce((text, { what, table }) => {
-    const begin = `<!-- ${what}: written by \`node config/write-docs.ts\` -->`;
-    const end = `<!-- end of ${what} -->`;
-    const [before, rest] = text.split(begin);
-    const after = rest?.split(end)[1];
-    if (before === undefined || after === undefined) throw new Error(`the document has no place for the ${what}`);
-    return `${before}${begin}\n\n${table()}\n${end}${after}`;
-  }, document);
+  return TABLES.reduce((text, { what, table }) => withTable(text, what, table(), 'config/write-docs.ts'), document);
+}
+
+/** The document with what stands between two marks replaced; `writer` is the program that does it. */
+export function withTable(document: string, what: string, table: string, writer: string): string {
+  const begin = `<!-- ${what}: written by \`node ${writer}\` -->`;
+  const end = `<!-- end of ${what} -->`;
+  const [before, rest] = document.split(begin);
+  const after = rest?.split(end)[1];
+  if (before === undefined || after === undefined) throw new Error(`the document has no place for the ${what}`);
+  return `${before}${begin}\n\n${table}\n${end}${after}`;
 }
 
 function unitTable(): string {

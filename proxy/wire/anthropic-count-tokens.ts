@@ -1,7 +1,7 @@
 import { anthropicDialect } from './anthropic-dialect.ts';
 import { parseBody, parseModel, replaceModel } from './json-request.ts';
 import { edited } from './json-span.ts';
-import { askedWithoutTokens, SILENT_METER } from './unmetered.ts';
+import { askedWithoutTokens, FREE_FACTS, SILENT_METER } from './unmetered.ts';
 import type { Asked, Meter, RequestEdits, Wire } from './wire.ts';
 
 const DECISIVE = new Set(['model']);
@@ -13,6 +13,7 @@ export const anthropicCountTokens = {
   dialect: anthropicDialect,
   endpoints: [{ method: 'POST', path: '/v1/messages/count_tokens' }],
   operation: 'count_tokens',
+  facts: FREE_FACTS,
   parse: (body: Uint8Array): Asked => askedWithoutTokens(parseModel(parseBody(body, DECISIVE)), 'free'),
   rewrite: (body: Uint8Array, _asked: Asked, { model }: RequestEdits): Uint8Array =>
     model === null ? body : edited(body, replaceModel(body, model)),

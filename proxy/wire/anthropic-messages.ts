@@ -24,6 +24,21 @@ export const anthropicMessages = {
   dialect: anthropicDialect,
   endpoints: [{ method: 'POST', path: '/v1/messages' }],
   operation: 'chat',
+  facts: {
+    units: [
+      'input_tokens',
+      'cache_read_tokens',
+      'cache_write_5m_tokens',
+      'cache_write_1h_tokens',
+      'output_tokens',
+      'web_searches',
+      'web_fetches',
+    ],
+    usage:
+      '`usage` of the answer; of a stream `message_start`, then `message_delta` over it; `iterations` at their own models',
+    estimated: 'a lifetime of a cache that is not stated',
+    edited: null,
+  },
   parse: (body: Uint8Array): Asked => {
     const fields = parseBody(body, DECISIVE);
     return askedOf(body, fields, parseModel(fields), parseFlag(fields, 'stream') === true);

@@ -3,7 +3,7 @@ import { anthropicMessages, askedOf, DECISIVE } from './anthropic-messages.ts';
 import { modelInPath, parseBody, parseFlag, parseModel, replaceModel } from './json-request.ts';
 import { edited } from './json-span.ts';
 import type { Params } from './path-pattern.ts';
-import { askedWithoutTokens, SILENT_METER } from './unmetered.ts';
+import { askedWithoutTokens, FREE_FACTS, SILENT_METER } from './unmetered.ts';
 import type { Asked, CallHead, Meter, RequestEdits, Wire } from './wire.ts';
 
 /** Below the address that Anthropic's SDK for Vertex takes. */
@@ -32,6 +32,7 @@ export const vertexCountTokens = {
   dialect: anthropicDialect,
   endpoints: [{ method: 'POST', path: `${MODELS}/count-tokens:rawPredict` }],
   operation: 'count_tokens',
+  facts: FREE_FACTS,
   parse: (body: Uint8Array): Asked => askedWithoutTokens(parseModel(parseBody(body, DECISIVE)), 'free'),
   rewrite: (body: Uint8Array, _asked: Asked, { model }: RequestEdits): Uint8Array =>
     model === null ? body : edited(body, replaceModel(body, model)),

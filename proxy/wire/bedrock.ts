@@ -4,7 +4,7 @@ import { converseMeter, converseStreamMeter, invokeMeter, invokeStreamMeter } fr
 import { isObject } from './bytes.ts';
 import { type Fields, parseBody, parseCount } from './json-request.ts';
 import type { Params } from './path-pattern.ts';
-import { askedWithoutTokens, SILENT_METER } from './unmetered.ts';
+import { askedWithoutTokens, FREE_FACTS, SILENT_METER } from './unmetered.ts';
 import {
   type AnswerHead,
   type Asked,
@@ -45,6 +45,19 @@ export const bedrockConverse = {
     { method: 'POST', path: '/model/{model}/converse-stream' },
   ],
   operation: 'chat',
+  facts: {
+    units: [
+      'input_tokens',
+      'cache_read_tokens',
+      'cache_write_tokens',
+      'cache_write_5m_tokens',
+      'cache_write_1h_tokens',
+      'output_tokens',
+    ],
+    usage: '`usage` of the answer, or of the `metadata` event',
+    estimated: 'output by its text, where no usage comes',
+    edited: null,
+  },
 
   parse(body: Uint8Array, call: CallHead, params: Params): Asked {
     const fields = parseBody(body, CONVERSE_DECISIVE);
@@ -91,6 +104,12 @@ export const bedrockInvoke = {
     { method: 'POST', path: '/model/{model}/invoke-with-response-stream' },
   ],
   operation: 'chat',
+  facts: {
+    units: ['input_tokens', 'cache_read_tokens', 'cache_write_tokens', 'output_tokens'],
+    usage: 'headers `x-amzn-bedrock-*`, or `amazon-bedrock-invocationMetrics` of the last chunk',
+    estimated: 'output by its text, where no usage comes',
+    edited: null,
+  },
 
   parse(body: Uint8Array, call: CallHead, params: Params): Asked {
     const fields = parseBody(body, INVOKE_DECISIVE);
@@ -114,6 +133,7 @@ export const bedrockCountTokens = {
   name: 'bedrock-count-tokens',
   endpoints: [{ method: 'POST', path: '/model/{model}/count-tokens' }],
   operation: 'count_tokens',
+  facts: FREE_FACTS,
   parse: (_body: Uint8Array, _call: CallHead, params: Params): Asked => askedWithoutTokens(modelOf(params), 'free'),
   meter: (): Meter => SILENT_METER,
 } as const satisfies Wire;

@@ -58,6 +58,12 @@ export const cohereChat = {
   name: 'cohere-chat',
   endpoints: [{ method: 'POST', path: '/v2/chat' }],
   operation: 'chat',
+  facts: {
+    units: ['input_tokens', 'output_tokens', 'search_units', 'classifications'],
+    usage: '`usage.billed_units` of the answer, or of `message-end`',
+    estimated: 'output by its text, where no usage comes',
+    edited: null,
+  },
   rewrite: (body: Uint8Array, _asked: Asked, edits: RequestEdits): Uint8Array =>
     rewriteJson(body, edits, [['max_tokens']]),
   lowersOutput: true,
@@ -90,6 +96,12 @@ export const cohereEmbed = {
     { method: 'POST', path: '/v1/embed' },
   ],
   operation: 'embeddings',
+  facts: {
+    units: ['input_tokens', 'input_images', 'input_image_tokens'],
+    usage: '`meta.billed_units`',
+    estimated: 'input by its size, where no usage comes',
+    edited: null,
+  },
   parse(body: Uint8Array): Asked {
     const fields = parseBody(body, EMBED_DECISIVE);
     const images = imagesOf(fields);
@@ -115,6 +127,12 @@ export const cohereRerank = {
     { method: 'POST', path: '/v1/rerank' },
   ],
   operation: 'rerank',
+  facts: {
+    units: ['search_units'],
+    usage: '`meta.billed_units`',
+    estimated: null,
+    edited: null,
+  },
   parse(body: Uint8Array): Asked {
     const fields = parseBody(body, RERANK_DECISIVE);
     const pieces = listOf(fields.documents).length + Math.ceil(body.length / TOKENS_PER_DOCUMENT);

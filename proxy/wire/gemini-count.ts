@@ -2,7 +2,7 @@ import type { WireFamily } from '#config/wires.ts';
 import { geminiDialect } from './gemini-dialect.ts';
 import { geminiModelPaths, vertexModelPaths } from './gemini-paths.ts';
 import { modelInPath } from './json-request.ts';
-import { askedWithoutTokens, SILENT_METER } from './unmetered.ts';
+import { askedWithoutTokens, FREE_FACTS, SILENT_METER } from './unmetered.ts';
 import type { Wire, WireEndpoint } from './wire.ts';
 
 /** Counts the tokens of contents that are not sent: Google bills nothing for it. */
@@ -13,6 +13,7 @@ function countWire(name: string, family: WireFamily, endpoints: readonly WireEnd
     dialect: geminiDialect,
     endpoints,
     operation: 'count_tokens',
+    facts: FREE_FACTS,
     parse: (_body, _call, params) => askedWithoutTokens(modelInPath(params), 'free'),
     rewrite: (body) => body,
     meter: () => SILENT_METER,

@@ -30,6 +30,12 @@ function embedWire(name: string, family: WireFamily, endpoints: readonly WireEnd
     dialect: geminiDialect,
     endpoints,
     operation: 'embeddings',
+    facts: {
+      units: ['input_tokens', 'input_audio_tokens', 'input_image_tokens', 'input_video_tokens'],
+      usage: '`usageMetadata` of the answer',
+      estimated: 'input by its size, where no usage comes',
+      edited: null,
+    },
     parse,
     rewrite,
     meter: (): Meter => jsonMeter(new GeminiReader(false)),

@@ -1,7 +1,7 @@
 import type { HeaderMap } from '../inbound/call.ts';
 import { geminiDialect } from './gemini-dialect.ts';
 import { geminiPaths } from './gemini-paths.ts';
-import { askedWithoutTokens, SILENT_METER } from './unmetered.ts';
+import { askedWithoutTokens, FREE_FACTS, SILENT_METER } from './unmetered.ts';
 import type { Asked, CallHead, Meter, Wire } from './wire.ts';
 
 /**
@@ -20,6 +20,7 @@ export const geminiFiles = {
     { method: 'DELETE', path: '/v1beta/files/{file}' },
   ],
   operation: 'files',
+  facts: FREE_FACTS,
   parse: (): Asked => askedWithoutTokens('', 'free'),
   rewrite: (body: Uint8Array): Uint8Array => body,
   meter: (): Meter => SILENT_METER,

@@ -29,6 +29,7 @@ import {
   type RequestEdits,
   type Wire,
   type WireEndpoint,
+  type WireFacts,
 } from './wire.ts';
 
 const DECISIVE = bothSpellings([
@@ -63,6 +64,28 @@ const FETCHING = [
 ];
 const SEARCHING = ['googleSearch', 'googleSearchRetrieval', 'enterpriseWebSearch'];
 
+const GENERATE_FACTS: WireFacts = {
+  units: [
+    'input_tokens',
+    'input_audio_tokens',
+    'input_image_tokens',
+    'input_video_tokens',
+    'cache_read_tokens',
+    'cache_read_audio_tokens',
+    'cache_read_image_tokens',
+    'cache_read_video_tokens',
+    'output_tokens',
+    'output_audio_tokens',
+    'output_image_tokens',
+    'grounding_queries',
+    'grounded_prompts',
+    'maps_queries',
+  ],
+  usage: 'the last `usageMetadata`; searches by `groundingMetadata`',
+  estimated: 'output by its text, where no usage comes',
+  edited: null,
+};
+
 /** Google Gemini's generateContent, plain and streamed, as an event stream or as a list that grows. */
 function generateWire(name: string, family: WireFamily, endpoints: readonly WireEndpoint[]): Wire {
   return {
@@ -71,6 +94,7 @@ function generateWire(name: string, family: WireFamily, endpoints: readonly Wire
     dialect: geminiDialect,
     endpoints,
     operation: 'generate_content',
+    facts: GENERATE_FACTS,
     parse,
     rewrite,
     meter,

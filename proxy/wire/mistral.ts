@@ -35,6 +35,12 @@ export const mistralFill = {
   name: 'mistral-fim',
   endpoints: [{ method: 'POST', path: '/v1/fim/completions' }],
   operation: 'text_completion',
+  facts: {
+    units: ['input_tokens', 'cache_read_tokens', 'output_tokens'],
+    usage: '`usage` of the answer, or the last one in the stream',
+    estimated: 'output by its text, where no usage comes',
+    edited: null,
+  },
   rewrite: (body: Uint8Array, _asked: Asked, edits: RequestEdits): Uint8Array =>
     rewriteJson(body, edits, [['max_tokens']]),
   lowersOutput: true,
@@ -73,6 +79,12 @@ export const mistralOcr = {
   name: 'mistral-ocr',
   endpoints: [{ method: 'POST', path: '/v1/ocr' }],
   operation: 'ocr',
+  facts: {
+    units: ['pages'],
+    usage: '`usage_info`',
+    estimated: null,
+    edited: null,
+  },
   parse(body: Uint8Array): Asked {
     const fields = parseBody(body, OCR_DECISIVE);
     const { pages } = fields;

@@ -40,6 +40,12 @@ export const ollamaChat = {
   name: 'ollama-chat',
   endpoints: [{ method: 'POST', path: '/api/chat' }],
   operation: 'chat',
+  facts: {
+    units: ['input_tokens', 'output_tokens', 'compute_ms'],
+    usage: '`prompt_eval_count`, `eval_count` and durations of the last line',
+    estimated: 'input that came from a cache and is not stated',
+    edited: null,
+  },
   lowersOutput: true,
   parse: (body: Uint8Array): Asked => parseGeneration(body),
 } as const satisfies Wire;
@@ -49,6 +55,12 @@ export const ollamaGenerate = {
   name: 'ollama-generate',
   endpoints: [{ method: 'POST', path: '/api/generate' }],
   operation: 'text_completion',
+  facts: {
+    units: ['input_tokens', 'output_tokens', 'compute_ms'],
+    usage: '`prompt_eval_count`, `eval_count` and durations of the last line',
+    estimated: 'input that came from a cache and is not stated',
+    edited: null,
+  },
   lowersOutput: true,
   parse: (body: Uint8Array): Asked => parseGeneration(body),
 } as const satisfies Wire;
@@ -62,6 +74,12 @@ export const ollamaEmbed = {
     { method: 'POST', path: '/api/embeddings' },
   ],
   operation: 'embeddings',
+  facts: {
+    units: ['input_tokens', 'compute_ms'],
+    usage: '`prompt_eval_count` and durations',
+    estimated: 'input by its size, where none is stated',
+    edited: null,
+  },
   parse(body: Uint8Array): Asked {
     const fields = parseBody(body, DECISIVE);
     const inputs = Array.isArray(fields.input) ? fields.input.length : 1;

@@ -32,6 +32,12 @@ export const openaiCompletions = {
   dialect: openaiDialect,
   endpoints: [{ method: 'POST', path: '/v1/completions' }],
   operation: 'text_completion',
+  facts: {
+    units: ['input_tokens', 'cache_read_tokens', 'output_tokens'],
+    usage: '`usage` of the answer, or the last one in the stream',
+    estimated: 'output by its text, where no usage comes',
+    edited: '`stream_options.include_usage` is set, and what only that brought is taken out again',
+  },
   parse,
   rewrite: (body: Uint8Array, asked: Asked, edits: RequestEdits) =>
     rewriteStreamed(body, asked, edits, () => 'max_tokens'),

@@ -17,6 +17,12 @@ export const openaiEmbeddings = {
   dialect: openaiDialect,
   endpoints: [{ method: 'POST', path: '/v1/embeddings' }],
   operation: 'embeddings',
+  facts: {
+    units: ['input_tokens'],
+    usage: '`usage` of the answer',
+    estimated: 'input by its size, where no usage comes',
+    edited: null,
+  },
 
   parse(body: Uint8Array, _call?: CallHead, params?: Params): Asked {
     const fields = parseBody(body, DECISIVE);

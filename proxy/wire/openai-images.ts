@@ -33,6 +33,20 @@ export const openaiImages = {
     { method: 'POST', path: '/v1/images/variations' },
   ],
   operation: 'image_generation',
+  facts: {
+    units: [
+      'input_tokens',
+      'input_image_tokens',
+      'cache_read_tokens',
+      'cache_read_image_tokens',
+      'output_tokens',
+      'output_image_tokens',
+      'images',
+    ],
+    usage: '`usage` of the answer, or of the last event; by the image for models that report none',
+    estimated: 'images of a model that reports tokens, where no usage comes',
+    edited: null,
+  },
   parse,
   rewrite(body: Uint8Array, _asked: Asked, { model }: RequestEdits): Uint8Array {
     if (model === null) return body;

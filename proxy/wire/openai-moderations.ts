@@ -1,7 +1,7 @@
 import { parseBody, parseName, replaceModel } from './json-request.ts';
 import { edited } from './json-span.ts';
 import { openaiDialect } from './openai-dialect.ts';
-import { askedWithoutTokens, SILENT_METER } from './unmetered.ts';
+import { askedWithoutTokens, FREE_FACTS, SILENT_METER } from './unmetered.ts';
 import type { Asked, Meter, RequestEdits, Wire } from './wire.ts';
 
 const DECISIVE = new Set(['model']);
@@ -15,6 +15,7 @@ export const openaiModerations = {
   dialect: openaiDialect,
   endpoints: [{ method: 'POST', path: '/v1/moderations' }],
   operation: 'moderation',
+  facts: FREE_FACTS,
   parse: (body: Uint8Array): Asked =>
     askedWithoutTokens(parseName(parseBody(body, DECISIVE).model) ?? MODEL_INITIAL, 'free'),
   rewrite: (body: Uint8Array, _asked: Asked, { model }: RequestEdits): Uint8Array =>

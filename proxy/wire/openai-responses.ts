@@ -7,7 +7,7 @@ import { openaiDialect } from './openai-dialect.ts';
 import { mediaBounds } from './openai-media.ts';
 import { ResponseReader } from './openai-response-reader.ts';
 import { jsonMeter, sseMeter } from './paths-meter.ts';
-import { askedWithoutTokens, SILENT_METER } from './unmetered.ts';
+import { askedWithoutTokens, FREE_FACTS, SILENT_METER } from './unmetered.ts';
 import {
   type AnswerHead,
   type Asked,
@@ -29,6 +29,21 @@ export const openaiResponses = {
     { method: 'POST', path: '/v1/responses/compact' },
   ],
   operation: 'chat',
+  facts: {
+    units: [
+      'input_tokens',
+      'cache_read_tokens',
+      'cache_write_tokens',
+      'output_tokens',
+      'web_searches',
+      'file_searches',
+      'code_interpreter_sessions',
+      'images',
+    ],
+    usage: '`usage` of the last event, or of the answer; tools by the items of `output`',
+    estimated: 'the answer to a call in the background, which comes later',
+    edited: null,
+  },
   parse,
   rewrite: renameModel,
   meter(asked: Asked, answer: AnswerHead): Meter {
@@ -45,6 +60,7 @@ export const openaiInputTokens = {
   dialect: openaiDialect,
   endpoints: [{ method: 'POST', path: '/v1/responses/input_tokens' }],
   operation: 'count_tokens',
+  facts: FREE_FACTS,
   parse: (body: Uint8Array): Asked => askedWithoutTokens(parseModel(parseBody(body, DECISIVE)), 'free'),
   rewrite: renameModel,
   meter: (): Meter => SILENT_METER,

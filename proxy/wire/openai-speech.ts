@@ -33,6 +33,12 @@ export const openaiSpeech = {
   dialect: openaiDialect,
   endpoints: [{ method: 'POST', path: '/v1/audio/speech' }],
   operation: 'speech',
+  facts: {
+    units: ['characters', 'input_tokens', 'output_audio_tokens'],
+    usage: 'the characters of the request, or `usage` of the last event',
+    estimated: 'tokens of a file of sound, by the characters that are spoken',
+    edited: null,
+  },
   parse,
   rewrite: (body: Uint8Array, _asked: Asked, { model }: RequestEdits): Uint8Array =>
     model === null ? body : edited(body, replaceModel(body, model)),

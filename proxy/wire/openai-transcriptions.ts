@@ -33,6 +33,12 @@ export const openaiTranscriptions = {
     { method: 'POST', path: '/v1/audio/translations' },
   ],
   operation: 'transcription',
+  facts: {
+    units: ['audio_seconds', 'input_tokens', 'input_audio_tokens', 'output_tokens'],
+    usage: '`usage` or `duration` of the answer, or of the last event',
+    estimated: 'seconds by the file, where the answer is plain text',
+    edited: null,
+  },
   parse,
   rewrite: (body: Uint8Array, _asked: Asked, { model }: RequestEdits): Uint8Array =>
     model === null ? body : withField(body, 'model', model),

@@ -1,7 +1,7 @@
 import type { WireFamily } from '#config/wires.ts';
 import { EMPTY } from './bytes.ts';
 import type { Dialect } from './dialect.ts';
-import { type Asked, type Meter, NO_COUNTS, type Wire } from './wire.ts';
+import { type Asked, type Meter, NO_COUNTS, type Wire, type WireFacts } from './wire.ts';
 
 /** Calls without usage: those that the provider gives for nothing, and those that nobody can read. */
 
@@ -25,6 +25,14 @@ export function askedWithoutTokens(model: string, metering: 'free' | 'unmetered'
     fixed: NO_COUNTS,
   };
 }
+
+/** The facts of what a provider gives for nothing. */
+export const FREE_FACTS: WireFacts = {
+  units: [],
+  usage: 'none: the provider bills nothing for it',
+  estimated: null,
+  edited: null,
+};
 
 /** Looks at nothing: what comes is passed on. */
 export const SILENT_METER: Meter = {
@@ -50,6 +58,7 @@ export function passthroughWire(family: WireFamily, dialect: Dialect): Wire {
     dialect,
     endpoints: [],
     operation: 'passthrough',
+    facts: { units: [], usage: 'none: nobody can read it', estimated: null, edited: null },
     parse: () => askedWithoutTokens('', 'unmetered'),
     rewrite: (body) => body,
     meter: () => SILENT_METER,

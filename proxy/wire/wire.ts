@@ -22,6 +22,8 @@ export interface Wire {
   readonly endpoints: readonly WireEndpoint[];
   /** The `gen_ai.operation.name` of OpenTelemetry's conventions. */
   readonly operation: string;
+  /** What docs/wires.md says of it. */
+  readonly facts: WireFacts;
   /** `params` are the values of the names in the endpoint's path. Throws the Faults `invalid_json` and `invalid_request`. */
   parse(body: Uint8Array, call: CallHead, params: Params): Asked;
   rewrite(body: Uint8Array, asked: Asked, edits: RequestEdits): Uint8Array;
@@ -43,6 +45,17 @@ export interface InputText {
   readonly texts: readonly string[];
   /** Tokens beside those of the texts. */
   readonly extraTokens: bigint;
+}
+
+export interface WireFacts {
+  /** The units of its events, beside calls. */
+  readonly units: readonly Unit[];
+  /** Where its usage stands; or why there is none. */
+  readonly usage: string;
+  /** What is estimated, beside what every wire estimates: an answer that breaks off before its usage. Null for nothing. */
+  readonly estimated: string | null;
+  /** What is edited, beside the name of a model that a route gives another one. Null for nothing. */
+  readonly edited: string | null;
 }
 
 export interface WireEndpoint {

@@ -16,6 +16,7 @@ import {
   type TestGateway,
   upstreamConfig,
 } from '#test/gateway/harness.ts';
+import { undeclaredUnits } from '#test/wire/expectation.ts';
 
 /** One streamed answer of a wire, event by event, and what it comes to. */
 export interface WireFixture {
@@ -126,6 +127,7 @@ export function wireConformance(name: string, fixture: WireFixture): void {
     function expectFinal(data: UsageEventData, when?: string): void {
       expect(data, when).toMatchObject({ outcome: 'ok', usage_status: 'final' });
       expect(data.quantities, when).toEqual(fixture.quantities);
+      expect(undeclaredUnits(data)).toEqual([]);
     }
 
     it('is metered as the provider counted, and passes as it is', async () => {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { INPUT_TOKEN_UNITS, OUTPUT_TOKEN_UNITS, type Quantities } from '#core/quantity.ts';
 import type { UsageEventData } from '#core/usage-event.ts';
+import { WIRES } from '#proxy/wire/wires.ts';
 
 /** What a manifest expects, compared with a usage event. */
 export type Comparison = { unsupported: string } | { wrong: readonly string[] };
@@ -43,6 +44,12 @@ const FIGURES: Readonly<Record<string, Read>> = {
 /** What an answer consists of: nothing is billed by it, and what is has a figure of its own. */
 const CONTENTS: ReadonlySet<string> = new Set(['web_search_call_items', 'web_search_actions']);
 
+/** Units that the documentation does not give the wire. */
+export function undeclaredUnits({ wire: name, quantities }: UsageEventData): string[] {
+  const units: readonly string[] = WIRES.find((wire) => wire.name === name)?.facts.units ?? [];
+  return Object.keys(quantities).filter((unit) => unit !== 'calls' && !units.includes(unit));
+}
+
 /** What each model of several is to have used; the one that was asked for has a name of its own there. */
 const REQUEST_MODEL = '(request model)';
 
@@ -80,6 +87,7 @@ export function compareUsage(
   return {
     wrong: [
       ...wrong,
+      ...undeclaredUnits(data).map((unit) => `${unit}: docs/wires.md does not give it to ${data.wire}`),
       ...(perModel === undefined ? [] : comparePerModel(perModel, data)),
       ...differs('usage_status', data.usage_status, 'final'),
       ...differs('outcome', data.outcome, 'ok'),
