@@ -5,8 +5,12 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { anthropicMessages } from '#proxy/wire/anthropic-messages.ts';
+import { CohereReader } from '#proxy/wire/cohere-usage.ts';
 import { GeminiReader } from '#proxy/wire/gemini-meter.ts';
+import { ollamaChat } from '#proxy/wire/ollama.ts';
 import { openaiChat } from '#proxy/wire/openai-chat.ts';
+import { openaiResponses } from '#proxy/wire/openai-responses.ts';
 import { jsonMeter, sseMeter } from '#proxy/wire/paths-meter.ts';
 import type { Meter } from '#proxy/wire/wire.ts';
 
@@ -26,8 +30,10 @@ const STREAM_BYTES = 4 << 20;
 const WARM_ROUNDS = 12;
 const ROUNDS = 24;
 
-const EVENT_STREAM = { status: 200, headers: { 'content-type': 'text/event-stream' } };
+const EVENT_STREAM = { status: 200, headers: { 'content-type': 'text/event-stream' }, hideUsage: false };
 const sse = (data: string): string => `data: ${data}\n\n`;
+
+const typed = (data: string): string => `event: ${JSON.parse(data).type}\ndata: ${data}\n\n`;
 
 const GEMINI =
   '{"candidates":[{"content":{"parts":[{"text":"There are **3** of them."}],"role":"model"},"index":0}],"usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":5,"totalTokenCount":199,"promptTokensDetails":[{"modality":"TEXT","tokenCount":9}],"thoughtsTokenCount":185},"modelVersion":"gemini-3-pro-preview","responseId":"bH6LaZW8Fp_3nsEPqtaSwQ4"}';
@@ -38,7 +44,7 @@ const STREAMS: readonly Stream[] = [
     recorded: 'mistral-text.chunks.txt',
     made: '{"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":" water"},"finish_reason":null}]}',
     frame: sse,
-    meter: () => openaiChat.meter(ASKED_CHAT, { ...EVENT_STREAM, hideUsage: false }),
+    meter: () => openaiChat.meter(ASKED_CHAT, EVENT_STREAM),
   },
   {
     name: 'openai-chat, usage hidden',
@@ -46,6 +52,20 @@ const STREAMS: readonly Stream[] = [
     made: '{"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":" water"},"finish_reason":null}],"usage":null}',
     frame: sse,
     meter: () => openaiChat.meter(ASKED_CHAT, { ...EVENT_STREAM, hideUsage: true }),
+  },
+  {
+    name: 'openai-responses',
+    recorded: 'openai-responses-web-search.chunks.txt',
+    made: '{"type":"response.output_text.delta","item_id":"m","output_index":0,"content_index":0,"delta":" water","sequence_number":7}',
+    frame: typed,
+    meter: () => openaiResponses.meter(ASKED_RESPONSE, EVENT_STREAM),
+  },
+  {
+    name: 'anthropic-messages',
+    recorded: 'anthropic-text.chunks.txt',
+    made: '{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":" water"}}',
+    frame: typed,
+    meter: () => anthropicMessages.meter(ASKED_MESSAGE, EVENT_STREAM),
   },
   {
     name: 'gemini',
@@ -68,16 +88,41 @@ const STREAMS: readonly Stream[] = [
     frame: (data) => `${data}\r\n,`,
     meter: () => jsonMeter(new GeminiReader(true)),
   },
+  {
+    name: 'cohere-chat',
+    recorded: 'cohere-chat-v2.chunks.txt',
+    made: '{"type":"content-delta","index":0,"delta":{"message":{"content":{"text":" water"}}}}',
+    frame: typed,
+    meter: () => sseMeter(new CohereReader(true)),
+  },
+  {
+    name: 'ollama-chat',
+    recorded: '',
+    made: '{"model":"llama3.2","created_at":"2026-11-20T08:52:19.385406455Z","message":{"role":"assistant","content":" water"},"done":false}',
+    frame: (data) => `${data}\n`,
+    meter: () => ollamaChat.meter(ASKED_OLLAMA),
+  },
 ];
 
+const asked = (body: object) => new TextEncoder().encode(JSON.stringify({ model: 'm', ...body }));
+const ASKED_RESPONSE = openaiResponses.parse(asked({ input: 'Hello', stream: true }));
+const ASKED_MESSAGE = anthropicMessages.parse(asked({ messages: [], max_tokens: 9, stream: true }));
+const ASKED_OLLAMA = ollamaChat.parse(asked({ messages: [] }));
 const ASKED_CHAT = openaiChat.parse(new TextEncoder().encode('{"model":"m","messages":[],"stream":true}'));
 
+/** A long stream that ends once, as it was recorded. */
 function bytesOf({ recorded, made, frame }: Stream): Uint8Array {
   const file = `${RECORDINGS}${recorded}`;
   const lines = recorded !== '' && existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : [made];
-  const once = new TextEncoder().encode(lines.map(frame).join(''));
-  const whole = new Uint8Array(Math.ceil(STREAM_BYTES / once.length) * once.length);
-  for (let at = 0; at < whole.length; at += once.length) whole.set(once, at);
+  const encode = (some: readonly string[]) => new TextEncoder().encode(some.map(frame).join(''));
+  // What states usage comes once, as in every stream, unless all of it does.
+  const plain = lines.filter((line) => !/"usage(Metadata)?":\{/.test(line));
+  const again = encode(plain.length > 0 ? plain : lines);
+  const last = encode(lines.filter((line) => !plain.includes(line)).slice(-1));
+  const times = Math.ceil(STREAM_BYTES / again.length);
+  const whole = new Uint8Array(times * again.length + last.length);
+  for (let n = 0; n < times; n++) whole.set(again, n * again.length);
+  whole.set(last, times * again.length);
   return whole;
 }
 

@@ -1,6 +1,6 @@
 import { anthropicErrorEvent } from './anthropic-dialect.ts';
 import { parseAnthropicUsage, servedByFallback, sumOf, type UsageContext } from './anthropic-usage.ts';
-import { decodeUtf8, isObject, parseJson } from './bytes.ts';
+import { decodeUtf8, encodeUtf8, isEqualRange, isObject, parseJson } from './bytes.ts';
 import { pathsOf } from './json-path-tree.ts';
 import { parseName } from './json-request.ts';
 import type { AnswerReader, Place, Seen } from './paths-meter.ts';
@@ -30,6 +30,7 @@ const PATHS = pathsOf(KEPT, [
   'content[].thinking',
   'content[].input',
 ]);
+const MESSAGE_STOP = encodeUtf8('"message_stop"');
 const N = 0x6e;
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -61,7 +62,8 @@ export class AnthropicReader implements AnswerReader {
     if (bytes[start] === N) return;
     switch (kept) {
       case TYPE:
-        if (parse(bytes, start, end) === 'message_stop') this.#stopped = true;
+        // Every event has one: it is compared where it stands.
+        this.#stopped ||= isEqualRange(bytes, start, end, MESSAGE_STOP);
         break;
       case MESSAGE:
         this.#begin(parse(bytes, start, end));

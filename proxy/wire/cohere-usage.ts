@@ -1,8 +1,7 @@
 import type { Counts } from '#core/quantity.ts';
-import { ByteBuffer, isObject, parseBytes } from './bytes.ts';
+import { ByteBuffer, encodeUtf8, isEqualRange, isObject, parseBytes } from './bytes.ts';
 import { cohereErrorEvent } from './cohere-dialect.ts';
 import { pathsOf } from './json-path-tree.ts';
-import { parseName } from './json-request.ts';
 import type { AnswerReader, Place, Seen } from './paths-meter.ts';
 import { guessTokens, type Reading, type Usage } from './wire.ts';
 
@@ -46,6 +45,7 @@ const PATHS = pathsOf(
   ],
 );
 const [USAGE, META, LAST_USAGE, TYPE, LAST_REASON, LAST_ERROR, REASON] = [0, 1, 2, 3, 4, 5, 6];
+const MESSAGE_END = encodeUtf8('"message-end"');
 const N = 0x6e;
 
 /** An answer of any of Cohere's endpoints: its usage at the top, under `meta`, or in the last event. */
@@ -70,7 +70,8 @@ export class CohereReader implements AnswerReader {
         this.#usage.append(bytes.subarray(start, end));
         break;
       case TYPE:
-        this.#ended ||= parseName(parseBytes(bytes, start, end)) === 'message-end';
+        // Every event has one: it is compared where it stands.
+        this.#ended ||= isEqualRange(bytes, start, end, MESSAGE_END);
         break;
       case LAST_REASON:
       case REASON:

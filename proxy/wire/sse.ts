@@ -62,26 +62,36 @@ export class SseSplitter {
     const length = bytes.length;
     let eventStart = start;
     let lineEmpty = this.#lineEmpty;
-    for (let at = scanFrom; at < length; at++) {
+    let at = scanFrom;
+    // Few streams have carriage returns, and one search says so for the whole chunk.
+    let cr = orEnd(bytes.indexOf(CR, at), length);
+    while (at < length) {
       const byte = bytes[at];
       if (byte !== LF && byte !== CR) {
         lineEmpty = false;
-        continue;
+        if (cr < at) cr = orEnd(bytes.indexOf(CR, at), length);
+        at = Math.min(cr, orEnd(bytes.indexOf(LF, at), length));
+        if (at === length) break;
       }
-      if (byte === CR) {
+      if (bytes[at] === CR) {
         if (at + 1 === length) this.#afterCr = true;
         else if (bytes[at + 1] === LF) at++;
       }
+      at++;
       if (lineEmpty) {
-        visit(this.#oversize ? 'piece' : 'event', bytes, eventStart, at + 1);
+        visit(this.#oversize ? 'piece' : 'event', bytes, eventStart, at);
         this.#oversize = false;
-        eventStart = at + 1;
+        eventStart = at;
       }
       lineEmpty = true;
     }
     this.#lineEmpty = lineEmpty;
     return eventStart;
   }
+}
+
+function orEnd(found: number, end: number): number {
+  return found < 0 ? end : found;
 }
 
 const DATA = [0x64, 0x61, 0x74, 0x61];
