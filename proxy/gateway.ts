@@ -17,7 +17,7 @@ import { refusalOf } from './limits/refusal.ts';
 import { limitsAnswer } from './limits-answer.ts';
 import { modelsAnswer } from './models.ts';
 import type { Observer } from './observer.ts';
-import { holdingsAnswer } from './operator-answer.ts';
+import { operatorAnswer } from './operator-answer.ts';
 import type { Policies } from './policies/policies.ts';
 import { closingOf, openingOf } from './record.ts';
 import { Reserving } from './reserving.ts';
@@ -146,7 +146,7 @@ export class Gateway {
     const match = getMatch(call.method, call.path);
     const { endpoint } = match;
     if (endpoint.kind === 'probe') return this.#answerProbe(flight, endpoint.probe);
-    if (endpoint.kind === 'operator') return this.#answerOperator(flight, match);
+    if (endpoint.kind === 'operator') return replyJson(flight, 200, await operatorAnswer(call, match, this.#parts));
     if (this.#draining) throw new Fault('shutting_down');
     if (this.#flights.count > snapshot.config.gateway.callsMax) throw new Fault('overloaded');
     const policy = await this.#authenticate(flight);
@@ -280,13 +280,6 @@ export class Gateway {
     this.#parts.observer.faulted(fault, flight.id);
     if (flight.status === null) reply(flight, dialectOfCall(flight.call).fault(fault, flight.id));
     else flight.reply.cut();
-  }
-
-  async #answerOperator(flight: Flight, { params }: Match): Promise<void> {
-    const { operatorHash, hash, counters } = this.#parts;
-    if (operatorHash === undefined) throw new Fault('route_not_found');
-    if ((await hash(getSecret(flight.call))) !== operatorHash) throw new Fault('invalid_key');
-    replyJson(flight, 200, await holdingsAnswer(params.customer ?? '', flight.call.query, counters));
   }
 
   async #answerProbe(flight: Flight, probe: Probe): Promise<void> {

@@ -1,6 +1,15 @@
 import { Fault } from '#core/fault.ts';
 import { formatInstant } from '#core/time.ts';
-import type { CounterBook } from './limits/counters.ts';
+import { getSecret } from './caller.ts';
+import type { Call } from './inbound/call.ts';
+import type { CounterBook, MaybePromise } from './limits/counters.ts';
+import type { Match } from './routes.ts';
+
+export interface OperatorParts {
+  counters: Pick<CounterBook, 'listLive' | 'listDebts'>;
+  hash: (secret: string) => MaybePromise<string>;
+  operatorHash?: string;
+}
 
 const MAX = 200;
 
@@ -17,12 +26,17 @@ function decodeSegment(segment: string): string {
  * `GET /operator/limits/{customer}`: what a customer's calls in flight hold, and which counters have used more than
  * their limit. A page of each; `next` and `next_debt` are given back as `after` and `after_debt`.
  */
-export async function holdingsAnswer(
-  segment: string,
-  query: string,
-  book: Pick<CounterBook, 'listLive' | 'listDebts'>,
+export async function operatorAnswer(
+  call: Call,
+  { params }: Match,
+  { counters: book, hash, operatorHash }: OperatorParts,
 ): Promise<object> {
-  const customer = decodeSegment(segment);
+  if (operatorHash === undefined) throw new Fault('route_not_found');
+  if ((await hash(getSecret(call))) !== operatorHash) throw new Fault('invalid_key');
+  return holdingsOf(decodeSegment(params.customer ?? ''), call.query, book);
+}
+
+async function holdingsOf(customer: string, query: string, book: OperatorParts['counters']): Promise<object> {
   const given = new URLSearchParams(query);
   const [, untilMs, id = ''] = /^(\d{1,15}):(.+)$/.exec(given.get('after') ?? '') ?? [];
   const place = untilMs === undefined ? null : { untilMs: Number(untilMs), id };
