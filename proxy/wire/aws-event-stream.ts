@@ -2,7 +2,7 @@ import { decodeUtf8, encodeUtf8 } from './bytes.ts';
 
 /**
  * The framing `application/vnd.amazon.eventstream`: a message is its length, the length of its headers, a CRC of these
- * two, headers, payload, and a CRC of all before. docs/decisions/0020 says why this is ours.
+ * two, headers, payload, and a CRC of all before. docs/decisions/0019 says why this is ours.
  */
 export interface AwsMessage {
   readonly headers: Readonly<Record<string, string>>;
