@@ -102,6 +102,73 @@ describe('a call in the dialect of Anthropic', () => {
   });
 });
 
+describe('a call on which several models worked', () => {
+  const of = (type: string, input_tokens: number, output_tokens: number, model?: string) => ({
+    type,
+    input_tokens,
+    output_tokens,
+    ...(model !== undefined && { model }),
+  });
+  const answer = (adviser: string) =>
+    JSON.stringify({
+      id: 'msg_1',
+      type: 'message',
+      model: 'claude-sonnet-4-6',
+      content: [{ type: 'text', text: 'Water flows.' }],
+      stop_reason: 'end_turn',
+      usage: {
+        input_tokens: 1_000,
+        output_tokens: 100,
+        iterations: [of('message', 1_000, 100), of('compaction', 200, 20), of('advisor_message', 2_000, 50, adviser)],
+      },
+    });
+  const ask = { ...COUNT, model: 'claude-sonnet-4-6', max_tokens: 500 };
+  const limits = [limitPolicy({ kind: 'budget', amount: '1000000000000', per: 'month', currency: 'USD' })];
+
+  it('has one event with what each used and what that cost, which is settled as one sum', async () => {
+    await using stub = await startStub((response) =>
+      response.writeHead(200, { 'content-type': 'application/json' }).end(answer('claude-opus-4-8')),
+    );
+    await using weir = await startGateway(configOf([anthropicConfig(stub.url)]), [keyPolicy({ limits })]);
+    expect((await post(`${weir.url}/v1/messages`, ask, NATIVE)).status).toBe(200);
+    const [event] = await eventsOf(weir, 1);
+    // 3 and 15 dollars a million for one, 5 and 25 for the other.
+    const costs = [1_200n * 3_000n + 120n * 15_000n, 2_000n * 5_000n + 50n * 25_000n] as const;
+    const usd = (nanos: bigint) => ({
+      amount: `0.${nanos.toString().padStart(9, '0')}`.replace(/0+$/, ''),
+      currency: 'USD',
+    });
+    expect(event?.data).toMatchObject({
+      usage_status: 'final',
+      quantities: { calls: '1', input_tokens: '3200', output_tokens: '170' },
+      parts: [
+        {
+          model: 'claude-sonnet-4-6',
+          quantities: { calls: '1', input_tokens: '1200', output_tokens: '120' },
+          cost: usd(costs[0]),
+        },
+        { model: 'claude-opus-4-8', quantities: { input_tokens: '2000', output_tokens: '50' }, cost: usd(costs[1]) },
+      ],
+      cost: usd(costs[0] + costs[1]),
+      unpriced: [],
+    });
+    expect(weir.sink.closed[0]?.used).toEqual([costs[0] + costs[1]]);
+  });
+
+  it('has no known cost where one of them has none, and says so', async () => {
+    await using stub = await startStub((response) =>
+      response.writeHead(200, { 'content-type': 'application/json' }).end(answer('nobody-knows-this-model')),
+    );
+    await using weir = await startGateway(configOf([anthropicConfig(stub.url)]), [keyPolicy({ limits })]);
+    await post(`${weir.url}/v1/messages`, ask, NATIVE);
+    const [event] = await eventsOf(weir, 1);
+    expect(event?.data).toMatchObject({ cost: null, unpriced: ['input_tokens', 'output_tokens'] });
+    // What cannot be priced is charged as it was held.
+    const [closing] = weir.sink.closed;
+    expect(closing?.used).toEqual(closing?.reservation.holds.map(({ amount }) => amount));
+  });
+});
+
 describe('a call that the provider gives for nothing', () => {
   it('counts against limits of requests, takes nothing from a budget, and has an event without quantities', async () => {
     await using stub = await startStub(answerCount);

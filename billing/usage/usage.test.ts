@@ -106,6 +106,24 @@ describe.each(DATABASE_KINDS)('usage on %s', (kind) => {
     expect(await verifyRollups(db, { startMs: at('20T00:00'), endMs: at('21T00:00') })).toEqual([]);
   });
 
+  it('knows no cost of a call on which several models worked where it knows that of some of them only', async () => {
+    const parts = [
+      { model: 'main', quantities: { output_tokens: '10' }, cost: { amount: '0.1', currency: 'USD' } },
+      { model: 'stranger', quantities: { output_tokens: '5' }, cost: null },
+    ];
+    const quantities = { output_tokens: '15' };
+    await ingest(
+      db,
+      [usageEvent({ atMs: at('20T09:30'), model: 'main', quantities, cost: null, data: { parts } })],
+      NOW,
+    );
+    for (const period of [november, { startMs: at('20T09:15'), endMs: at('20T09:45') }]) {
+      const [all] = await readUsage(db, { period, groupBy: [], zone: 'UTC', customer: 'acme' });
+      expect(all).toMatchObject({ quantities, costs: [], events: 1n, unpriced: 1n });
+    }
+    expect(await verifyRollups(db, { startMs: at('20T00:00'), endMs: at('21T00:00') })).toEqual([]);
+  });
+
   it('is exact for periods that begin and end within an hour, half-open', async () => {
     const times = [
       '20T08:59:59.999',

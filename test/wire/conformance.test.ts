@@ -65,6 +65,18 @@ const anthropicMessages: WireFixture = {
   quantities: { calls: '1', input_tokens: '12', cache_read_tokens: '7', output_tokens: '9' },
 };
 
+const vertexMessages: WireFixture = {
+  ...anthropicMessages,
+  family: 'vertex',
+  path: '/v1/projects/p/locations/eu/publishers/anthropic/models/claude-sonnet-5@20260101:streamRawPredict',
+  request: (content) => ({
+    anthropic_version: 'vertex-2023-10-16',
+    max_tokens: 1_000,
+    messages: [{ role: 'user', content }],
+    stream: true,
+  }),
+};
+
 const part = (text: string, answer: number, more: object = {}): string => {
   const usageMetadata = { promptTokenCount: 12, candidatesTokenCount: answer, totalTokenCount: 12 + answer };
   const candidates = [{ content: { role: 'model', parts: [{ text }] }, index: 0, ...more }];
@@ -127,6 +139,7 @@ const ollamaChat: WireFixture = {
 
 wireConformance('openai-chat', openaiChat);
 wireConformance('anthropic-messages', anthropicMessages);
+wireConformance('vertex-messages', vertexMessages);
 wireConformance('gemini-generate', geminiGenerate);
 wireConformance('cohere-chat', cohereChat);
 wireConformance('ollama-chat', ollamaChat);
