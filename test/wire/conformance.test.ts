@@ -95,6 +95,50 @@ const geminiGenerate: WireFixture = {
   quantities: { calls: '1', input_tokens: '12', output_tokens: '5' },
 };
 
+/** The same as a list that grows: what clients get that ask for no events. */
+const geminiList: WireFixture = {
+  ...geminiGenerate,
+  path: '/v1beta/models/gemini-2.5-flash:streamGenerateContent',
+  contentType: 'application/json; charset=UTF-8',
+  events: [
+    '[',
+    ...geminiGenerate.events.map((event, i, { length }) => {
+      return event.replace('data: ', '').replace('\r\n\r\n', i === length - 1 ? '\r\n]' : '\r\n,\r\n');
+    }),
+  ],
+  unknown: ['{"news":"none"}\r\n,\r\n'],
+};
+
+const happened = (event_type: string, fields: object = {}): string =>
+  `event: ${event_type}\ndata: ${JSON.stringify({ event_type, ...fields })}\n\n`;
+const interaction = (status: string, more: object = {}) => ({
+  interaction: { id: 'i', model: 'gemini-2.5-flash', status, ...more },
+});
+
+const geminiInteractions: WireFixture = {
+  family: 'gemini',
+  provider: 'google',
+  path: '/v1beta/interactions',
+  request: (input) => ({ model: 'gemini-2.5-flash', input, stream: true }),
+  contentType: 'text/event-stream',
+  events: [
+    happened('interaction.created', interaction('in_progress')),
+    happened('step.start', { index: 0, step: { type: 'model_output' } }),
+    ...WORDS.map((text) => happened('step.delta', { index: 0, delta: { type: 'text', text } })),
+    happened('step.stop', { index: 0 }),
+    happened(
+      'interaction.completed',
+      interaction('completed', {
+        usage: { total_input_tokens: 12, total_output_tokens: 3, total_thought_tokens: 2, total_tokens: 17 },
+      }),
+    ),
+    'event: done\ndata: [DONE]\n\n',
+  ],
+  unknown: [happened('future.event', { news: 'none' })],
+  widened: widenedJson,
+  quantities: { calls: '1', input_tokens: '12', output_tokens: '5' },
+};
+
 const cohereChat: WireFixture = {
   family: 'cohere',
   provider: 'cohere',
@@ -141,5 +185,7 @@ wireConformance('openai-chat', openaiChat);
 wireConformance('anthropic-messages', anthropicMessages);
 wireConformance('vertex-messages', vertexMessages);
 wireConformance('gemini-generate', geminiGenerate);
+wireConformance('gemini-generate as a list', geminiList);
+wireConformance('gemini-interactions', geminiInteractions);
 wireConformance('cohere-chat', cohereChat);
 wireConformance('ollama-chat', ollamaChat);
