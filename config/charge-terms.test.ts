@@ -16,6 +16,7 @@ describe('charges in the configuration', () => {
     const config = await getConfig(text, { env: {}, file: 'weir.yaml' });
     expect(config.plans[0]?.charges).toEqual([
       {
+        name: null,
         meter: 'output_tokens',
         model: '*',
         allowance: '0',

@@ -133,6 +133,14 @@ const KINDS_WITH_ALLOWANCE: ReadonlySet<string> = new Set(quantityPrice.options.
 const PRICE_TEXT = 'Its kind and the terms of that kind, as in docs/billing.md.';
 
 const chargeFields = {
+  name: z
+    .string({ error: 'must be text' })
+    .trim()
+    .min(1, { error: 'must not be empty' })
+    .max(200, { error: 'must be at most 200 characters' })
+    .nullable()
+    .default(null)
+    .describe('As it stands on invoices.'),
   meter: z
     .string()
     .min(1)

@@ -13,6 +13,7 @@ export const unitPrice = fields({ kind: z.literal('unit'), amount: amountText, p
 
 /** A tier reaches up to and including `up_to`; the last one has none. `flat` is added once when the tier is entered. */
 const tier = fields({
+  name: z.string().trim().min(1).max(100).optional(),
   up_to: decimalText.nullable().default(null),
   amount: amountText,
   per: countText.default('1'),

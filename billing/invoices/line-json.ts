@@ -22,6 +22,7 @@ const lineFields = {
         'Of an adjustment: the closed period whose usage came late or was corrected, and what had been billed for it by ' +
         'this price. `models` and the steps but the last are of the whole period as it is by now.',
     }),
+  name: z.string().nullable().openapi({ description: 'Of the charge, where it has one.' }),
   meter: z.string().nullable(),
   unit: z.string().nullable(),
   model: z.string().nullable().openapi({ description: 'The pattern of the charge.' }),
@@ -46,6 +47,7 @@ export function ratedLineToJson(line: DocumentLine | Adjustment): z.input<typeof
     kind: line.kind,
     adjusts: line.kind === 'adjustment' ? adjustsToJson(line.period, line.billed, line.rounded.currency) : null,
     price_id: line.charge?.price_id ?? null,
+    name: line.charge?.name ?? null,
     meter: line.charge?.meter ?? null,
     unit: line.charge?.unit ?? null,
     model: line.charge?.model ?? null,
@@ -63,6 +65,7 @@ export function invoiceLineToJson(line: InvoiceLine, currency: string): z.input<
     kind: line.kind,
     adjusts: line.adjusts && adjustsToJson(line.adjusts, line.adjusts.billed, currency),
     price_id: line.price_id,
+    name: line.name,
     meter: line.meter,
     unit: line.unit,
     model: line.model,

@@ -128,6 +128,7 @@ export interface LineRow {
   /** Of an adjustment. */
   adjusts: AdjustsRow | null;
   /** Of the price. */
+  name: string | null;
   meter: string | null;
   unit: string | null;
   model: string | null;
@@ -139,7 +140,7 @@ export interface LineRow {
   models: { model: string; quantity: string; amount_exact: string }[];
 }
 
-export async function insertLine(db: Database, row: Omit<LineRow, 'meter' | 'unit' | 'model'>): Promise<void> {
+export async function insertLine(db: Database, row: Omit<LineRow, 'name' | 'meter' | 'unit' | 'model'>): Promise<void> {
   const { adjusts } = row;
   await db.query(sql`
     insert into invoice_line
@@ -172,7 +173,7 @@ type RawLine = Omit<LineRow, 'quantity' | 'exact' | 'amount_nanos' | 'adjusts'> 
 
 export async function listLines(db: Database, invoiceId: string): Promise<LineRow[]> {
   const rows = await db.query<RawLine>(sql`
-    select invoice_line.id, invoice_id, invoice_line.position, kind, price_id, price.meter, price.unit, price.model,
+    select invoice_line.id, invoice_id, invoice_line.position, kind, price_id, price.name, price.meter, price.unit, price.model,
            quantity_num, quantity_den, exact_num, exact_den, amount_nanos, steps, models, adjusts_subscription,
            adjusts_period, late_seq, billed_quantity_num, billed_quantity_den, billed_num, billed_den, billed_nanos
     from invoice_line left join price on price.id = price_id

@@ -65,8 +65,13 @@ export async function listLatePeriods(
   const { customer = null } = page;
   const after = page.after ?? { subscription: '', index: 0 };
   return db.query<LatePeriodRow>(sql`
-    select subscription_id, period_index, count(*) as events, max(received_at) as last_received_at
-    from late_event
+    select subscription_id, period_index, count(event_id) as events, max(received_at) as last_received_at
+    from (
+      select subscription_id, period_index, customer_id, event_id, received_at from late_event
+      union all
+      select late_cover.subscription_id, late_cover.period_index, outcome.customer_id, null, outcome.created_at
+      from late_cover join outcome on outcome.id = late_cover.outcome_id
+    ) as late
     where (subscription_id, period_index) > (${after.subscription}, ${after.index})
       and (${customer}::text is null or customer_id = ${customer})
     group by subscription_id, period_index order by subscription_id, period_index limit ${page.count}`);

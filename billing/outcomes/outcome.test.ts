@@ -3,6 +3,7 @@ import { ingest } from '#billing/events/ingest.ts';
 import { explainLine } from '#billing/invoices/explain.ts';
 import { contentsOf, getInvoiceDetail, listInvoices } from '#billing/invoices/invoice.ts';
 import { CLOSE_GRACE_MS } from '#billing/jobs/close-periods.ts';
+import { listLatePeriods } from '#billing/late-usage/late-usage.ts';
 import { createMeter } from '#billing/meters/meter.ts';
 import { getPeriod } from '#billing/subscriptions/period.ts';
 import { meterTerms } from '#config/meter-terms.ts';
@@ -137,6 +138,8 @@ describe.each(DATABASE_KINDS)('outcomes on %s', (kind) => {
     await call(id, START + DAY, 'wf_2');
     await close(FEBRUARY);
     await record(id, { workflow: 'wf_2', atMs: FEBRUARY + 60_000 });
+    const page = { customer: id, after: undefined, count: 10 };
+    expect(await listLatePeriods(test.db, page)).toMatchObject([{ period_index: 0, events: 0n }]);
     // One more call of it, late and covered: it changes nothing.
     await call(id, START + 2 * DAY, 'wf_2');
     await close(MARCH);

@@ -83,8 +83,8 @@ export async function insertPrices(
   for (const [position, row] of prices.entries()) {
     await db.query(sql`
       insert into price
-        (id, plan_id, version, position, meter, unit, model, allowance, discount_percent, cap, minimum, terms)
-      values (${row.price_id}, ${planId}, ${version}, ${position}, ${row.meter}, ${row.unit}, ${row.model},
+        (id, plan_id, version, position, name, meter, unit, model, allowance, discount_percent, cap, minimum, terms)
+      values (${row.price_id}, ${planId}, ${version}, ${position}, ${row.name}, ${row.meter}, ${row.unit}, ${row.model},
               ${row.allowance}, ${row.discount_percent}, ${row.cap}, ${row.minimum}, ${json(row.price)})`);
     for (const change of row.changes) await insertPriceChange(db, row.price_id, change, nowMs);
   }
@@ -161,7 +161,7 @@ type RawPrice = Omit<StoredPrice, 'price' | 'changes'> & {
 };
 
 const PRICE = sql`
-  select id as price_id, plan_id, version, meter, unit, model, trim_scale(allowance) as allowance,
+  select id as price_id, plan_id, version, name, meter, unit, model, trim_scale(allowance) as allowance,
          trim_scale(discount_percent) as discount_percent, trim_scale(cap) as cap, trim_scale(minimum) as minimum, terms,
          array(select to_char(effective_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
                from price_change where price_id = price.id order by effective_at) as changed_at,

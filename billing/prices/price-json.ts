@@ -12,6 +12,7 @@ export const ChargeTermsJson = chargeTerms.safeExtend({ price: PriceTerms, chang
 /** A charge of a plan as answers show it. */
 export const PriceFields = {
   price_id: z.string(),
+  name: z.string().nullable(),
   meter: z.string().nullable().openapi({ description: 'Null for a fixed amount.' }),
   unit: z.string().nullable(),
   model: z.string().openapi({ description: 'Pattern over the model that was asked for.' }),
@@ -24,6 +25,6 @@ export const PriceFields = {
 };
 
 export function priceToJson(charge: Charge): Charge {
-  const { price_id, meter, unit, model, allowance, price, changes, discount_percent, cap, minimum } = charge;
-  return { price_id, meter, unit, model, allowance, price, changes, discount_percent, cap, minimum };
+  const { price_id, name, meter, unit, model, allowance, price, changes, discount_percent, cap, minimum } = charge;
+  return { price_id, name, meter, unit, model, allowance, price, changes, discount_percent, cap, minimum };
 }

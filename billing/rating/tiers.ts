@@ -8,6 +8,7 @@ import type { Step } from './step.ts';
  * same for all quantities beyond it. What is left per quantity is one tier.
  */
 export interface TierTerms {
+  readonly name?: string | undefined;
   readonly up_to: string | null;
   readonly flat: string;
 }
@@ -55,7 +56,8 @@ export function readyTiers<Tier extends TierTerms>(
   let before: readonly Step[] = [];
   for (const [i, tier] of tiers.entries()) {
     const upper = tier.up_to === null ? null : getExact(tier.up_to);
-    const label = `tier ${i + 1} (${formatFraction(lower)} to ${tier.up_to ?? 'any'}): `;
+    const name = tier.name === undefined ? '' : ` ${tier.name}`;
+    const label = `tier ${i + 1}${name} (${formatFraction(lower)} to ${tier.up_to ?? 'any'}): `;
     const row = {
       lower,
       upper,

@@ -6,7 +6,7 @@ import { formatDecimal, formatMoney, words } from './format.js';
  *
  * @typedef {{ amount: string, currency: string }} Money
  * @typedef {{ quantity: string, amount_exact: string }} Part
- * @typedef {{ id?: string, kind: 'fee' | 'usage' | 'adjustment', price_id: string | null,
+ * @typedef {{ id?: string, kind: 'fee' | 'usage' | 'adjustment', price_id: string | null, name: string | null,
  *   adjusts: { subscription: string, period_index: number } | null, unit: string | null, model: string | null,
  *   quantity: string, amount: Money, amount_exact: string, models: (Part & { model: string })[],
  *   steps: (Part & { formula: string })[] }} Line
@@ -38,9 +38,9 @@ export function linesTable(caption, lines, first) {
 
 /** @param {Line} line */
 export function lineTitle(line) {
-  if (line.kind === 'fee') return line.price_id === null ? 'Fee of the plan' : 'Fixed amount';
+  if (line.kind === 'fee') return line.name ?? (line.price_id === null ? 'Fee of the plan' : 'Fixed amount');
   const models = line.model === null || line.model === '*' ? 'all models' : line.model;
-  const title = `${words(line.unit ?? '')}, ${models}`;
+  const title = line.name ?? `${words(line.unit ?? '')}, ${models}`;
   return !line.adjusts ? title : `${title}: later usage of period ${line.adjusts.period_index}`;
 }
 
