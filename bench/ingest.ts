@@ -11,6 +11,7 @@ import { type Database, getRow, sql } from '#billing/db/database.ts';
 import { migrate } from '#billing/db/migrate.ts';
 import { makePartitions } from '#billing/db/partitions.ts';
 import { postgresDatabase } from '#billing/db/postgres.ts';
+import { parseJson } from '#billing/event-formats/read-rows.ts';
 import { ingest } from '#billing/events/ingest.ts';
 import { startRedisConsumer } from '#billing/events/redis-consumer.ts';
 import { readUsage, verifyRollups } from '#billing/usage/usage.ts';
@@ -25,7 +26,8 @@ const CUSTOMERS = 200;
 const BATCH = 1_000;
 const WRITERS = 2;
 const DUPLICATES_PERCENT = 2;
-const RATE = 1_000;
+/** Three billion events a month. */
+const RATE = 1_200;
 const PROBE = 'probe';
 const HOUR_MS = 3_600_000;
 
@@ -64,11 +66,7 @@ async function straight(db: Database): Promise<string> {
     while (performance.now() - start < SECONDS * 1000) {
       const fresh = pool.slice(0, BATCH - last.length).map((text) => text.replace(/"req_\w+"/, `"req_${newId()}"`));
       const batch = [...fresh, ...last];
-      const results = await ingest(
-        db,
-        batch.map((text): unknown => JSON.parse(text)),
-        Date.now(),
-      );
+      const results = await ingest(db, batch.map(parseJson), Date.now());
       if (results.filter((result) => result.status === 'accepted').length !== fresh.length)
         throw new Error('miscounted');
       events += batch.length;
