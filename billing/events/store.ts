@@ -8,7 +8,8 @@ import type { StorableEvent } from './event.ts';
  *
  * Rows that several writers touch are locked in one order (ids, then the roll-ups, each sorted), so that concurrent
  * batches wait for each other and do not deadlock. What is summed is read from the body that is stored: there is no
- * second copy of a quantity that could differ. No id may stand twice in a batch.
+ * second copy of a quantity that could differ. No id may stand twice in a batch. Bodies come as the lines of one text
+ * (canonical JSON has no line break): an array would have every quote of theirs escaped and unescaped again.
  */
 export async function insertEvents(db: Database, events: readonly StorableEvent[], nowMs: number): Promise<number[]> {
   const rows = await db.query<{ at: number }>(
@@ -24,7 +25,8 @@ export async function insertEvents(db: Database, events: readonly StorableEvent[
             ${events.map((event) => event.type)}::text[],
             ${events.map((event) => instant(event.timeMs))}::timestamptz[],
             ${events.map((event) => event.customer)}::text[], ${events.map((event) => event.key)}::text[],
-            ${events.map((event) => event.model)}::text[], ${events.map((event) => event.body)}::text[]
+            ${events.map((event) => event.model)}::text[],
+            string_to_array(${events.map((event) => event.body).join('\n')}::text, chr(10))
           ) i (at, source, id, hash, type, time, customer, key, model, body)
         ), claimed as (
           insert into event_id (source, id, hash, time, customer)
