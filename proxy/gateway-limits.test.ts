@@ -298,3 +298,15 @@ describe('what a caller is told of its limits', () => {
     expect((await fetch(`${weir.url}/v1/limits`)).status).toBe(401);
   });
 });
+
+it('is not cut for want of a count: what is held whole is trusted to its upstream, however its text reads', async () => {
+  // More bytes than tokens, many times over, and nobody who counts.
+  await using stub = await startStub(answering(' internationalization'));
+  await using weir = await startGateway(configOf([upstreamConfig('openai', stub.url)]), [
+    keyPolicy({ limits: [budget(1_000_000n * OUT_NANOS)] }),
+  ]);
+  const answer = await call(weir, ask(2_000, true));
+  const text = await answer.text();
+  expect(text.endsWith('data: [DONE]\n\n')).toBe(true);
+  expect(textOf(text)).toBe(' internationalization'.repeat(2_000));
+});

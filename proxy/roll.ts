@@ -71,7 +71,16 @@ export class Roll {
 
   /** Whether so much may be shown (`Shown.tokensMax`) without asking for more. */
   fits(tokensMax: number): boolean {
-    return this.#counted + tokensMax - this.#countedAt <= this.#allowed;
+    return this.#isTrusted || this.#counted + tokensMax - this.#countedAt <= this.#allowed;
+  }
+
+  /** All that it may come to is held, and was there to be held: its upstream keeps the maximum, as of any other call. */
+  get #isTrusted(): boolean {
+    return this.#isWhole && !this.#isScarce && this.#admitted.outputEach === null;
+  }
+
+  get #isWhole(): boolean {
+    return BigInt(this.#allowed) >= this.#admitted.outputMax;
   }
 
   /** What was shown since the last time went to the client. */
@@ -108,11 +117,14 @@ export class Roll {
     let taken: bigint | undefined;
     for (;;) {
       if (!this.#isScarce && (await this.#grow()) !== 'full' && this.fits(tokensMax)) return true;
-      if ((await this.#count(tokensMax, text)) && this.fits(tokensMax)) return true;
+      const isCounted = await this.#count(tokensMax, text);
+      if (isCounted && this.fits(tokensMax)) return true;
       const growth = await this.#grow();
       if (this.fits(tokensMax)) return true;
       if (growth === 'grown') continue;
-      if (growth === 'full' || this.#closed.signal.aborted) return false;
+      // What cannot be counted is not more than its upstream was told that it may be.
+      if (growth === 'full') return this.#isWhole && !isCounted;
+      if (this.#closed.signal.aborted) return false;
       // Somebody has given something back: there may be more of it for those who wait.
       if (taken !== this.#taken) giveUpMs = this.#waitsUntil();
       taken = this.#taken;
@@ -144,7 +156,7 @@ export class Roll {
   async #grow(): Promise<'grown' | 'full' | 'none'> {
     const { outputMax } = this.#admitted;
     const held = BigInt(this.#allowed);
-    if (held >= outputMax) return 'full';
+    if (this.#isWhole) return 'full';
     let wanted = held + this.#step * (this.#isScarce ? 1n : GROWTH);
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const output = wanted < outputMax ? wanted : outputMax;
