@@ -11,7 +11,7 @@ import {
   guessTokens,
   isEventStream,
   type Meter,
-  NO_COUNTS,
+  NOTHING_ASKED,
   type RequestEdits,
   type Wire,
 } from './wire.ts';
@@ -32,23 +32,6 @@ const COHERE = {
     const reader = new CohereReader(stream);
     return isEventStream(answer) ? sseMeter(reader) : jsonMeter(reader);
   },
-} as const;
-
-const NOTHING_ASKED = {
-  stream: false,
-  metering: 'usage',
-  usageAsked: true,
-  user: null,
-  session: null,
-  serviceTier: null,
-  inputTokensMax: 0n,
-  inputs: 1n,
-  inputElsewhere: false,
-  inputTokensGuess: 0n,
-  outputTokensMax: 0n,
-  answers: 0n,
-  bounds: NO_COUNTS,
-  fixed: NO_COUNTS,
 } as const;
 
 const CHAT_DECISIVE = new Set(['model', 'messages', 'documents', 'tools', 'stream', 'max_tokens']);
@@ -74,6 +57,7 @@ export const cohereChat = {
     const textBytes = body.length - media.bytes;
     return {
       ...NOTHING_ASKED,
+      metering: 'usage',
       model,
       stream: parseFlag(fields, 'stream') === true,
       inputTokensMax:
@@ -109,6 +93,7 @@ export const cohereEmbed = {
     const imageTokens = BigInt(images.length) * IMAGE_TOKENS_MAX;
     return {
       ...NOTHING_ASKED,
+      metering: 'usage',
       model: parseModel(fields),
       inputTokensMax: BigInt(textBytes) + imageTokens,
       inputs: BigInt(Math.max(1, listOf(fields.texts).length + listOf(fields.inputs).length + images.length)),
@@ -138,6 +123,7 @@ export const cohereRerank = {
     const pieces = listOf(fields.documents).length + Math.ceil(body.length / TOKENS_PER_DOCUMENT);
     return {
       ...NOTHING_ASKED,
+      metering: 'usage',
       model: parseModel(fields),
       bounds: { search_units: BigInt(Math.max(1, Math.ceil(pieces / DOCUMENTS_PER_UNIT))) },
     };

@@ -12,7 +12,7 @@ import {
   guessTokens,
   isEventStream,
   type Meter,
-  NO_COUNTS,
+  NOTHING_ASKED,
   type Reading,
   type RequestEdits,
   type Wire,
@@ -48,21 +48,16 @@ export const mistralFill = {
     const fields = parseBody(body, FILL_DECISIVE);
     const metadata = isObject(fields.metadata) ? fields.metadata : {};
     return {
+      ...NOTHING_ASKED,
+      metering: 'usage',
       model: parseModel(fields),
       stream: parseFlag(fields, 'stream') === true,
-      metering: 'usage',
-      usageAsked: true,
       user: parseName(metadata.user_id),
       session: parseName(metadata.session_id),
-      serviceTier: null,
       inputTokensMax: BigInt(body.length) + TEMPLATE_TOKENS,
-      inputs: 1n,
-      inputElsewhere: false,
       inputTokensGuess: guessTokens(body.length),
       outputTokensMax: parseCount(fields, 'max_tokens'),
       answers: 1n,
-      bounds: NO_COUNTS,
-      fixed: NO_COUNTS,
     };
   },
   meter: (_asked: Asked, answer: AnswerHead): Meter =>
@@ -89,21 +84,10 @@ export const mistralOcr = {
     const fields = parseBody(body, OCR_DECISIVE);
     const { pages } = fields;
     return {
-      model: parseModel(fields),
-      stream: false,
+      ...NOTHING_ASKED,
       metering: 'usage',
-      usageAsked: true,
-      user: null,
-      session: null,
-      serviceTier: null,
-      inputTokensMax: 0n,
-      inputs: 1n,
-      inputElsewhere: false,
-      inputTokensGuess: 0n,
-      outputTokensMax: 0n,
-      answers: 0n,
+      model: parseModel(fields),
       bounds: { pages: Array.isArray(pages) && pages.length > 0 ? BigInt(new Set(pages).size) : PAGES_MAX },
-      fixed: NO_COUNTS,
     };
   },
   meter: (): Meter => jsonMeter(new OcrReader()),

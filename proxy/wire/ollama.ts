@@ -5,7 +5,15 @@ import { type Fields, parseBody, parseFlag, parseModel, parseName } from './json
 import { rewriteJson } from './json-set.ts';
 import { ollamaDialect, ollamaErrorLine } from './ollama-dialect.ts';
 import { type AnswerReader, jsonMeter, type Place, type Seen } from './paths-meter.ts';
-import { type Asked, guessTokens, type Meter, NO_COUNTS, type Reading, type RequestEdits, type Wire } from './wire.ts';
+import {
+  type Asked,
+  guessTokens,
+  type Meter,
+  NOTHING_ASKED,
+  type Reading,
+  type RequestEdits,
+  type Wire,
+} from './wire.ts';
 
 const TEMPLATE_TOKENS = 64n;
 const TOOLS_TOKENS = 1024n;
@@ -35,34 +43,31 @@ const OLLAMA = {
   meter: ({ stream }: Asked): Meter => jsonMeter(new OllamaReader(stream)),
 } as const;
 
-export const ollamaChat = {
+/** What a chat and a completion share. */
+const GENERATION = {
   ...OLLAMA,
+  facts: {
+    units: ['input_tokens', 'output_tokens', 'compute_ms'],
+    usage: '`prompt_eval_count`, `eval_count` and durations of the last line',
+    estimated: 'all of it, where the server counts nothing',
+    edited: null,
+  },
+  lowersOutput: true,
+  parse: (body: Uint8Array): Asked => parseGeneration(body),
+} as const;
+
+export const ollamaChat = {
+  ...GENERATION,
   name: 'ollama-chat',
   endpoints: [{ method: 'POST', path: '/api/chat' }],
   operation: 'chat',
-  facts: {
-    units: ['input_tokens', 'output_tokens', 'compute_ms'],
-    usage: '`prompt_eval_count`, `eval_count` and durations of the last line',
-    estimated: 'input that came from a cache and is not stated',
-    edited: null,
-  },
-  lowersOutput: true,
-  parse: (body: Uint8Array): Asked => parseGeneration(body),
 } as const satisfies Wire;
 
 export const ollamaGenerate = {
-  ...OLLAMA,
+  ...GENERATION,
   name: 'ollama-generate',
   endpoints: [{ method: 'POST', path: '/api/generate' }],
   operation: 'text_completion',
-  facts: {
-    units: ['input_tokens', 'output_tokens', 'compute_ms'],
-    usage: '`prompt_eval_count`, `eval_count` and durations of the last line',
-    estimated: 'input that came from a cache and is not stated',
-    edited: null,
-  },
-  lowersOutput: true,
-  parse: (body: Uint8Array): Asked => parseGeneration(body),
 } as const satisfies Wire;
 
 export const ollamaEmbed = {
@@ -105,27 +110,20 @@ function asked(fields: Fields, textBytes: number, images: readonly unknown[]): A
   const options = isObject(fields.options) ? fields.options : {};
   const imageCount = BigInt(images.length);
   return {
+    ...NOTHING_ASKED,
     model: parseModel(fields),
     // Without a word of it, it streams.
     stream: parseFlag(fields, 'stream') !== false,
     metering: 'usage',
-    usageAsked: true,
-    user: null,
-    session: null,
-    serviceTier: null,
     inputTokensMax:
       BigInt(textBytes) +
       TEMPLATE_TOKENS +
       (fields.tools === undefined ? 0n : TOOLS_TOKENS) +
       imageCount * IMAGE_TOKENS_MAX,
-    inputs: 1n,
-    inputElsewhere: false,
     inputTokensGuess: guessTokens(textBytes) + imageCount * IMAGE_TOKENS_GUESS,
     // Below zero it means without end, or to the end of the context.
     outputTokensMax: wholeAboveZero(options.num_predict),
     answers: 1n,
-    bounds: NO_COUNTS,
-    fixed: NO_COUNTS,
   };
 }
 

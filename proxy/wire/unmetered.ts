@@ -1,28 +1,19 @@
 import type { WireFamily } from '#config/wires.ts';
 import { EMPTY } from './bytes.ts';
 import type { Dialect } from './dialect.ts';
-import { type Asked, type Meter, NO_COUNTS, type Wire, type WireFacts } from './wire.ts';
+import { type Asked, type Meter, NOTHING_ASKED, type Wire, type WireFacts } from './wire.ts';
 
 /** Calls without usage: those that the provider gives for nothing, and those that nobody can read. */
 
 /** A call that can use no tokens. */
 export function askedWithoutTokens(model: string, metering: 'free' | 'unmetered', user: string | null = null): Asked {
   return {
+    ...NOTHING_ASKED,
     model,
-    stream: false,
     metering,
-    usageAsked: false,
     user,
-    session: null,
-    serviceTier: null,
-    inputTokensMax: 0n,
+    usageAsked: false,
     inputs: 0n,
-    inputElsewhere: false,
-    inputTokensGuess: 0n,
-    outputTokensMax: 0n,
-    answers: 0n,
-    bounds: NO_COUNTS,
-    fixed: NO_COUNTS,
   };
 }
 

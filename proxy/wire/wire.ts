@@ -118,6 +118,23 @@ export interface Asked {
 /** The `bounds` and `fixed` of calls that use tokens only. */
 export const NO_COUNTS: Counts = {};
 
+/** What is asked of a call that can use no tokens and says nothing of its caller; others say what they have beside it. */
+export const NOTHING_ASKED = {
+  stream: false,
+  usageAsked: true,
+  user: null,
+  session: null,
+  serviceTier: null,
+  inputTokensMax: 0n,
+  inputs: 1n,
+  inputElsewhere: false,
+  inputTokensGuess: 0n,
+  outputTokensMax: 0n,
+  answers: 0n,
+  bounds: NO_COUNTS,
+  fixed: NO_COUNTS,
+} as const satisfies Omit<Asked, 'model' | 'metering'>;
+
 export interface RequestEdits {
   /** The name that the upstream knows the model by; null to leave it. */
   readonly model: string | null;
