@@ -3,7 +3,7 @@ import { sha256Hex } from './hash.ts';
 import { didYouMean } from './nearest.ts';
 import { builtinPriceBook } from './price-book.ts';
 import { hides } from './schema-parts.ts';
-import { WIRE_FAMILIES } from './wires.ts';
+import { AGENT_FAMILIES, WIRE_FAMILIES } from './wires.ts';
 import type { Path, YamlFile } from './yaml.ts';
 
 /**
@@ -111,7 +111,8 @@ function findWrongUpstreams(root: Fields): Finding[] {
         (builtinPriceBook().listModels(provider, name).length > 0 ||
           models.some((model) => model.provider === provider && !textOf(model.model)?.includes('*')))) ||
       models.some((model) => model.upstream === name && !textOf(model.model)?.includes('*'));
-    if (!hasModels && !routed.has(name)) {
+    const isAgent = [textOf(upstream.wire) ?? '', ...Object.keys(addresses)].some((one) => AGENT_FAMILIES.has(one));
+    if (!hasModels && !routed.has(name) && !isAgent) {
       findings.push({ path, text: 'is never used: give it `models`, the `provider` of a catalogue, or a route' });
     }
   }

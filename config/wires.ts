@@ -2,7 +2,7 @@
  * The families of wires that an upstream can speak, as `wire` names them: one for each API whose addresses, paths and
  * credentials are its own. `prefix` is what stands in front of its paths at the gateway and in `base_url` alike, as in
  * the base address that its official SDK takes; for Vertex that is the project that pays and the region, which the caller
- * does not choose. `headers` are put where the caller sent none.
+ * does not choose, and for agents the name of the upstream itself. `headers` are put where the caller sent none.
  */
 interface FamilyRow {
   readonly prefix: string | RegExp;
@@ -11,6 +11,9 @@ interface FamilyRow {
   readonly auth: Auth;
   readonly headers: Readonly<Record<string, string>>;
 }
+
+/** Those of tools and agents: the path of a call names its upstream, so that none of them needs models or a route. */
+export const AGENT_FAMILIES: ReadonlySet<string> = new Set<WireFamily>(['mcp']);
 
 /**
  * Where a credential is put: a header of that name, or `authorization: Bearer`. google: it is a service account's key, in
@@ -29,6 +32,7 @@ export const WIRE_FAMILIES = [
   'ollama',
   'azure',
   'bedrock',
+  'mcp',
 ] as const;
 export type WireFamily = (typeof WIRE_FAMILIES)[number];
 
@@ -41,4 +45,5 @@ export const FAMILIES: Readonly<Record<WireFamily, FamilyRow>> = {
   ollama: { prefix: '', auth: 'bearer', headers: {} },
   azure: { prefix: '', auth: 'api-key', headers: {} },
   bedrock: { prefix: '', auth: 'bearer', headers: {} },
+  mcp: { prefix: /^\/mcp\/[^/]+/, auth: 'bearer', headers: {} },
 };

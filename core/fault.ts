@@ -8,6 +8,7 @@ export const FAULTS = {
   // What the caller of the gateway did
   invalid_json: { status: 400, text: 'The request body is not valid JSON.' },
   invalid_request: { status: 400, text: 'The request is not one that this endpoint takes.' },
+  header_mismatch: { status: 400, text: 'The headers of the request do not say what its body says.' },
   missing_key: { status: 401, text: 'No API key was given.' },
   invalid_key: { status: 401, text: 'The API key is not known.' },
   expired_key: { status: 401, text: 'The API key has expired.' },

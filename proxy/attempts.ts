@@ -96,7 +96,7 @@ export class Attempts {
 
     const readHead = (answered: number, headers: HeaderMap): Meter | undefined => {
       status = answered;
-      if (isRetriable(answered) || (answered === CREDENTIAL_REFUSED && n + 1 < targets.length)) {
+      if ((isRetriable(answered) && !asked.once) || (answered === CREDENTIAL_REFUSED && n + 1 < targets.length)) {
         retryInMs = this.#waitBefore(n + 1, flight, admitted, retryAfterMs(headers, this.#clock()));
       }
       if (retryInMs !== undefined || !isForClient(answered)) return undefined;
@@ -134,7 +134,8 @@ export class Attempts {
     const end = await exchange.ended;
     const durationMs = Math.max(0, this.#clock() - startMs);
     flight.attempts.push({ upstream: target.upstream.name, status, duration_ms: durationMs });
-    if (end.kind === 'failed') retryInMs = this.#waitBefore(n + 1, flight, admitted, null);
+    if (end.kind === 'failed' && !(asked.once && end.failure.kind !== 'unreachable'))
+      retryInMs = this.#waitBefore(n + 1, flight, admitted, null);
     return { end, retryInMs };
   }
 
@@ -199,7 +200,8 @@ function pathOf(target: Target, { endpoint, params, path }: Match, call: Call): 
   const renamed = target.model !== null && endpoint.kind === 'wire' && params.model !== undefined;
   const asked = renamed ? endpoint.pattern.fill({ ...params, model: encodeURIComponent(target.model) }) : path;
   const query = queryWithoutSecret(call.query);
-  return `${target.basePath}${below(asked, target.family)}${query === '' ? '' : `?${query}`}`;
+  const whole = `${target.basePath}${below(asked, target.family)}`;
+  return `${whole === '' ? '/' : whole}${query === '' ? '' : `?${query}`}`;
 }
 
 function below(path: string, family: WireFamily): string {

@@ -107,6 +107,8 @@ export interface Served {
   readonly model: string | null;
   readonly tier: string | null;
   readonly region: string | null;
+  /** What the call belongs to. */
+  readonly run?: string | null;
 }
 
 /** `usage`: what the upstream reported; null where the counts are a guess. */

@@ -76,6 +76,7 @@ function measureAnswer(ending: Ending, asked: Asked, max: TokensMax): Measured {
       return NOTHING_SERVED;
     case 'answered':
       if (ending.status >= 400) return reported('failed', 'final', ending.reading) ?? NOTHING_SERVED;
+      if (ending.reading.undone) return reported('failed', 'final', ending.reading) ?? NOTHING_SERVED;
       if (!ending.reading.complete || ending.reading.failed) return ended('cut', ending.reading);
       return reported('ok', 'final', ending.reading) ?? guessed('ok', ending.reading);
     case 'broken':

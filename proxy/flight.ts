@@ -8,6 +8,8 @@ import type { Reservation } from './limits/counters.ts';
 import type { LocalHold } from './local-allowance.ts';
 import type { Roll } from './roll.ts';
 import type { Target } from './upstream/route-table.ts';
+import type { CallId } from './wire/dialect.ts';
+import type { Asked } from './wire/wire.ts';
 
 /** One call from its first byte to its last: what has happened so far, and the one way to stop it. */
 export class Flight {
@@ -23,6 +25,9 @@ export class Flight {
   /** Who calls, and for which model; null until it is known. */
   policy: KeyPolicy | null = null;
   model: string | null = null;
+  /** What its body calls it; and whether the client's leaving ends it, whatever is to be read yet. */
+  callId: CallId = null;
+  cancelOnGone = false;
   /** The upstream whose answer is, or was last, on its way. */
   target: Target | null = null;
   exchange: Exchange | null = null;
@@ -58,6 +63,12 @@ export class Flight {
   /** An upstream has been asked. */
   get isSent(): boolean {
     return this.exchange !== null || this.attempts.length > 0;
+  }
+
+  identify({ model, callId, cancelOnGone }: Asked): void {
+    this.model = model;
+    if (callId !== undefined) this.callId = callId;
+    if (cancelOnGone) this.cancelOnGone = true;
   }
 
   /** The first reason stays. */

@@ -178,7 +178,7 @@ export class Gateway {
     const body = await call.body(gateway.bodyBytesMax, gateway.bodyTimeoutMs);
     if (body === undefined) return;
     const asked = wire.parse(body, call, match.params);
-    flight.model = asked.model;
+    flight.identify(asked);
     const route = this.killSwitch.halts.routeLeft(
       { policy, model: asked.model },
       getRoute(snapshot.routes, policy, match, wire, asked),
@@ -227,7 +227,7 @@ export class Gateway {
   #clientGone(flight: Flight, { onDisconnect, drainsMax, drainTimeoutMs }: Config['gateway']): void {
     if (flight.over) return;
     flight.gone = true;
-    if (!flight.exchange || onDisconnect === 'cancel' || this.#drains >= drainsMax) {
+    if (!flight.exchange || onDisconnect === 'cancel' || flight.cancelOnGone || this.#drains >= drainsMax) {
       flight.stop('gone');
       return;
     }
@@ -272,13 +272,14 @@ export class Gateway {
   #refuse(flight: Flight, admitted: Admitted, answer: ReserveAnswer): void {
     const refusal = refusalOf(admitted.limits, admitted.reservation, answer);
     this.#parts.observer.callRefused(admitted.seen, { code: refusal.code, limit: refusal.limit });
-    reply(flight, admitted.wire.dialect.refusal(refusal, flight.id, admitted.config.gateway.budgetStatus402));
+    const { wire, config } = admitted;
+    reply(flight, wire.dialect.refusal(refusal, flight.id, config.gateway.budgetStatus402, flight.callId));
   }
 
   /** The client is told where it has been told nothing yet; else it must see that its answer is not whole. */
   #fail(flight: Flight, fault: Fault): void {
     this.#parts.observer.faulted(fault, flight.id);
-    if (flight.status === null) reply(flight, dialectOfCall(flight.call).fault(fault, flight.id));
+    if (flight.status === null) reply(flight, dialectOfCall(flight.call).fault(fault, flight.id, flight.callId));
     else flight.reply.cut();
   }
 

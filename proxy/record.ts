@@ -22,6 +22,7 @@ function usageEvent(
   endMs: number,
 ): UsageEvent {
   const { policy, asked, config } = admitted;
+  const run = served.run ?? asked.run ?? null;
   return {
     specversion: '1.0',
     id: flight.id,
@@ -35,7 +36,7 @@ function usageEvent(
       key: policy.key,
       user: admitted.user,
       session: admitted.session,
-      labels: admitted.labels,
+      labels: run === null || admitted.labels.run !== undefined ? admitted.labels : { ...admitted.labels, run },
       wire: admitted.wire.name,
       endpoint: admitted.endpoint,
       upstream: flight.target?.upstream.name ?? null,
@@ -88,7 +89,12 @@ export function closingOf(flight: Flight, admitted: Admitted, ending: Ending, en
   const measured = measure(ending, asked, heldMaxOf(admitted, targetOf(flight, admitted)));
   const reading = 'reading' in ending ? ending.reading : null;
   const served = reading
-    ? { model: reading.model, tier: reading.serviceTier, region: reading.region ?? null }
+    ? {
+        model: reading.model,
+        tier: reading.serviceTier,
+        region: reading.region ?? null,
+        run: reading.run ?? null,
+      }
     : UNANSWERED;
   const { counts, usage } = measured;
   const cost = costOfCall(counts, usage, flight.target, asked, served, policy.customer, config, flight.atMs);

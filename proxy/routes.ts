@@ -22,7 +22,7 @@ export interface Match {
   readonly params: Params;
   /** As callers of the provider's own API ask for it: without `/u/{upstream}`. */
   readonly path: string;
-  /** The upstream that the caller names; null when the routes decide. */
+  /** The upstream that the caller names, before the path or in it; null when the routes decide. */
   readonly upstream: string | null;
 }
 
@@ -76,8 +76,8 @@ export function getMatch(method: string, path: string): Match {
   if (!explicit) return findBelow(method, path) ?? notFound(method, path);
   const [, upstream = '', below = ''] = explicit;
   const found = plain.get(below)?.get(method) ?? findBelow(method, below);
-  // Only what goes to an upstream can go to an explicit one.
-  const endpoint = found?.endpoint.kind === 'wire' ? found.endpoint : UNKNOWN;
+  // Only what goes to an upstream can go to an explicit one, and nothing to two.
+  const endpoint = found?.endpoint.kind === 'wire' && found.upstream === null ? found.endpoint : UNKNOWN;
   return { endpoint, params: found?.params ?? NO_PARAMS, path: below, upstream };
 }
 
@@ -106,7 +106,7 @@ function findBelow(method: string, path: string): Match | undefined {
   for (const { pattern, methods } of named.get(firstSegment(path)) ?? []) {
     const endpoint = methods.get(method);
     const params = endpoint && pattern.match(path);
-    if (params) return { endpoint, params, path, upstream: null };
+    if (params) return { endpoint, params, path, upstream: params.upstream ?? null };
   }
   return undefined;
 }

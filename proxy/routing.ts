@@ -21,10 +21,14 @@ export function getWire({ endpoint, upstream: name, path }: Match, config: Confi
 export function getRoute(routes: RouteTable, policy: KeyPolicy, match: Match, wire: Wire, asked: Asked): Route {
   // What is stored at a provider has no model; of what nobody can read, nobody can say that its model is allowed.
   const checked = asked.model !== '' || asked.metering !== 'free';
-  if (checked && !modelAllowed(policy.models, asked.model)) throw new Fault('model_not_allowed');
+  if (checked && !isAllowed(policy, asked)) throw new Fault('model_not_allowed');
   const find = (family: WireFamily): Route | undefined =>
     match.upstream === null ? routes.find(asked.model, family) : routes.findUpstream(match.upstream, family);
   const route = find(wire.family) ?? (wire.otherFamily && find(wire.otherFamily));
   if (!route) throw new Fault('model_not_found');
   return route;
+}
+
+function isAllowed({ models }: KeyPolicy, { model, anyBelow }: Asked): boolean {
+  return modelAllowed(models, model) || (anyBelow === true && models.some((one) => one.startsWith(`${model}/`)));
 }

@@ -37,6 +37,7 @@ export class RouteTable {
       ollama: new Map(),
       azure: new Map(),
       bedrock: new Map(),
+      mcp: new Map(),
     };
   }
 

@@ -5,6 +5,9 @@ import { isWindow } from '../limits/periods.ts';
 import type { Refusal, Standing } from '../limits/refusal.ts';
 import { encodeUtf8 } from './bytes.ts';
 
+/** What an API's own message calls itself, where its answer must say it again (JSON-RPC). */
+export type CallId = string | number | null;
+
 /**
  * How an API speaks of everything but its answers: faults and refusals, so that its SDKs raise the class that their
  * callers expect, and lists of models. One for each API that callers speak; what is ours stands apart in it, under
@@ -17,9 +20,9 @@ export interface Dialect {
   readonly paths: readonly string[];
   /** A header that only its callers send; null when there is none. */
   readonly header: string | null;
-  /** `requestId` is null where there is no request yet. */
-  fault(fault: Fault, requestId: string | null): ErrorAnswer;
-  refusal(refusal: Refusal, requestId: string, budgetStatus402: boolean): ErrorAnswer;
+  /** `requestId` is null where there is no request yet, `callId` where the caller's message has none that is known. */
+  fault(fault: Fault, requestId: string | null, callId?: CallId): ErrorAnswer;
+  refusal(refusal: Refusal, requestId: string, budgetStatus402: boolean, callId?: CallId): ErrorAnswer;
   /** Where the caller's limits stand, in headers that its SDKs look at; without it they have none of their own. */
   addLimits?(to: string[], standings: readonly Standing[], nowMs: number): void;
   models(models: readonly ModelSeen[]): object;

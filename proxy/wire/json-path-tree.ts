@@ -1,8 +1,8 @@
 import { encodeUtf8, isEqualRange } from './bytes.ts';
 
 /**
- * Where in JSON something is wanted. A path is names with dots, and `[]` for each element of an array:
- * `candidates[].content.parts[].text`. Arrays around the root are looked through, so that a list of answers, one answer
+ * Where in JSON something is wanted. A path is names with dots, and `[]` for each element of an array, and `*` for
+ * every name: `candidates[].content.parts[].text`. Arrays around the root are looked through, so that a list of answers, one answer
  * a line and one answer are all read alike.
  */
 export interface Paths {
@@ -15,6 +15,8 @@ export interface Node {
   /** A path whose bytes are counted ends here. */
   text: boolean;
   each: Node | null;
+  /** Of the names that are not in the list. */
+  others: Node | null;
   readonly names: { readonly bytes: Uint8Array; readonly node: Node }[];
 }
 
@@ -30,12 +32,17 @@ export function pathsOf(kept: readonly string[], text: readonly string[] = []): 
 }
 
 function newNode(): Node {
-  return { kept: -1, text: false, each: null, names: [] };
+  return { kept: -1, text: false, each: null, others: null, names: [] };
 }
 
 function nodeAt(root: Node, path: string): Node {
   let node = root;
   for (const step of path.split('.')) {
+    if (step === '*') {
+      node.others ??= newNode();
+      node = node.others;
+      continue;
+    }
     const bytes = encodeUtf8(step.replace(/\[\]$/, ''));
     let named = node.names.find((one) => isEqualRange(one.bytes, 0, one.bytes.length, bytes));
     if (!named) {

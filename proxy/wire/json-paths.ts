@@ -26,6 +26,7 @@ const BLANK_MAX = 0x20;
 export class JsonPaths {
   readonly #root: Node;
   readonly #visit: ValueVisitor;
+  readonly #onObject: (() => void) | undefined;
   /** The containers around us that are watched, outermost first. */
   readonly #nodes: Node[] = [];
   #inObject = false;
@@ -50,9 +51,11 @@ export class JsonPaths {
   /** Bytes that went by at the paths that are counted. */
   textBytes = 0;
 
-  constructor({ root }: Paths, visit: ValueVisitor) {
+  /** `onObject`: an object at the root, or in a list there, has gone by whole. */
+  constructor({ root }: Paths, visit: ValueVisitor, onObject?: () => void) {
     this.#root = root;
     this.#visit = visit;
+    this.#onObject = onObject;
   }
 
   /** No value has begun that has not ended. */
@@ -185,7 +188,10 @@ export class JsonPaths {
   #open(isArray: boolean): boolean {
     const node = this.#nodeOfValue();
     const isWatched =
-      node !== null && node.kept < 0 && !node.text && (isArray ? node.each !== null : node.names.length > 0);
+      node !== null &&
+      node.kept < 0 &&
+      !node.text &&
+      (isArray ? node.each !== null : node.names.length > 0 || node.others !== null);
     if (!isWatched) {
       this.#skipped = 1;
       return this.#begin();
@@ -200,12 +206,13 @@ export class JsonPaths {
 
   #close(): void {
     if (this.#nodes.length === 0) return;
-    this.#nodes.pop();
-    this.#arrays.pop();
+    const node = this.#nodes.pop();
+    const isArray = this.#arrays.pop();
     this.#inObject = this.#arrays[this.#arrays.length - 1] === false;
     this.#keyNext = false;
     this.#value = null;
     if (this.#nodes.length === 0) this.values++;
+    if (node === this.#root && !isArray) this.#onObject?.();
   }
 
   #endValue(bytes: Uint8Array, from: number, to: number): void {
@@ -252,11 +259,11 @@ export class JsonPaths {
   }
 
   #named(bytes: Uint8Array, from: number, to: number): Node | null {
-    const { names } = this.#nodes[this.#nodes.length - 1] as Node;
+    const { names, others } = this.#nodes[this.#nodes.length - 1] as Node;
     for (let i = 0; i < names.length; i++) {
       const one = names[i] as Node['names'][number];
       if (isEqualRange(bytes, from, to, one.bytes)) return one.node;
     }
-    return null;
+    return others;
   }
 }

@@ -47,6 +47,25 @@ export function membersOf(bytes: Uint8Array, start = 0, end = bytes.length): Mem
   return undefined;
 }
 
+/** Where each element stands of the list that the bytes are. Undefined when they are no whole one. */
+export function elementsOf(bytes: Uint8Array): { start: number; end: number }[] | undefined {
+  const elements: { start: number; end: number }[] = [];
+  let at = skipBlanks(bytes, BOM.every((byte, i) => bytes[i] === byte) ? BOM.length : 0, bytes.length);
+  if (bytes[at] !== OPEN_BRACKET) return undefined;
+  at = skipBlanks(bytes, at + 1, bytes.length);
+  if (bytes[at] === CLOSE_BRACKET) return elements;
+  while (at < bytes.length) {
+    const end = skipValue(bytes, at, bytes.length);
+    if (end < 0) return undefined;
+    elements.push({ start: at, end });
+    at = skipBlanks(bytes, end, bytes.length);
+    if (bytes[at] === CLOSE_BRACKET) return elements;
+    if (bytes[at] !== COMMA) return undefined;
+    at = skipBlanks(bytes, at + 1, bytes.length);
+  }
+  return undefined;
+}
+
 /** The JSON text of a member's value. */
 export function valueText(bytes: Uint8Array, member: Member): string {
   return decodeUtf8(bytes.subarray(member.valueStart, member.valueEnd));

@@ -2,7 +2,7 @@ import type { WireFamily } from '#config/wires.ts';
 import type { PartUsed } from '#core/call-cost.ts';
 import type { Counts, Unit } from '#core/quantity.ts';
 import type { Call, HeaderMap } from '../inbound/call.ts';
-import type { Dialect } from './dialect.ts';
+import type { CallId, Dialect } from './dialect.ts';
 import type { Params } from './path-pattern.ts';
 
 /**
@@ -113,6 +113,16 @@ export interface Asked {
   readonly bounds: Counts;
   /** Units that every served call is billed for and no answer reports; they are within `bounds`. */
   readonly fixed: Counts;
+  /** What its body calls it, where answers must say it again. */
+  readonly callId?: CallId;
+  /** It is of a server as a whole: whoever may use something below its model may ask it. */
+  readonly anyBelow?: boolean;
+  /** The client's leaving means that it wants no more, to the upstream too: nothing is read behind its back. */
+  readonly cancelOnGone?: boolean;
+  /** It may do something that must not be done twice: once it may have reached an upstream, it is not sent again. */
+  readonly once?: boolean;
+  /** What it belongs to, for the label `run` where the caller says none: a task. */
+  readonly run?: string | null;
 }
 
 /** The `bounds` and `fixed` of calls that use tokens only. */
@@ -186,6 +196,10 @@ export interface Reading {
   readonly serviceTier: string | null;
   /** Where the model ran, where the answer says so. */
   readonly region?: string | null;
+  /** The answer is whole, and says that nothing was done. */
+  readonly undone?: boolean;
+  /** What the call belongs to, as `Asked.run`. */
+  readonly run?: string | null;
   /** A plain guess of the output tokens that went by. */
   readonly outputTokensGuess: bigint;
 }

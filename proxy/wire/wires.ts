@@ -14,6 +14,7 @@ import { geminiEmbed, vertexEmbed } from './gemini-embed.ts';
 import { geminiFiles } from './gemini-files.ts';
 import { geminiGenerate, vertexGenerate } from './gemini-generate.ts';
 import { geminiInteractions } from './gemini-interactions.ts';
+import { mcp, mcpDialect } from './mcp.ts';
 import { mistralFill, mistralOcr } from './mistral.ts';
 import { ollamaChat, ollamaEmbed, ollamaGenerate } from './ollama.ts';
 import { ollamaDialect } from './ollama-dialect.ts';
@@ -63,10 +64,18 @@ export const WIRES: readonly Wire[] = [
   ollamaEmbed,
   mistralFill,
   mistralOcr,
+  mcp,
 ];
 
 /** Those that claim paths or a header of their own. */
-const DIALECTS: readonly Dialect[] = [bedrockDialect, anthropicDialect, geminiDialect, cohereDialect, ollamaDialect];
+const DIALECTS: readonly Dialect[] = [
+  bedrockDialect,
+  anthropicDialect,
+  geminiDialect,
+  cohereDialect,
+  ollamaDialect,
+  mcpDialect,
+];
 
 /** Whose words to use for what no wire answers. */
 export function dialectOf(path: string, headers: Readonly<Record<string, unknown>>): Dialect {

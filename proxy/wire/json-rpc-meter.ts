@@ -1,0 +1,47 @@
+import { EMPTY, parseBytes } from './bytes.ts';
+import type { Paths } from './json-path-tree.ts';
+import { JsonPaths } from './json-paths.ts';
+import { SseData } from './sse-data.ts';
+import type { Meter, Reading } from './wire.ts';
+
+/** What a protocol makes of the messages of an answer: those of JSON-RPC, or bare ones that look alike. */
+export interface RpcReader {
+  readonly paths: Paths;
+  /** A value at one of the kept paths, by its place, of the message that is going by. */
+  value(kept: number, value: unknown): void;
+  /** The message has gone by whole. */
+  message(): void;
+  /** What went by of the message at hand will not go on. */
+  drop(): void;
+  /** `whole`: the answer may end here. */
+  read(whole: boolean): Reading;
+  /** An event that says that the answer breaks off here; undefined where there is nobody to tell. */
+  breakOff(message: string, code: string): Uint8Array | undefined;
+}
+
+/** Watches one message, or a list of them: as JSON, or each as an event. */
+export function rpcMeter(reader: RpcReader, isStream: boolean): Meter {
+  const json = new JsonPaths(
+    reader.paths,
+    (kept, bytes, start, end) => reader.value(kept, parseBytes(bytes, start, end)),
+    () => reader.message(),
+  );
+  const sse = new SseData({
+    data: (bytes, start, end) => json.push(bytes, start, end),
+    endEvent() {
+      if (!json.between) json.reset();
+      reader.drop();
+    },
+  });
+  return {
+    edits: false,
+    push(chunk) {
+      if (isStream) sse.push(chunk);
+      else json.push(chunk);
+      return chunk;
+    },
+    end: () => EMPTY,
+    read: () => reader.read(isStream ? sse.between : json.values > 0 && json.between),
+    breakOff: (message, code) => (isStream && sse.between ? reader.breakOff(message, code) : undefined),
+  };
+}
