@@ -118,11 +118,13 @@ export function change(
     const used = charge < 0n ? less(quota.used, -charge) : min(quota.used + charge, COUNTER_MAX);
     // One that was only seeded does not know its limit.
     const limit = quota.limit === COUNTER_MAX ? hold.limit : quota.limit;
-    return { ...quota, used, held: min(less(quota.held, given), COUNTER_MAX), limit };
+    const { expiresAtMs, warned, seeded } = quota;
+    return { kind: 'quota', used, held: min(less(quota.held, given), COUNTER_MAX), limit, expiresAtMs, warned, seeded };
   }
   const bucket = rateOf(counter, hold, nowMs);
   const level = min(leaked(bucket, bucket.limit, nowMs) + charge * BigInt(bucket.windowMs), COUNTER_MAX);
-  return { ...bucket, level, atMs: nowMs, held: less(bucket.held, given) };
+  const { limit, burst, windowMs } = bucket;
+  return { kind: 'rate', level, atMs: nowMs, held: less(bucket.held, given), limit, burst, windowMs };
 }
 
 /** True when more than the limit has been used: what comes next pays for it first. Right at the counter's own time. */

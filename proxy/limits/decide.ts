@@ -39,8 +39,7 @@ export function reserve(state: LimitState, reservation: Reservation, clockMs: nu
   const nowMs = advance(state, clockMs);
   const { id, holds } = reservation;
   if (findCall(state, id, nowMs)) return { admitted: true, states: statesOf(state, holds, nowMs), ...NOTHING_TO_SAY };
-  const amounts = holds.map((hold) => hold.amount);
-  return hold(state, reservation, amounts, undefined, nowMs, clockMs);
+  return hold(state, reservation, undefined, undefined, nowMs, clockMs);
 }
 
 export function extend(
@@ -65,11 +64,11 @@ export function extend(
   return hold(state, reservation, more, live, nowMs, clockMs);
 }
 
-/** Holds the amounts, all or none, on top of what the call holds already. */
+/** Holds the amounts (those of the holds where none are given), all or none, on top of what the call holds already. */
 function hold(
   state: LimitState,
   { id, holds, leaseMs }: Reservation,
-  amounts: readonly bigint[],
+  amounts: readonly bigint[] | undefined,
   live: HoldingCall | undefined,
   nowMs: number,
   clockMs: number,
@@ -79,10 +78,11 @@ function hold(
   let admitted = true;
   for (let i = 0; i < holds.length; i++) {
     const hold = holds[i] as Hold;
+    const amount = amounts ? (amounts[i] as bigint) : hold.amount;
     const counter = state.counters.get(hold.counter);
-    const fitting = fitOf(hold, amounts[i] as bigint, counter, nowMs);
+    const fitting = fitOf(hold, amount, counter, nowMs);
     states[i] = fitting;
-    if (live && amounts[i] === 0n) {
+    if (live && amount === 0n) {
       fitting.fits = true;
       fitting.waitMs = 0;
     } else if (!fitting.fits) {
@@ -95,21 +95,27 @@ function hold(
   if (!admitted || unknown) return { admitted: false, states, crossed: NONE, unknown: unknown ?? NONE };
 
   let crossed: Crossing[] | undefined;
-  const held = new Array<Hold>(holds.length);
+  let kept: Hold[] | undefined;
   for (let i = 0; i < holds.length; i++) {
     const hold = holds[i] as Hold;
-    const before = live?.holds[i];
-    held[i] = before ?? hold;
-    if (live && amounts[i] === 0n) continue;
-    const entry = admit(hold, amounts[i] as bigint, state.counters.get(hold.counter), nowMs);
+    const amount = amounts ? (amounts[i] as bigint) : hold.amount;
+    if (live && amount === 0n) continue;
+    const entry = admit(hold, amount, state.counters.get(hold.counter), nowMs);
     if (!entry) continue;
     const [counter, more] = entry;
-    const total = more + (before?.amount ?? 0n);
-    if (total !== (held[i] as Hold).amount) held[i] = { ...hold, amount: total } as Hold;
+    const before = live?.holds[i];
+    const total = before ? before.amount + more : more;
+    if (before ? more > 0n : total !== hold.amount) {
+      kept ??= [...(live?.holds ?? holds)];
+      kept[i] = { ...(before ?? hold), amount: total } as Hold;
+    }
     crossed = warn(hold, i, counter, crossed);
     state.counters.set(hold.counter, counter);
-    Object.assign(states[i] as HoldState, stateOf(counter, nowMs));
+    const stands = states[i] as HoldState;
+    if (countsAtAdmission(hold)) stands.used += amount;
+    else stands.held += more;
   }
+  const held = kept ?? live?.holds ?? holds;
   state.calls.set(id, { state: 'live', untilMs: nowMs + leaseMs, holds: held });
   return { admitted: true, states, crossed: crossed ?? NONE, unknown: NONE };
 }

@@ -142,12 +142,21 @@ function ruleOf(limit: LimitPolicy, key: string): Rule['hold'] {
   const series = seriesName(limit, key);
   const dimension = dimensionOf(limit);
   const measure = measured(limit);
-  const soft = limit.mode && ({ soft: true } as const);
+  const soft = limit.mode !== undefined;
   const lastOverridden = limit.override?.untilMs ?? 0;
   const usual = amounts(limit, lastOverridden);
   const overridden = limit.override ? amounts(limit, 0) : usual;
-  const nameOf = (scope: CallScope, period: string): string =>
-    counterName(series, dimension && dimensionValue(dimension, scope), period);
+  let lastPeriod = '';
+  let lastName = counterName(series, undefined, '');
+  // One text for each period where the limit counts all together.
+  const nameOf = (scope: CallScope, period: string): string => {
+    if (dimension) return counterName(series, dimensionValue(dimension, scope), period);
+    if (period !== lastPeriod) {
+      lastPeriod = period;
+      lastName = counterName(series, undefined, period);
+    }
+    return lastName;
+  };
   // What a client may ask for has no end; what is above every limit is refused all the same.
   const worstOf = (scope: CallScope, worst: WorstUse) => min(measure.worst(worst, scope.model), COUNTER_MAX);
   const inForce = (atMs: number) => (atMs < lastOverridden ? overridden : usual);
@@ -155,40 +164,32 @@ function ruleOf(limit: LimitPolicy, key: string): Rule['hold'] {
   const { per } = limit;
 
   if (per === null) {
-    return (scope, _, atMs) => ({
-      kind: 'concurrency',
-      counter: nameOf(scope, ''),
-      amount: 1n,
-      limit: inForce(atMs).limit,
-      ...soft,
-    });
+    return (scope, _, atMs) => {
+      const hold: Hold = { kind: 'concurrency', counter: nameOf(scope, ''), amount: 1n, limit: inForce(atMs).limit };
+      if (soft) hold.soft = true;
+      return hold;
+    };
   }
   if (isWindow(per)) {
     const counted = limit.kind === 'requests' ? 'admission' : 'settlement';
-    return (scope, worst, atMs) => ({
-      kind: 'rate',
-      counter: nameOf(scope, ''),
-      amount: worstOf(scope, worst),
-      limit: inForce(atMs).limit,
-      burst: inForce(atMs).burst,
-      windowMs: WINDOW_MS[per],
-      counted,
-      ...soft,
-    });
+    const windowMs = WINDOW_MS[per];
+    return (scope, worst, atMs) => {
+      const { limit: most, burst } = inForce(atMs);
+      const amount = worstOf(scope, worst);
+      const hold: Hold = { kind: 'rate', counter: nameOf(scope, ''), amount, limit: most, burst, windowMs, counted };
+      if (soft) hold.soft = true;
+      return hold;
+    };
   }
   return (scope, worst, atMs, seeded) => {
-    const period = countedPeriod(per, atMs, limit.timezone);
+    const { name, expiresAtMs } = countedPeriod(per, atMs, limit.timezone);
     const { limit: most, warnAt } = inForce(atMs);
-    return {
-      kind: 'quota',
-      counter: nameOf(scope, period.name),
-      amount: worstOf(scope, worst),
-      limit: most,
-      expiresAtMs: period.expiresAtMs,
-      ...soft,
-      ...(warnAt.length > 0 && { warnAt }),
-      ...(seeded && { series: seriesFor(scope, atMs) }),
-    };
+    const amount = worstOf(scope, worst);
+    const hold: Hold = { kind: 'quota', counter: nameOf(scope, name), amount, limit: most, expiresAtMs };
+    if (soft) hold.soft = true;
+    if (warnAt.length > 0) hold.warnAt = warnAt;
+    if (seeded) hold.series = seriesFor(scope, atMs);
+    return hold;
   };
 }
 

@@ -13,16 +13,12 @@ const NONE: readonly never[] = [];
 export function reserveAnswerOf(reply: readonly string[], holds: number): ReserveAnswer {
   const states = new Array<HoldState>(holds);
   for (let i = 0; i < holds; i++) {
-    const wait = reply[i * 3 + 3] as string;
-    states[i] = {
-      used: BigInt(reply[i * 3 + 1] as string),
-      held: BigInt(reply[i * 3 + 2] as string),
-      fits: wait === '',
-      waitMs: wait === 'n' ? null : Number(wait),
-    };
+    const [used = '', held = '', wait = ''] = (reply[i + 1] as string).split(' ');
+    const fits = wait === '';
+    states[i] = { used: BigInt(used), held: BigInt(held), fits, waitMs: fits ? 0 : wait === 'n' ? null : Number(wait) };
   }
-  const unknown = placesAt(reply, holds * 3 + 1);
-  const crossed = crossingsAt(reply, holds * 3 + 2 + unknown.length);
+  const unknown = placesAt(reply, holds + 1);
+  const crossed = crossingsAt(reply, holds + 2 + unknown.length);
   return { admitted: reply[0] === '1', states, crossed, unknown };
 }
 

@@ -65,17 +65,8 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
   redis.on('ready', giveBack);
 
   /** In the order of common.lua. One hash tag: all keys of a call are in one slot of a cluster. */
-  function keysOf(customer: string, prefix: string): string[] {
-    return [
-      `${prefix}:clock`,
-      `${prefix}:calls`,
-      `${prefix}:leases`,
-      `${prefix}:ended`,
-      `${prefix}:closed`,
-      `${prefix}:debts`,
-      `${prefix}:since`,
-      dueKey(namespace, shardOf(customer)),
-    ];
+  function keysOf(prefix: string): string[] {
+    return [`${prefix}:clock`, `${prefix}:calls`, `${prefix}:leases`, `${prefix}:ended`, `${prefix}:closed`];
   }
 
   async function holdAll(
@@ -84,13 +75,11 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
     amounts: readonly bigint[],
   ): Promise<ReserveAnswer> {
     const prefix = customerPrefix(namespace, customer);
-    const keys = keysOf(customer, prefix);
+    const keys = keysOf(prefix);
     const args = [id, String(leaseMs)];
     for (const hold of holds) {
       keys.push(counterKey(prefix, hold.counter));
-      args.push(letterOf(hold), String(hold.amount), String(hold.limit), burstOf(hold), spanOf(hold), softOf(hold));
-      const series = hold.kind === 'quota' ? hold.series : undefined;
-      args.push(warningsOf(hold), series?.name ?? '', series ? String(series.startMs) : '0');
+      args.push(letterOf(hold), String(hold.amount), String(hold.limit), burstOf(hold), spanOf(hold), moreOf(hold));
     }
     for (const amount of amounts) args.push(String(amount));
     return reserveAnswerOf(textsOf(await run(script, keys, customer, args)), holds.length);
@@ -120,12 +109,12 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
       assertUsed(reservation, used);
       const { id, customer, holds } = reservation;
       const prefix = customerPrefix(namespace, customer);
-      const keys = [...keysOf(customer, prefix), eventStream(namespace, shardOf(customer))];
+      const keys = [...keysOf(prefix), eventStream(namespace, shardOf(customer))];
       const args = [id, EVENT_FIELD, event];
       holds.forEach((hold, i) => {
         keys.push(counterKey(prefix, hold.counter));
         args.push(letterOf(hold), String(hold.amount), String(min(used[i] as bigint, COUNTER_MAX)));
-        args.push(String(hold.limit), burstOf(hold), spanOf(hold), softOf(hold), warningsOf(hold));
+        args.push(String(hold.limit), burstOf(hold), spanOf(hold), warningsOf(hold));
       });
       return settleAnswerOf(textsOf(await run(scripts.settle, keys, customer, args)));
     },
@@ -133,19 +122,19 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
     async release(reservation) {
       assertReservation(reservation);
       const { id, customer } = reservation;
-      await run(scripts.release, keysOf(customer, customerPrefix(namespace, customer)), customer, [id]);
+      await run(scripts.release, keysOf(customerPrefix(namespace, customer)), customer, [id]);
     },
 
     async seed(customer, { counter, used, expiresAtMs, series }) {
       const prefix = customerPrefix(namespace, customer);
-      const keys = [...keysOf(customer, prefix), counterKey(prefix, counter)];
+      const keys = [...keysOf(prefix), counterKey(prefix, counter)];
       const args = [String(min(used, COUNTER_MAX)), String(expiresAtMs), series?.name ?? ''];
       await run(scripts.seed, keys, customer, args);
     },
 
     async read(customer, counter) {
       const prefix = customerPrefix(namespace, customer);
-      const keys = [...keysOf(customer, prefix), counterKey(prefix, counter)];
+      const keys = [...keysOf(prefix), counterKey(prefix, counter)];
       const [used = '', held = ''] = textsOf(await run(scripts.read, keys, customer, []));
       return { used: BigInt(used), held: BigInt(held) };
     },
@@ -153,14 +142,14 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
     async listLive(customer, after, max) {
       const prefix = customerPrefix(namespace, customer);
       const place = after ? [String(after.untilMs), after.id] : ['-inf', ''];
-      const reply = await run(scripts.live, keysOf(customer, prefix), customer, [...place, String(max)]);
+      const reply = await run(scripts.live, keysOf(prefix), customer, [...place, String(max)]);
       return livesOf(textsOf(reply), counterKey(prefix, ''));
     },
 
     async listDebts(customer, after, max) {
       const prefix = customerPrefix(namespace, customer);
       const from = after === '' ? '-' : `(${counterKey(prefix, after)}`;
-      const reply = await run(scripts.debts, keysOf(customer, prefix), customer, [from, String(max)]);
+      const reply = await run(scripts.debts, keysOf(prefix), customer, [from, String(max)]);
       return debtsOf(textsOf(reply), counterKey(prefix, ''));
     },
 
@@ -175,7 +164,7 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
           throw unavailable(error);
         }
         for (const customer of customers) {
-          const keys = keysOf(customer, customerPrefix(namespace, customer));
+          const keys = keysOf(customerPrefix(namespace, customer));
           const count = await run(scripts.sweep, keys, customer, []);
           if (typeof count === 'number') ended += count;
         }
@@ -205,12 +194,19 @@ function spanOf(hold: Hold): string {
   return String(hold.kind === 'quota' ? hold.expiresAtMs : hold.windowMs);
 }
 
-function softOf(hold: Hold): string {
-  return hold.soft ? '1' : '';
+/** What a settlement has to know beside. */
+function warningsOf(hold: Hold): string {
+  const soft = hold.soft ? 's' : '';
+  return hold.kind === 'quota' && hold.warnAt ? soft + hold.warnAt.join(',') : soft;
 }
 
-function warningsOf(hold: Hold): string {
-  return hold.kind === 'quota' && hold.warnAt ? hold.warnAt.join(',') : '';
+/** What only few holds have, in one text, so that the others pay nothing for it. */
+function moreOf(hold: Hold): string {
+  if (hold.kind !== 'quota' || !hold.series) {
+    const warnings = warningsOf(hold);
+    return warnings === '' ? '' : `${warnings}||`;
+  }
+  return `${warningsOf(hold)}|${hold.series.startMs}|${hold.series.name}`;
 }
 
 function unavailable(cause: unknown): Fault {

@@ -3,16 +3,17 @@
 -- decide.ts before that:
 --   CLOSED_KEPT_MS, ENDED_KEPT_MS, LEASES_PER_STEP, KEPT_MS (how long keys outlive their last use), SERIES_KEPT_MS.
 --
--- KEYS, the same eight first in every script, all in the customer's slot:
+-- KEYS, the same five first in every script, all in the customer's slot:
 --   1 clock    string: the highest clock reading that was seen for the customer, ms
 --   2 calls    hash: id of a call that is live or whose lease ended -> 'l' or 'e', and what it holds (cmsgpack of key,
 --              kind, amount, span for each hold in order)
 --   3 leases   zset: id of a live call by the end of its lease
 --   4 ended    zset: id of a call whose lease ended, by the time when it is forgotten
 --   5 closed   zset: id of a settled or released call, likewise
---   6 debts    zset, all scores 0: keys of counters that have used more than their limit allows, or had
---   7 since    hash: series -> the ms since when everything that it counts is counted here
---   8 due      zset of the whole shard: customer that has live calls, by an end of a lease among them
+-- Most steps need no others. Those that do make these names, of the same hash tag and so of the same slot:
+--   debts      zset, all scores 0: keys of counters that have used more than their limit allows, or had
+--   since      hash: series -> the ms since when everything that it counts is counted here
+--   due        zset of the whole shard: customer that has live calls, by an end of a lease among them
 -- ARGV 1: '' for the clock of Redis; a clock in ms in tests only. ARGV 2: the customer.
 --
 -- Kinds of holds: 'a' rate counted at admission, 's' rate counted at settlement, 'c' concurrency, 'q' quota.
@@ -26,6 +27,14 @@
 -- Lua has doubles only: every sum stays below 2^53, where they are exact, and is written without an exponent.
 
 local MAX = 9007199254740991
+
+-- Of the customer: its keys end in a name behind a colon. Of the shard: without the customer, which stands in between.
+local function key_beside(name)
+  return string.sub(KEYS[1], 1, -6) .. name
+end
+local function due_key()
+  return string.sub(KEYS[1], 1, -8 - #ARGV[2]) .. ':due'
+end
 
 local function int(n)
   return string.format('%.0f', n)
@@ -185,7 +194,7 @@ local function keep_call(id, holds, lease)
   redis.call('ZADD', KEYS[3], int(now + lease), id)
   redis.call('PEXPIRE', KEYS[3], KEPT_MS)
   -- For the sweeper: it keeps an entry as long as there are leases, so only the first of them needs one.
-  if redis.call('ZCARD', KEYS[3]) == 1 then redis.call('ZADD', KEYS[8], 'NX', int(now + lease), ARGV[2]) end
+  if redis.call('ZCARD', KEYS[3]) == 1 then redis.call('ZADD', due_key(), 'NX', int(now + lease), ARGV[2]) end
 end
 
 local function forget(zset, hash)

@@ -1,22 +1,27 @@
 -- Shared by reserve.lua and extend.lua: holds amounts against every limit, all of them or none.
 --
--- KEYS 1-8: see common.lua; 9 and on: the counter of each hold
--- ARGV 3 id, 4 lease in ms, then for each hold nine: kind, amount, limit, burst, span, '1' where it is soft, thresholds
--- with commas between or '', series or '', the ms at which its period began
--- Answers { '1' or '0', then for each hold three: used, held, and '' where it fits, the ms to wait where it does not,
--- 'n' where time alone does not help; then how many are unknown, these; then thresholds: place, threshold, ... }
+-- KEYS 1-5: see common.lua; 6 and on: the counter of each hold
+-- ARGV 3 id, 4 lease in ms, then for each hold six: kind, amount, limit, burst, span, and '' where nothing else is to be
+-- said, else 's' where it is soft, its thresholds with commas between, '|', the ms at which its period began, '|', series
+-- Answers { '1' or '0', then for each hold: used, held, and nothing where it fits, the ms to wait where it does not, 'n'
+-- where time alone does not help; then how many are unknown, these; then thresholds: place, threshold, ... }
 
-local HOLD_ARGS, FIRST_HOLD, FIRST_COUNTER = 9, 5, 9
+local HOLD_ARGS, FIRST_HOLD, FIRST_COUNTER = 6, 5, 6
 local id, lease = ARGV[3], tonumber(ARGV[4])
 local hold_count = #KEYS - FIRST_COUNTER + 1
 
 local function hold_at(i)
   local at = FIRST_HOLD + (i - 1) * HOLD_ARGS
-  return {
-    key = KEYS[FIRST_COUNTER + i - 1], kind = ARGV[at], amount = tonumber(ARGV[at + 1]), limit = tonumber(ARGV[at + 2]),
-    burst = tonumber(ARGV[at + 3]), span = tonumber(ARGV[at + 4]), span_text = ARGV[at + 4], soft = ARGV[at + 5] == '1',
-    thresholds = ARGV[at + 6], series = ARGV[at + 7], start = tonumber(ARGV[at + 8]),
+  local hold = {
+    key = KEYS[FIRST_COUNTER + i - 1], kind = ARGV[at], limit = tonumber(ARGV[at + 2]),
+    burst = tonumber(ARGV[at + 3]), span = tonumber(ARGV[at + 4]), span_text = ARGV[at + 4],
   }
+  if ARGV[at + 5] ~= '' then
+    local soft, thresholds, start, series = string.match(ARGV[at + 5], '^(s?)([^|]*)|(-?%d*)|(.*)$')
+    hold.soft, hold.thresholds = soft == 's', thresholds
+    if series ~= '' then hold.series, hold.start = series, tonumber(start) end
+  end
+  return hold
 end
 
 -- Whether `amount` more fits, and how long until it would.
@@ -33,8 +38,8 @@ local function fit(hold, c, amount)
 end
 
 local function is_known(hold, c)
-  if hold.series == '' or c.extra == 1 then return true end
-  local since = redis.call('HGET', KEYS[7], hold.series)
+  if not hold.series or c.extra == 1 then return true end
+  local since = redis.call('HGET', key_beside('since'), hold.series)
   return since and tonumber(since) <= hold.start
 end
 
@@ -76,8 +81,7 @@ local function hold_all(amounts, live)
       used = c.used
       if c.span <= now then used, held = 0, 0 end
     end
-    local at = i * 3 - 1
-    answer[at], answer[at + 1], answer[at + 2] = int(used), int(held), fits and '' or (wait and int(wait) or 'n')
+    answer[i + 1] = string.format('%.0f %.0f ', used, held) .. (fits and '' or (wait and int(wait) or 'n'))
   end
   if #unknown > 0 then answer[1] = '0' end
   if answer[1] == '1' then
@@ -88,10 +92,11 @@ local function hold_all(amounts, live)
       if not live or amounts[i] > 0 then
         total = total + admit(hold, c, amounts[i])
         if hold.kind ~= 'q' or c.span > now then
-          if hold.kind == 'q' then warn(c, i - 1, hold.thresholds, crossed) end
+          if hold.thresholds then warn(c, i - 1, hold.thresholds, crossed) end
           save_counter(hold.key, c)
           local used, held = state_of(c)
-          answer[i * 3 - 1], answer[i * 3] = int(used), int(held)
+          local wait = string.match(answer[i + 1], '%S*$')
+          answer[i + 1] = string.format('%.0f %.0f ', used, held) .. wait
         end
       end
       local at = i * 4 - 3
@@ -110,7 +115,7 @@ local function answer_as_it_is(first)
   local answer = { first }
   for i = 1, hold_count do
     local used, held = state_of(load_counter(KEYS[FIRST_COUNTER + i - 1]))
-    answer[i * 3 - 1], answer[i * 3], answer[i * 3 + 1] = int(used), int(held), ''
+    answer[i + 1] = string.format('%.0f %.0f ', used, held)
   end
   answer[#answer + 1] = '0'
   return answer

@@ -1,6 +1,6 @@
 -- Live calls by the end of their lease and their id, those behind a place in that order.
 --
--- KEYS 1-8: see common.lua
+-- KEYS 1-5: see common.lua
 -- ARGV 3 the end of the lease of the place or '-inf', 4 its id, 5 how many at most
 -- Returns for each call: id, end of its lease, number of its holds, then key and amount of each
 

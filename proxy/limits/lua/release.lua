@@ -1,6 +1,6 @@
 -- Gives everything back that a call holds. What counted at admission stays counted.
 --
--- KEYS 1-8: see common.lua
+-- KEYS 1-5: see common.lua
 -- ARGV 3 id
 -- Returns 1
 

@@ -1,16 +1,17 @@
 -- Raises what a quota has used to billing's sum; never lowers it. From then on its count is trusted.
 --
--- KEYS 1-8: see common.lua; 9 the counter
+-- KEYS 1-5: see common.lua; 6 the counter
 -- ARGV 3 used, 4 the ms at which the quota ends, 5 series or ''
 -- Returns 1
 
 if ARGV[5] ~= '' then
-  redis.call('HSETNX', KEYS[7], ARGV[5], int(now))
-  redis.call('PEXPIRE', KEYS[7], SERIES_KEPT_MS)
+  local since = key_beside('since')
+  redis.call('HSETNX', since, ARGV[5], int(now))
+  redis.call('PEXPIRE', since, SERIES_KEPT_MS)
 end
-local c = counter_of(KEYS[9], 'q', MAX, 0, tonumber(ARGV[4]))
+local c = counter_of(KEYS[6], 'q', MAX, 0, tonumber(ARGV[4]))
 if c.span > now then
   c.used, c.extra = math.max(c.used, tonumber(ARGV[3])), 1
-  save_counter(KEYS[9], c)
+  save_counter(KEYS[6], c)
 end
 return 1

@@ -1,8 +1,8 @@
 -- Replaces what a call holds by what it used, and appends its event to the shard's stream: both or neither, once.
 --
--- KEYS 1-8: see common.lua; 9 the event stream; 10 and on: the counter of each hold
--- ARGV 3 id, 4 the field of the event, 5 the event or '', then for each hold eight: kind, amount, used, limit, burst,
--- span, '1' where it is soft, thresholds with commas between or ''
+-- KEYS 1-5: see common.lua; 6 the event stream; 7 and on: the counter of each hold
+-- ARGV 3 id, 4 the field of the event, 5 the event or '', then for each hold seven: kind, amount, used, limit, burst,
+-- span, and where it is soft or has thresholds 's' and these with commas between
 -- Answers { '1', or '0' when the call was settled or released before; then how many counters have used more than their
 -- limit, their places; then thresholds: place, threshold, ... }
 
@@ -11,12 +11,12 @@ local state, holds = find_call(id)
 if state == 'closed' then return { '0', '0' } end
 
 -- First, since it is what could fail: then nothing has been written.
-if ARGV[5] ~= '' then redis.call('XADD', KEYS[9], '*', ARGV[4], ARGV[5]) end
+if ARGV[5] ~= '' then redis.call('XADD', KEYS[6], '*', ARGV[4], ARGV[5]) end
 
 local over, crossed = {}, {}
-for i = 1, #KEYS - 9 do
-  local key = KEYS[9 + i]
-  local at = 6 + (i - 1) * 8
+for i = 1, #KEYS - 6 do
+  local key = KEYS[6 + i]
+  local at = 6 + (i - 1) * 7
   local kind, amount, used = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   local limit, burst, span = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
   local held = holds and tonumber(holds[i * 4 - 1]) or 0
@@ -33,11 +33,13 @@ for i = 1, #KEYS - 9 do
   if not (kind == 'a' and state) and not (kind == 'c' and given == 0) then
     local c = changed(key, kind, given, charge, limit, burst, span)
     if c then
-      if kind == 'q' then warn(c, i - 1, ARGV[at + 7], crossed) end
+      local said = ARGV[at + 6]
+      if said ~= '' and kind == 'q' then warn(c, i - 1, said, crossed) end
       save_counter(key, c)
-      if ARGV[at + 6] ~= '1' and is_over(c) then
-        redis.call('ZADD', KEYS[6], 0, key)
-        redis.call('PEXPIRE', KEYS[6], SERIES_KEPT_MS)
+      if is_over(c) and string.sub(said, 1, 1) ~= 's' then
+        local debts = key_beside('debts')
+        redis.call('ZADD', debts, 0, key)
+        redis.call('PEXPIRE', debts, SERIES_KEPT_MS)
         over[#over + 1] = int(i - 1)
       end
     end
