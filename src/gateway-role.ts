@@ -12,6 +12,7 @@ import { Gateway } from '#proxy/gateway.ts';
 import { listen } from '#proxy/inbound/node.ts';
 import type { CounterStore } from '#proxy/limits/counters.ts';
 import { memoryCounters } from '#proxy/limits/memory.ts';
+import { type Notice, noticedCounters } from '#proxy/limits/noticed.ts';
 import { redisCounters } from '#proxy/limits/redis.ts';
 import type { PolicyFeed } from '#proxy/policies/feed.ts';
 import { followHttp } from '#proxy/policies/http-feed.ts';
@@ -150,7 +151,7 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
 function localBacking(options: GatewayRoleOptions, journal: Journal, table: PolicyTable): Backing {
   const { clock, log } = options;
   const closing = new AbortController();
-  const counters = memoryCounters({ clock });
+  const counters = noticedCounters(memoryCounters({ clock }), noticeTo(log));
   const shipping = httpShipping(options.billing);
   const shipper = shipJournal({ journal, ship: shipping.ship, now: clock, log });
   const feed = followHttp({
@@ -188,7 +189,7 @@ function redisBacking(options: GatewayRoleOptions, redisUrl: string, journal: Jo
   const closing = new AbortController();
   const redis = open();
   const policyRedis = open();
-  const counters = redisCounters({ redis, namespace });
+  const counters = noticedCounters(redisCounters({ redis, namespace }), noticeTo(log));
   const sink = redisSink({ counters, journal, now: clock, log });
   const feed = followRedis({
     redis: policyRedis,
@@ -266,6 +267,14 @@ const LAST_BYTES_MS = 1_000;
 const JOURNAL_CLOSE_MS = 3_000;
 /** What is not shipped by then stays in the journal for the next start. */
 const SHIP_ON_CLOSE_MS = 5_000;
+
+/** Once in the life of a counter, by whichever gateway it was that its store told. */
+function noticeTo(log: Log): (notice: Notice) => void {
+  return ({ customer, counter, threshold, limit }) => {
+    const figures = { threshold: threshold.toString(), limit: limit.toString() };
+    log.warn({ customer, counter, ...figures }, 'a limit has reached a threshold of its warn_at');
+  };
+}
 
 function elapsed(ms: number): Promise<void> {
   return new Promise((resolve) => {

@@ -1,0 +1,36 @@
+import type { Counters, Crossing, MaybePromise, Reservation } from './counters.ts';
+
+/** A threshold of a limit that has been reached: said once in the life of its counter, whichever call it was that reached it. */
+export interface Notice {
+  readonly customer: string;
+  readonly counter: string;
+  readonly threshold: bigint;
+  readonly limit: bigint;
+}
+
+/** The same counters; what they say of thresholds is told to somebody. */
+export function noticedCounters<Store extends Counters>(counters: Store, notice: (notice: Notice) => void): Store {
+  function tell<Answer extends { readonly crossed: readonly Crossing[] }>(
+    { customer, holds }: Reservation,
+    answer: Answer,
+  ): Answer {
+    if (answer.crossed.length === 0) return answer;
+    for (const { index, threshold } of answer.crossed) {
+      const hold = holds[index];
+      if (hold) notice({ customer, counter: hold.counter, threshold, limit: hold.limit });
+    }
+    return answer;
+  }
+  function told<Answer extends { readonly crossed: readonly Crossing[] }>(
+    reservation: Reservation,
+    answer: MaybePromise<Answer>,
+  ): MaybePromise<Answer> {
+    return answer instanceof Promise ? answer.then((one) => tell(reservation, one)) : tell(reservation, answer);
+  }
+  return {
+    ...counters,
+    reserve: (reservation) => told(reservation, counters.reserve(reservation)),
+    extend: (reservation, amounts) => told(reservation, counters.extend(reservation, amounts)),
+    settle: (reservation, used, event) => told(reservation, counters.settle(reservation, used, event)),
+  };
+}
