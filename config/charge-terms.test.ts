@@ -40,6 +40,10 @@ describe('charges in the configuration', () => {
     ['- { meter: calls, price: { kind: lottery } }', '4 plans.p.charges[0].price.kind:'],
     ['- { meter: calls, price: { kind: unit, amount: 1, pre: 1M } }', '4 plans.p.charges[0].price.pre:'],
     ['- { meter: calls, price: { kind: unit } }', '4 plans.p.charges[0].price.amount:'],
+    [
+      '- { meter: calls, model: a, price: { kind: dynamic, of: provider_cost } }\n- { meter: output_tokens, price: { kind: dynamic, of: provider_cost } }',
+      '5 plans.p.charges[1].meter: would bill again what calls carries',
+    ],
     ['- { meter: calls, price: cheap }', '4 plans.p.charges[0].price:'],
     ['- { price: { kind: unit, amount: 1 } }', '4 plans.p.charges[0].meter:'],
     ['- { meter: calls, price: { kind: unit, amount: 1 }, allowance: many }', '4 plans.p.charges[0].allowance:'],

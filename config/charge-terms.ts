@@ -207,3 +207,19 @@ export function canFollow(before: ChargePrice, after: ChargePrice): boolean {
 export function isQuantityPrice(price: ChargePrice): price is z.output<typeof quantityPrice> {
   return KINDS_WITH_ALLOWANCE.has(price.kind);
 }
+
+/**
+ * Charges that bill a second time what events carry: all that is carried is billed with the first unit that asks for it,
+ * so every dynamic price of a plan names the same meter.
+ */
+export function carriedTwice(charges: readonly ChargeTerms[]): { place: number; text: string }[] {
+  const first = new Map<string, string | null>();
+  const found: { place: number; text: string }[] = [];
+  for (const [place, { price, meter }] of charges.entries()) {
+    if (price.kind !== 'dynamic') continue;
+    const other = first.get(price.of);
+    if (other === undefined) first.set(price.of, meter);
+    else if (other !== meter) found.push({ place, text: `would bill again what ${other} carries: name that meter` });
+  }
+  return found;
+}

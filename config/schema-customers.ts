@@ -4,7 +4,7 @@ import { exponentOf } from '#core/money.ts';
 import { isTimeZone } from '#core/time.ts';
 import { PLAINTEXT_SECRET_LENGTH, SECRETS_PER_KEY_MAX } from './bounds.ts';
 import { COST_CURRENCY } from './catalogue.ts';
-import { CHARGES_MAX, chargeTerms } from './charge-terms.ts';
+import { CHARGES_MAX, carriedTwice, chargeTerms } from './charge-terms.ts';
 import { choice, fields, labels, list, nameRecord, nameText } from './fields.ts';
 import { keyLimits, repeatedLimits } from './limits.ts';
 import { amount, count, dayOrInstant, flag, pattern, secretText } from './scalars.ts';
@@ -144,6 +144,7 @@ export const plan = fields({
       problem(['fee'], `must have at most ${exponentOf(inCurrency)} decimals in ${inCurrency}`);
     }
   }
+  for (const { place, text } of carriedTwice(value.charges ?? [])) problem(['charges', place, 'meter'], text);
   const prices = value.prices ?? [];
   prices.forEach((one, i) => {
     checkCurrency(one.amount, inCurrency, ['prices', i, 'amount'], context);

@@ -71,7 +71,9 @@ export const usageEventSchema = z.looseObject({
         .max(PARTS_MAX)
         .optional(),
     })
-    .refine(isSumOfParts, 'quantities are not the sum of their parts'),
+    .refine(isSumOfParts, 'quantities are not the sum of their parts')
+    // It would count for each of them.
+    .refine(({ price, parts }) => !price || !parts, 'an event with parts carries no price'),
 });
 
 /** What is counted part by part must be what the event says: else a sum over events would depend on who sums. */

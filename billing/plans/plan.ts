@@ -4,7 +4,14 @@ import type { Database } from '#billing/db/database.ts';
 import { findMeterById, findMeterOfUnit, type Meter, pinMeters } from '#billing/meters/meter.ts';
 import { cutOf } from '#billing/rating/price.ts';
 import type { Terms } from '#billing/rating/rating.ts';
-import { CHARGES_MAX, type ChargeTerms, canFollow, chargeTerms, type PriceChange } from '#config/charge-terms.ts';
+import {
+  CHARGES_MAX,
+  type ChargeTerms,
+  canFollow,
+  carriedTwice,
+  chargeTerms,
+  type PriceChange,
+} from '#config/charge-terms.ts';
 import type { PlanConfig } from '#config/config.ts';
 import { amountText } from '#config/decimal-text.ts';
 import { isUnitMeter } from '#config/meter-terms.ts';
@@ -187,6 +194,9 @@ async function pricesOf(tx: Database, terms: PlanTerms, nowMs: number): Promise<
       ...misfitsOf(charge, meter).map(({ field, detail }) => ({ pointer: `#/charges/${i}/${field}`, detail })),
     );
     prices.push({ ...charge, price_id: newId('prc', nowMs), meter: meter.id, unit: meter.unit });
+  }
+  for (const { place, text } of carriedTwice(terms.charges)) {
+    issues.push({ pointer: `#/charges/${place}/meter`, detail: `It ${text}.` });
   }
   if (issues.length > 0) throw new Fault('validation_failed', { issues });
   return prices;

@@ -172,6 +172,11 @@ describe('prices over the API', () => {
         { meter: 'calls', price: { kind: 'unit', amount: '1' }, minimum: '3', cap: '2' },
       ],
     });
+    const twice = await post('/v1/plans', {
+      ...{ name: 'Twice', currency: 'USD' },
+      charges: ['calls', 'output_tokens'].map((meter) => ({ meter, price: { kind: 'dynamic', of: 'provider_cost' } })),
+    });
+    expect(twice).toMatchObject({ status: 422, json: { errors: [{ pointer: '#/charges/1/meter' }] } });
     expect(status).toBe(422);
     const pointers = json.errors.map((error: { pointer: string }) => error.pointer);
     expect(pointers).toEqual(

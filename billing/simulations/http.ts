@@ -93,7 +93,7 @@ export function simulationRoutes(api: Api): void {
     summary: 'Rate recorded usage again under other plans, models or costs',
     description:
       'Every period that begins from `from` on and before `to`, whole. A job computes it, within a minute or so; nothing ' +
-      'is billed.',
+      'is billed. A period in another currency than that of the plan in its place stays as it is.',
     roles: ACCOUNTANTS,
     body: NewSimulation,
     answer: SimulationJson,
