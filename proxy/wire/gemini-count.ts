@@ -1,7 +1,7 @@
 import type { WireFamily } from '#config/wires.ts';
 import { geminiDialect } from './gemini-dialect.ts';
 import { geminiModelPaths, vertexModelPaths } from './gemini-paths.ts';
-import { modelInPath } from './json-request.ts';
+import { modelOf } from './gemini-request.ts';
 import { askedWithoutTokens, FREE_FACTS, SILENT_METER } from './unmetered.ts';
 import type { Wire, WireEndpoint } from './wire.ts';
 
@@ -14,7 +14,7 @@ function countWire(name: string, family: WireFamily, endpoints: readonly WireEnd
     endpoints,
     operation: 'count_tokens',
     facts: FREE_FACTS,
-    parse: (_body, _call, params) => askedWithoutTokens(modelInPath(params), 'free'),
+    parse: (_body, _call, params) => askedWithoutTokens(modelOf(params), 'free'),
     rewrite: (body) => body,
     meter: () => SILENT_METER,
   };

@@ -4,8 +4,8 @@ import { geminiDialect } from './gemini-dialect.ts';
 import { mediaOf } from './gemini-media.ts';
 import { GeminiReader } from './gemini-meter.ts';
 import { geminiModelPaths, vertexModelPaths } from './gemini-paths.ts';
-import { bothSpellings, listMember } from './gemini-request.ts';
-import { type Fields, modelInPath, parseBody, replaceModel } from './json-request.ts';
+import { bothSpellings, checkModel, listMember, modelOf } from './gemini-request.ts';
+import { type Fields, parseBody, replaceModel } from './json-request.ts';
 import { edited, findMember, membersOf } from './json-span.ts';
 import type { Params } from './path-pattern.ts';
 import { jsonMeter } from './paths-meter.ts';
@@ -20,7 +20,7 @@ import {
   type WireEndpoint,
 } from './wire.ts';
 
-const DECISIVE = bothSpellings(['content', 'requests']);
+const DECISIVE = bothSpellings(['model', 'content', 'requests']);
 
 /** Google's embeddings: one content, or a batch of requests. No output tokens, so only the body can cost. */
 function embedWire(name: string, family: WireFamily, endpoints: readonly WireEndpoint[]): Wire {
@@ -44,8 +44,9 @@ function embedWire(name: string, family: WireFamily, endpoints: readonly WireEnd
 
 function parse(body: Uint8Array, _call: CallHead, params: Params): Asked {
   const fields = parseBody(body, DECISIVE);
-  const model = modelInPath(params);
+  const model = modelOf(params);
   const requests = listMember(fields, 'requests');
+  for (const request of [fields, ...requests]) checkModel(request.model, model);
   const media = mediaOf([fields, ...requests].flatMap(contentOf), model);
   const textBytes = body.length - media.bytes;
   return {

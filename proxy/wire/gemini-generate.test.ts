@@ -27,6 +27,23 @@ describe('a request of generateContent', () => {
     expect(() => parse(hello, { model: '' })).toThrow('must name a model');
   });
 
+  it.each(['m:generateContent', 'm%3AgenerateContent', '..%2Fother', 'a%2F.%2Fb'])(
+    'is refused for a model named %s',
+    (model) => {
+      expect(() => parse(hello, { model })).toThrow('must name a model');
+    },
+  );
+
+  it('may name its model again in the body, which must be that of the path', () => {
+    expect(parse({ ...hello, model: 'models/gemini-3-flash' }).model).toBe('gemini-3-flash');
+    expect(() => parse({ ...hello, model: 'models/gemini-3-pro' })).toThrow('must name the model of the path');
+    const body = encodeUtf8('{"model":"models/gemini-3-flash","contents":[]}');
+    const edits = { model: 'other', includeUsage: false };
+    expect(decodeUtf8(geminiGenerate.rewrite(body, parse(hello), edits))).toBe(
+      '{"model":"models/other","contents":[]}',
+    );
+  });
+
   it('says its maximum in either spelling, as a number or as text', () => {
     const max = (body: object) => parse({ ...hello, ...body }).outputTokensMax;
     expect(max({ generationConfig: { maxOutputTokens: 100 } })).toBe(100n);

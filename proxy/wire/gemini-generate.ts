@@ -6,16 +6,17 @@ import { GeminiReader } from './gemini-meter.ts';
 import { geminiModelPaths, vertexModelPaths } from './gemini-paths.ts';
 import {
   bothSpellings,
+  checkModel,
   checkOnce,
   countMember,
   listMember,
   member,
+  modelOf,
   objectMember,
   tierAsked,
 } from './gemini-request.ts';
-import { type Fields, modelInPath, parseBody, parseName } from './json-request.ts';
-import { setMember } from './json-set.ts';
-import { edited } from './json-span.ts';
+import { type Fields, parseBody, parseName } from './json-request.ts';
+import { rewriteJson } from './json-set.ts';
 import type { Params } from './path-pattern.ts';
 import { jsonMeter, sseMeter } from './paths-meter.ts';
 import {
@@ -33,6 +34,7 @@ import {
 } from './wire.ts';
 
 const DECISIVE = bothSpellings([
+  'model',
   'contents',
   'systemInstruction',
   'tools',
@@ -105,7 +107,8 @@ function generateWire(name: string, family: WireFamily, endpoints: readonly Wire
 function parse(body: Uint8Array, call: CallHead, params: Params): Asked {
   const fields = parseBody(body, DECISIVE);
   checkOnce(body, 'generationConfig');
-  const model = modelInPath(params);
+  const model = modelOf(params);
+  checkModel(fields.model, model);
   const config = objectMember(fields, 'generationConfig');
   const tools = listMember(fields, 'tools');
   const media = mediaOf([...listMember(fields, 'contents'), ...listMember(fields, 'systemInstruction')], model);
@@ -151,9 +154,9 @@ function groundingBounds(tools: readonly Fields[]): Counts {
 
 const OUTPUT_MAX = [[...bothSpellings(['generationConfig'])], [...bothSpellings(['maxOutputTokens'])]] as const;
 
-/** The model stands in the path. */
-function rewrite(body: Uint8Array, _asked: Asked, { outputTokensMax }: RequestEdits): Uint8Array {
-  return outputTokensMax === undefined ? body : edited(body, setMember(body, OUTPUT_MAX, String(outputTokensMax)));
+/** The model stands in the path, and may stand in the body again. */
+function rewrite(body: Uint8Array, _asked: Asked, { model, ...edits }: RequestEdits): Uint8Array {
+  return rewriteJson(body, { ...edits, model: model === null ? null : `models/${model}` }, OUTPUT_MAX);
 }
 
 function meter({ stream }: Asked, answer: AnswerHead): Meter {

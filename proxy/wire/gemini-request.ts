@@ -1,14 +1,32 @@
 import { Fault } from '#core/fault.ts';
 import { isObject } from './bytes.ts';
 import { tierNamed } from './gemini-usage.ts';
-import type { Fields } from './json-request.ts';
+import { type Fields, modelInPath } from './json-request.ts';
 import { keyOf, membersOf } from './json-span.ts';
+import type { Params } from './path-pattern.ts';
 import type { CallHead } from './wire.ts';
 
 /**
  * What Google's JSON has of its own: the model stands in the path, every name is read in two spellings
  * (`maxOutputTokens`, `max_output_tokens`), and numbers may be text.
  */
+
+/** Behind a colon another method may hide, and dots may lead out of the model's place in the path. */
+const NO_MODEL = /:|(^|\/)\.{1,2}(\/|$)/;
+
+/** Throws `invalid_request` when the path names no model of Google's. */
+export function modelOf(params: Params): string {
+  const model = modelInPath(params);
+  if (!NO_MODEL.test(model)) return model;
+  throw new Fault('invalid_request', { detail: 'The path must name a model.' });
+}
+
+/** A body may name the model again, and then it must be that of the path. Throws `invalid_request`. */
+export function checkModel(named: unknown, model: string): void {
+  if (named === undefined || named === null) return;
+  if (typeof named === 'string' && (named === model || named.endsWith(`models/${model}`))) return;
+  throw new Fault('invalid_request', { detail: "The field 'model' must name the model of the path." });
+}
 
 function snake(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

@@ -30,7 +30,7 @@ describe("Google's client through a gateway", () => {
     await mock.start();
     const behind = { upstreamUrl: { gemini: mock.url }, provider: 'google' };
     gateway = await startGateway({ ...behind, limits: '[{ concurrency: 100 }, { budget: 1000 USD, per: month }]' });
-    poor = await startGateway({ ...behind, limits: '[{ budget: 0.0001 USD, per: month }]' });
+    poor = await startGateway({ ...behind, limits: '[{ budget: 0.000001 USD, per: month }]' });
     client = clientOf(gateway);
   });
   afterAll(async () => {
