@@ -35,6 +35,7 @@ import { undiciUpstream } from '#proxy/upstream/undici.ts';
 import { closeInOrder } from './close.ts';
 import type { ConfigSource } from './config-source.ts';
 import { type LimitSeeds, limitSeeds } from './limit-seeds.ts';
+import { startSweeping } from './sweeping.ts';
 
 export interface GatewayRoleOptions {
   config: ConfigSource;
@@ -199,14 +200,7 @@ function redisBacking(options: GatewayRoleOptions, redisUrl: string, journal: Jo
     snapshot: snapshotFile(join(options.dataDir, 'policies.json')),
   });
   const shipper = sink.replay;
-  const sweep = async (): Promise<void> => {
-    try {
-      await counters.sweep();
-    } catch (error) {
-      log.debug({ err: error }, 'leases cannot be ended while Redis is away');
-    }
-  };
-  const sweeping = setInterval(() => void sweep(), SWEEP_MS);
+  const sweeping = startSweeping(counters, log);
   const seeds = seeded(options, { table, counters, journal, shipper, signal: closing.signal });
   return {
     ...seeds,
@@ -221,7 +215,7 @@ function redisBacking(options: GatewayRoleOptions, redisUrl: string, journal: Jo
     ready: async () => (await redis.ping().catch(() => '')) === 'PONG',
     async close() {
       closing.abort();
-      clearInterval(sweeping);
+      sweeping.stop();
       await feed.close();
       await Promise.race([sink.replay.shipped(), elapsed(SHIP_ON_CLOSE_MS)]);
       await sink.replay.stop();
@@ -258,8 +252,6 @@ function seeded({ billing, config, clock, log }: GatewayRoleOptions, parts: Seed
 
 /** Often enough for the shortest lease. */
 const BEAT_MS = 1_000;
-/** How soon the lease of a dead gateway's call is worked off although its customer does not call. */
-const SWEEP_MS = 10_000;
 const PREPARE_MS = 3_000;
 /** What clients have to take the last bytes of answers that are over. */
 const LAST_BYTES_MS = 1_000;

@@ -240,6 +240,22 @@ it('does not ask billing about what another gateway on the same store knows, nor
   expect(second.billing.asked).toEqual([]);
 });
 
+it('asks about sessions in the first hour of their limit only', async () => {
+  let nowMs = NOW;
+  const world = await start({ store: memoryCounters({ clock: () => nowMs }) });
+  const limits = [{ ...BUDGET, per: 'session' as const }];
+  const call = (session: string, id: string) => {
+    const scope = { model: 'm', user: null, session, labels: {} };
+    const { holds } = holdsFor(policyOf(limits), scope, WORST, nowMs, true);
+    return world.counters.reserve({ id, customer: 'acme', atMs: nowMs, leaseMs: 60_000, holds });
+  };
+  for (const session of ['a', 'b']) expect(await call(session, `req_${session}`)).toMatchObject({ admitted: true });
+  expect(world.billing.asked).toHaveLength(2);
+  nowMs += 3_600_000;
+  expect(call('c', 'req_c')).toMatchObject({ admitted: true });
+  expect(world.billing.asked).toHaveLength(2);
+});
+
 it('asks billing once at a time about a count, however many calls wait for it', async () => {
   const world = await start();
   world.billing.uses = spent('100');

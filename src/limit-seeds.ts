@@ -5,7 +5,7 @@ import { pause } from '#core/pause.ts';
 import { type Clock, formatInstant } from '#core/time.ts';
 import { within } from '#core/within.ts';
 import type { CounterStore, Hold, Reservation, ReserveAnswer, Seed } from '#proxy/limits/counters.ts';
-import { isWindow } from '#proxy/limits/periods.ts';
+import { isWindow, SESSION_QUIET_MS } from '#proxy/limits/periods.ts';
 import { dimensionOf, originOf, quotaCounter, type SeriesOrigin } from '#proxy/limits/policy.ts';
 import { type ModelUse, usedSince, whereOf } from '#proxy/limits/used-since.ts';
 import type { Policies } from '#proxy/policies/policies.ts';
@@ -201,7 +201,7 @@ export function limitSeeds(options: LimitSeedOptions): LimitSeeds {
   };
 }
 
-function countOf({ customer, holds }: Reservation, place: number): Count[] {
+function countOf({ customer, holds, atMs }: Reservation, place: number): Count[] {
   const { counter, expiresAtMs, series } = holds[place] as Quota;
   const origin = series && originOf(series);
   if (!origin) return [];
@@ -210,7 +210,7 @@ function countOf({ customer, holds }: Reservation, place: number): Count[] {
       name: nameOf(customer, counter),
       customer,
       seed: { counter, expiresAtMs, series },
-      sinceMs: series.startMs,
+      sinceMs: origin.limit.per === 'session' ? atMs - SESSION_QUIET_MS : series.startMs,
       origin,
     },
   ];

@@ -20,6 +20,11 @@ export interface CountedPeriod {
 const GRACE_MS = 2 * 86_400_000;
 /** A session is over when it has been quiet for so long. */
 export const SESSION_QUIET_MS = 30 * 86_400_000;
+/**
+ * How long after a limit per session was first known each new session is asked for: one that was quiet for longer when
+ * its count was lost begins anew. Asking about every session for as long as one may last would ask about nearly all.
+ */
+export const SESSION_ASKED_MS = 3_600_000;
 const NEVER_MS = Date.UTC(9999, 0, 1);
 
 const TOTAL: CountedPeriod = { name: '', startMs: 0, endMs: null, expiresAtMs: NEVER_MS };

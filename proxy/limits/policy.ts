@@ -3,7 +3,7 @@ import { modelAllowed, WINDOW_MS } from '#core/key-policy.ts';
 import { min } from './counter.ts';
 import { COUNTER_MAX, type Hold, type Reservation, type Series } from './counters.ts';
 import { type ActualUse, type Measure, measureOf, type WorstUse } from './measure.ts';
-import { type CountedPeriod, countedPeriod, isWindow } from './periods.ts';
+import { type CountedPeriod, countedPeriod, isWindow, SESSION_ASKED_MS } from './periods.ts';
 
 /** From the limits of a key to the holds of a call, and to what they are settled with. */
 
@@ -201,7 +201,7 @@ function seriesOf(limit: LimitPolicy, key: string): (scope: CallScope, atMs: num
   let last: Series | undefined;
   return (scope, atMs) => {
     if (per === null || isWindow(per)) throw new RangeError(`limit ${limit.id} counts no period`);
-    const { startMs } = countedPeriod(per, atMs, limit.timezone);
+    const startMs = per === 'session' ? atMs - SESSION_ASKED_MS : countedPeriod(per, atMs, limit.timezone).startMs;
     if (!dimension && last?.startMs === startMs) return last;
     const series: Series = { name, startMs };
     origins.set(series, { limit, key, value: dimension && dimensionValue(dimension, scope) });
