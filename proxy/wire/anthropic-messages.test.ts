@@ -100,6 +100,8 @@ describe('a request for a message', () => {
       encode('{"model":"m","messages":[],"cache\\u005fcontrol":{"ttl":"\\u0031h"}}'),
     );
     expect(hidden.inputUnits).toContain('cache_write_1h_tokens');
+    const french = anthropicMessages.parse(encode('{"model":"m","messages":[],"system":"\\u00e9t\\u00e9 \\u0436"}'));
+    expect(french.inputUnits).toEqual(['input_tokens', 'cache_read_tokens']);
   });
 
   it('bounds an image by the most that one costs, wherever it stands, and not by its base64', () => {

@@ -80,8 +80,9 @@ const CACHED_LONG: readonly Unit[] = [...CACHED, 'cache_write_1h_tokens'];
 
 const CACHE_CONTROL = needle('cache_control');
 const HOUR = needle('1h');
-/** A name can be written with escapes; then nobody can say by its bytes that it is not there. */
-const ESCAPE = needle('\\u');
+/** How an ASCII letter can be written: then nobody can say by the bytes of a name that it is not there. */
+const ESCAPE = needle('\\u00');
+const FIRST_DIGITS = { min: 0x32, max: 0x37 } as const;
 
 /** What the body of a Messages request says, in whichever variant of the API. */
 export function askedOf(body: Uint8Array, fields: Fields, model: string, stream: boolean): Asked {
@@ -117,9 +118,18 @@ function anthropicMeter({ inputUnits }: Asked, answer: AnswerHead): Meter {
 }
 
 function inputUnitsOf(body: Uint8Array): readonly Unit[] {
-  const mayHide = find(body, ESCAPE, 0, body.length) >= 0;
+  const mayHide = hasEscapedAscii(body);
   if (!mayHide && find(body, CACHE_CONTROL, 0, body.length) < 0) return UNCACHED;
   return mayHide || find(body, HOUR, 0, body.length) >= 0 ? CACHED_LONG : CACHED;
+}
+
+function hasEscapedAscii(body: Uint8Array): boolean {
+  const { min, max } = FIRST_DIGITS;
+  for (let at = find(body, ESCAPE, 0, body.length); at >= 0; at = find(body, ESCAPE, at + 1, body.length)) {
+    const digit = body[at + ESCAPE.bytes.length] ?? 0;
+    if (digit >= min && digit <= max) return true;
+  }
+  return false;
 }
 
 /**
