@@ -119,6 +119,14 @@ export function cutIntoSlots({ startMs, endMs }: Period, slotMs: number): SlotCu
   return { whole: { startMs: firstMs, endMs: lastMs }, edges: ends.filter((edge) => edge.startMs < edge.endMs) };
 }
 
+/** Whether the zone's days begin within an hour of UTC, in winter or in summer. */
+export function hasQuarterOffset(zone: string, atMs: number): boolean {
+  return [0, 6].some((months) => {
+    const at = Temporal.Instant.fromEpochMilliseconds(atMs).toZonedDateTimeISO(zone).add({ months });
+    return (at.offsetNanoseconds / 1_000_000) % HOUR_MS !== 0;
+  });
+}
+
 /** The calendar day of an instant in a zone, as YYYY-MM-DD. */
 export function localDate(atMs: number, zone: string): string {
   return Temporal.Instant.fromEpochMilliseconds(atMs).toZonedDateTimeISO(zone).toPlainDate().toString();

@@ -1,5 +1,6 @@
 import { type Database, findRow, instant, json, sql } from '#billing/db/database.ts';
 import type { LimitPolicy } from '#core/key-policy.ts';
+import { HOUR_MS, hasQuarterOffset } from '#core/time.ts';
 
 export interface CustomerRow {
   id: string;
@@ -23,12 +24,20 @@ export interface CustomerFields {
 
 const columns = sql`id, name, timezone, currency, limits, managed_by, created_at, updated_at, removed_at`;
 
+/** Further ahead than the time of any event that a batch in flight may hold (a day, and an hour for the batch). */
+const AHEAD_MS = 26 * HOUR_MS;
+
+/** From when on usage is summed by the quarter of an hour too; null where the zone's days begin on hours of UTC. */
+function quartersFrom({ timezone }: CustomerFields, nowMs: number): string | null {
+  return hasQuarterOffset(timezone, nowMs) ? instant(nowMs - (nowMs % HOUR_MS) + AHEAD_MS) : null;
+}
+
 /** False when there is one with that id. */
 export async function insertCustomer(db: Database, customer: CustomerFields, nowMs: number): Promise<boolean> {
   const rows = await db.query(sql`
-    insert into customer (id, name, timezone, currency, limits, managed_by, created_at, updated_at)
+    insert into customer (id, name, timezone, currency, limits, managed_by, created_at, updated_at, quarters_from)
     values (${customer.id}, ${customer.name}, ${customer.timezone}, ${customer.currency}, ${json(customer.limits)},
-            'api', ${instant(nowMs)}, ${instant(nowMs)})
+            'api', ${instant(nowMs)}, ${instant(nowMs)}, ${quartersFrom(customer, nowMs)})
     on conflict (id) do nothing
     returning id`);
   return rows.length === 1;
@@ -52,6 +61,7 @@ export async function updateCustomerRow(db: Database, customer: CustomerFields, 
   await db.query(sql`
     update customer
     set name = ${customer.name}, timezone = ${customer.timezone}, limits = ${json(customer.limits)},
+        quarters_from = coalesce(quarters_from, ${quartersFrom(customer, nowMs)}::timestamptz),
         updated_at = ${instant(nowMs)}
     where id = ${customer.id}`);
 }
@@ -59,12 +69,13 @@ export async function updateCustomerRow(db: Database, customer: CustomerFields, 
 /** True when that changed anything. A customer that the API has made is taken over. */
 export async function upsertConfigCustomer(db: Database, customer: CustomerFields, nowMs: number): Promise<boolean> {
   const rows = await db.query(sql`
-    insert into customer (id, name, timezone, currency, limits, managed_by, created_at, updated_at)
+    insert into customer (id, name, timezone, currency, limits, managed_by, created_at, updated_at, quarters_from)
     values (${customer.id}, ${customer.name}, ${customer.timezone}, ${customer.currency}, ${json(customer.limits)},
-            'config', ${instant(nowMs)}, ${instant(nowMs)})
+            'config', ${instant(nowMs)}, ${instant(nowMs)}, ${quartersFrom(customer, nowMs)})
     on conflict (id) do update
       set name = excluded.name, timezone = excluded.timezone, currency = excluded.currency, limits = excluded.limits,
-          managed_by = 'config', updated_at = excluded.updated_at, removed_at = null
+          managed_by = 'config', updated_at = excluded.updated_at, removed_at = null,
+          quarters_from = coalesce(customer.quarters_from, excluded.quarters_from)
       where (customer.name, customer.timezone, customer.currency, customer.limits, customer.managed_by,
              customer.removed_at)
         is distinct from (excluded.name, excluded.timezone, excluded.currency, excluded.limits, 'config', null)

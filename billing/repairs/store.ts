@@ -110,6 +110,10 @@ export async function replaceSums(db: Database, customer: string, period: Period
   const [from, to] = [instant(period.startMs), instant(period.endMs)];
   await db.query(sql`delete from usage_hour where customer = ${customer} and hour >= ${from} and hour < ${to}`);
   await db.query(sql`delete from cost_hour where customer = ${customer} and hour >= ${from} and hour < ${to}`);
+  await db.query(
+    sql`delete from usage_quarter where customer = ${customer} and quarter >= ${from} and quarter < ${to}`,
+  );
+  await db.query(sql`delete from cost_quarter where customer = ${customer} and quarter >= ${from} and quarter < ${to}`);
   const row = await getRow<{ events: bigint }>(
     db,
     sql`

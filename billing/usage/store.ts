@@ -1,10 +1,24 @@
-import { type Database, instant, joinSql, type Sql, sql } from '#billing/db/database.ts';
+import { type Database, findRow, instant, joinSql, type Sql, sql } from '#billing/db/database.ts';
 import type { Period, SlotCut } from '#core/time.ts';
 
 export interface UsageFilter {
   customer?: string | undefined;
   key?: string | undefined;
   model?: string | undefined;
+}
+
+/** A period on the hours, with the parts of its edges that lie on quarters of an hour where these are kept. */
+export interface UsageCut extends SlotCut {
+  readonly quarters?: readonly Period[];
+}
+
+/** From when on the usage of a customer is summed by the quarter of an hour too. */
+export async function findQuartersFrom(db: Database, customer: string): Promise<number | null> {
+  const row = await findRow<{ quarters_from: number | null }>(
+    db,
+    sql`select quarters_from from customer where id = ${customer}`,
+  );
+  return row?.quarters_from ?? null;
 }
 
 /** What sums are kept apart by, besides the period (its number is `slot`) and the unit. */
@@ -26,7 +40,7 @@ export interface QuantityRow {
 export async function sumQuantities(
   db: Database,
   filter: UsageFilter,
-  slots: readonly SlotCut[],
+  slots: readonly UsageCut[],
   split: UsageSplit,
 ): Promise<QuantityRow[]> {
   const by = joinSql([...splitBy(split), sql`unit`], ', ');
@@ -37,6 +51,12 @@ export async function sumQuantities(
       from ${wholes(slots)} whole cross join lateral (
         select ${by}, sum(quantity) quantity from usage_hour
         where hour >= whole.start_at and hour < whole.end_at and ${conditions(filter)} group by ${by}
+      ) used
+      union all
+      select part.slot, used.*
+      from ${quarters(slots)} part cross join lateral (
+        select ${by}, sum(quantity) quantity from usage_quarter
+        where quarter >= part.start_at and quarter < part.end_at and ${conditions(filter)} group by ${by}
       ) used
       union all
       select slot, ${by}, quantity
@@ -67,7 +87,7 @@ export interface CostRow {
 export async function sumCosts(
   db: Database,
   filter: UsageFilter,
-  slots: readonly SlotCut[],
+  slots: readonly UsageCut[],
   split: UsageSplit,
 ): Promise<CostRow[]> {
   const by = joinSql([...splitBy(split), sql`currency`], ', ');
@@ -79,6 +99,12 @@ export async function sumCosts(
       from ${wholes(slots)} whole cross join lateral (
         select ${by}, sum(cost) cost, sum(events) events, sum(estimated) estimated from cost_hour
         where hour >= whole.start_at and hour < whole.end_at and ${conditions(filter)} group by ${by}
+      ) costed
+      union all
+      select part.slot, costed.*
+      from ${quarters(slots)} part cross join lateral (
+        select ${by}, sum(cost) cost, sum(events) events, sum(estimated) estimated from cost_quarter
+        where quarter >= part.start_at and quarter < part.end_at and ${conditions(filter)} group by ${by}
       ) costed
       union all
       select slot, ${by}, cost, events, estimated
@@ -106,11 +132,15 @@ function splitColumns(split: UsageSplit): Sql {
     ${split.key ? sql`key` : sql`null::text`} as key, ${split.model ? sql`model` : sql`null::text`} model`;
 }
 
-function wholes(slots: readonly SlotCut[]): Sql {
+function wholes(slots: readonly UsageCut[]): Sql {
   return periods(slots.map((slot, i) => ({ slot: i, period: slot.whole })));
 }
 
-function edges(slots: readonly SlotCut[]): Sql {
+function quarters(slots: readonly UsageCut[]): Sql {
+  return periods(slots.flatMap((slot, i) => (slot.quarters ?? []).map((period) => ({ slot: i, period }))));
+}
+
+function edges(slots: readonly UsageCut[]): Sql {
   return periods(slots.flatMap((slot, i) => slot.edges.map((period) => ({ slot: i, period }))));
 }
 
@@ -265,5 +295,38 @@ export async function listCostDifferences(
       ('estimated', rolled_estimated::numeric, event_estimated::numeric)
     ) figure (unit, rolled_up, recomputed)
     where figure.rolled_up is distinct from figure.recomputed
+    order by 1, 2, 3, 4, 5 limit ${limit}`);
+}
+
+/** Where quarters of an hour, of the customers that have them, do not add up to their hour. */
+export async function listQuarterDifferences(
+  db: Database,
+  period: Period,
+  customer: string | null,
+  limit: number,
+): Promise<DifferenceRow[]> {
+  const [from, to] = [instant(period.startMs), instant(period.endMs)];
+  return await db.query<DifferenceRow>(sql`
+    with kept as (
+      select id collate "C" as customer, quarters_from from customer
+      where quarters_from is not null and (${customer}::text is null or id = ${customer})
+    ), hours as (
+      select customer, hour, key, model, unit, quantity from usage_hour join kept using (customer)
+      where hour >= greatest(${from}::timestamptz, quarters_from) and hour < ${to}
+      union all
+      select customer, hour, key, model, 'cost ' || currency, cost from cost_hour join kept using (customer)
+      where hour >= greatest(${from}::timestamptz, quarters_from) and hour < ${to}
+    ), quarters as (
+      select customer, date_trunc('hour', quarter, 'UTC') as hour, key, model, unit, sum(quantity) as quantity
+      from usage_quarter join kept using (customer)
+      where quarter >= greatest(${from}::timestamptz, quarters_from) and quarter < ${to} group by 1, 2, 3, 4, 5
+      union all
+      select customer, date_trunc('hour', quarter, 'UTC'), key, model, 'cost ' || currency, sum(cost)
+      from cost_quarter join kept using (customer)
+      where quarter >= greatest(${from}::timestamptz, quarters_from) and quarter < ${to} group by 1, 2, 3, 4, 5
+    )
+    select customer, hour, key, model, 'quarters of ' || unit as unit, quarters.quantity rolled_up, hours.quantity recomputed
+    from hours full join quarters using (customer, hour, key, model, unit)
+    where hours.quantity is distinct from quarters.quantity
     order by 1, 2, 3, 4, 5 limit ${limit}`);
 }

@@ -2,18 +2,21 @@ import type { Database } from '#billing/db/database.ts';
 import { verifyMeasurements } from '#billing/measurements/verify.ts';
 import { Fault } from '#core/fault.ts';
 import type { MoneyJson } from '#core/money.ts';
-import { calendarPeriod, cutIntoHours, HOUR_MS, MINUTE_MS, type Period } from '#core/time.ts';
+import { calendarPeriod, cutIntoHours, cutIntoSlots, HOUR_MS, MINUTE_MS, type Period, QUARTER_MS } from '#core/time.ts';
 import {
   type CostRow,
   type DifferenceRow,
+  findQuartersFrom,
   listCostDifferences,
   listQuantityDifferences,
+  listQuarterDifferences,
   type PartFilter,
   type QuantityRow,
   sumCosts,
   sumPartCosts,
   sumPartQuantities,
   sumQuantities,
+  type UsageCut,
   type UsageFilter,
 } from './store.ts';
 
@@ -52,7 +55,7 @@ export interface UsageQuestion extends UsageFilter {
 export async function readUsage(db: Database, question: UsageQuestion): Promise<UsageGroup[]> {
   const by = new Set(question.groupBy);
   const periods = periodsOf(question.period, by.has('hour') ? 'hour' : by.has('day') ? 'day' : null, question.zone);
-  const slots = periods.map(cutIntoHours);
+  const slots = await cutForUsage(db, question.customer, periods);
   const split = { customer: by.has('customer'), key: by.has('key'), model: by.has('model') };
   const groups = new Map<string, UsageGroup>();
   const groupOf = (row: QuantityRow | CostRow): UsageGroup => {
@@ -116,6 +119,26 @@ export async function useSince(db: Database, filter: PartFilter): Promise<ModelU
 
 const END_OF_TIME_MS = Date.UTC(9000, 0);
 
+/** Hours, and what is left at the ends: by quarters of an hour where these are kept, else from the events. */
+async function cutForUsage(
+  db: Database,
+  customer: string | undefined,
+  periods: readonly Period[],
+): Promise<readonly UsageCut[]> {
+  const slots = periods.map(cutIntoHours);
+  if (customer === undefined || slots.every(({ edges }) => edges.length === 0)) return slots;
+  const fromMs = await findQuartersFrom(db, customer);
+  if (fromMs === null) return slots;
+  return slots.map(({ whole, edges }) => {
+    const cuts = edges.map((edge) =>
+      edge.startMs < fromMs
+        ? { whole: { ...edge, endMs: edge.startMs }, edges: [edge] }
+        : cutIntoSlots(edge, QUARTER_MS),
+    );
+    return { whole, quarters: cuts.map((cut) => cut.whole), edges: cuts.flatMap((cut) => cut.edges) };
+  });
+}
+
 /** A figure that is not what its events give: a sum of a unit, a cost, or what a version of a meter holds. */
 export type Difference = DifferenceRow;
 
@@ -132,6 +155,7 @@ export async function verifyRollups(
   const sums = [
     ...(await listQuantityDifferences(db, period, customer, limit)),
     ...(await listCostDifferences(db, period, customer, limit)),
+    ...(await listQuarterDifferences(db, period, customer, limit)),
   ];
   const measured = await verifyMeasurements(db, period, { customer, limit, alone });
   return [...sums, ...measured.map((difference) => ({ ...difference, key: '', model: '' }))];
