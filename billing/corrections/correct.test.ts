@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Database, sql } from '#billing/db/database.ts';
 import { ingest } from '#billing/events/ingest.ts';
 import { retryParked } from '#billing/parked-events/retry.ts';
-import { verifyRollups } from '#billing/usage/usage.ts';
+import { verifyRollups } from '#billing/repairs/verify.ts';
 import { DATABASE_KINDS, type TestDatabase, testDatabase } from '#test/support/database.ts';
 import { usageEvent } from '#test/support/usage-events.ts';
 import { listCorrectionsOf, listHistory } from './correct.ts';

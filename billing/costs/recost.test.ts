@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { verifyRollups } from '#billing/usage/usage.ts';
+import { verifyRollups } from '#billing/repairs/verify.ts';
 import { builtinPriceBook, priceBook } from '#config/price-book.ts';
 import { type PriceBook, parsePrice, plainPrices } from '#core/price.ts';
 import { type TestApi, testApi } from '#test/support/billing-api.ts';

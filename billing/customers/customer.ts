@@ -2,6 +2,7 @@ import type { Database } from '#billing/db/database.ts';
 import type { CustomerConfig } from '#config/config.ts';
 import { Fault } from '#core/fault.ts';
 import { newId } from '#core/id.ts';
+import { HOUR_MS, hasQuarterOffset } from '#core/time.ts';
 import { type LimitIn, limitPolicies } from './limit.ts';
 import {
   type CustomerRow,
@@ -36,7 +37,9 @@ export interface CustomerChange {
 export async function createCustomer(db: Database, wanted: NewCustomer, nowMs: number): Promise<Customer> {
   const id = wanted.id ?? newId('cus', nowMs);
   const limits = limitPolicies(wanted.limits, null, wanted.timezone);
-  if (!(await insertCustomer(db, { ...wanted, id, limits }, nowMs))) {
+  if (
+    !(await insertCustomer(db, { ...wanted, id, limits, quartersFromMs: quartersFrom(wanted.timezone, nowMs) }, nowMs))
+  ) {
     throw new Fault('already_exists', { detail: `There is a customer ${id}.` });
   }
   return getCustomer(db, id);
@@ -67,7 +70,12 @@ export async function updateCustomer(
   const limits = change.limits
     ? limitPolicies(change.limits, null, timezone)
     : customer.limits.map((limit) => ({ ...limit, timezone }));
-  await updateCustomerRow(db, { ...customer, name: change.name ?? customer.name, timezone, limits }, nowMs);
+  const quartersFromMs = quartersFrom(timezone, nowMs);
+  await updateCustomerRow(
+    db,
+    { ...customer, name: change.name ?? customer.name, timezone, limits, quartersFromMs },
+    nowMs,
+  );
   return getCustomer(db, id);
 }
 
@@ -80,7 +88,14 @@ export async function applyConfigCustomers(
   const changed: string[] = [];
   for (const customer of customers) {
     const limits = customer.limits.filter((limit) => limit.scope === 'customer');
-    if (await upsertConfigCustomer(db, { ...customer, limits }, nowMs)) changed.push(customer.id);
+    if (
+      await upsertConfigCustomer(
+        db,
+        { ...customer, limits, quartersFromMs: quartersFrom(customer.timezone, nowMs) },
+        nowMs,
+      )
+    )
+      changed.push(customer.id);
   }
   const ids = customers.map((customer) => customer.id);
   return [...changed, ...(await removeConfigCustomersExcept(db, ids, nowMs))];
@@ -89,4 +104,12 @@ export async function applyConfigCustomers(
 function orNotFound(customer: Customer | undefined, id: string): Customer {
   if (!customer) throw new Fault('not_found', { detail: `There is no customer ${id}.` });
   return customer;
+}
+
+/** Further ahead than the time of any event that a batch in flight may hold (a day, and more for the batch). */
+const AHEAD_MS = 26 * HOUR_MS;
+
+/** From when on usage is summed by the quarter of an hour too; null where the zone's days begin on hours of UTC. */
+function quartersFrom(timezone: string, nowMs: number): number | null {
+  return hasQuarterOffset(timezone, nowMs) ? nowMs - (nowMs % HOUR_MS) + AHEAD_MS : null;
 }

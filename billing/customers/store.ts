@@ -1,6 +1,5 @@
 import { type Database, findRow, instant, json, sql } from '#billing/db/database.ts';
 import type { LimitPolicy } from '#core/key-policy.ts';
-import { HOUR_MS, hasQuarterOffset } from '#core/time.ts';
 
 export interface CustomerRow {
   id: string;
@@ -20,16 +19,14 @@ export interface CustomerFields {
   timezone: string;
   currency: string;
   limits: readonly LimitPolicy[];
+  /** From when on usage is summed by the quarter of an hour too. */
+  quartersFromMs: number | null;
 }
 
 const columns = sql`id, name, timezone, currency, limits, managed_by, created_at, updated_at, removed_at`;
 
-/** Further ahead than the time of any event that a batch in flight may hold (a day, and an hour for the batch). */
-const AHEAD_MS = 26 * HOUR_MS;
-
-/** From when on usage is summed by the quarter of an hour too; null where the zone's days begin on hours of UTC. */
-function quartersFrom({ timezone }: CustomerFields, nowMs: number): string | null {
-  return hasQuarterOffset(timezone, nowMs) ? instant(nowMs - (nowMs % HOUR_MS) + AHEAD_MS) : null;
+function quartersOf({ quartersFromMs }: CustomerFields): string | null {
+  return quartersFromMs === null ? null : instant(quartersFromMs);
 }
 
 /** False when there is one with that id. */
@@ -37,7 +34,7 @@ export async function insertCustomer(db: Database, customer: CustomerFields, now
   const rows = await db.query(sql`
     insert into customer (id, name, timezone, currency, limits, managed_by, created_at, updated_at, quarters_from)
     values (${customer.id}, ${customer.name}, ${customer.timezone}, ${customer.currency}, ${json(customer.limits)},
-            'api', ${instant(nowMs)}, ${instant(nowMs)}, ${quartersFrom(customer, nowMs)})
+            'api', ${instant(nowMs)}, ${instant(nowMs)}, ${quartersOf(customer)})
     on conflict (id) do nothing
     returning id`);
   return rows.length === 1;
@@ -61,7 +58,7 @@ export async function updateCustomerRow(db: Database, customer: CustomerFields, 
   await db.query(sql`
     update customer
     set name = ${customer.name}, timezone = ${customer.timezone}, limits = ${json(customer.limits)},
-        quarters_from = coalesce(quarters_from, ${quartersFrom(customer, nowMs)}::timestamptz),
+        quarters_from = coalesce(quarters_from, ${quartersOf(customer)}::timestamptz),
         updated_at = ${instant(nowMs)}
     where id = ${customer.id}`);
 }
@@ -71,7 +68,7 @@ export async function upsertConfigCustomer(db: Database, customer: CustomerField
   const rows = await db.query(sql`
     insert into customer (id, name, timezone, currency, limits, managed_by, created_at, updated_at, quarters_from)
     values (${customer.id}, ${customer.name}, ${customer.timezone}, ${customer.currency}, ${json(customer.limits)},
-            'config', ${instant(nowMs)}, ${instant(nowMs)}, ${quartersFrom(customer, nowMs)})
+            'config', ${instant(nowMs)}, ${instant(nowMs)}, ${quartersOf(customer)})
     on conflict (id) do update
       set name = excluded.name, timezone = excluded.timezone, currency = excluded.currency, limits = excluded.limits,
           managed_by = 'config', updated_at = excluded.updated_at, removed_at = null,

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Database, sql } from '#billing/db/database.ts';
 import { makePartitions } from '#billing/db/partitions.ts';
-import { verifyRollups } from '#billing/usage/usage.ts';
+import { verifyRollups } from '#billing/repairs/verify.ts';
 import { add, formatExact, getExact } from '#core/exact.ts';
 import type { UsageEvent } from '#core/usage-event.ts';
 import { DATABASE_KINDS, type TestDatabase, testDatabase } from '#test/support/database.ts';

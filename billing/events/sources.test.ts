@@ -1,7 +1,8 @@
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { sql } from '#billing/db/database.ts';
-import { readUsage, verifyRollups } from '#billing/usage/usage.ts';
+import { verifyRollups } from '#billing/repairs/verify.ts';
+import { readUsage } from '#billing/usage/usage.ts';
 import { type TestApi, testApi } from '#test/support/billing-api.ts';
 import { DATABASE_KINDS } from '#test/support/database.ts';
 import { usageEvent } from '#test/support/usage-events.ts';

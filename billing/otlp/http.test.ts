@@ -8,7 +8,8 @@ import {
 } from '@opentelemetry/sdk-metrics';
 import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { readUsage, verifyRollups } from '#billing/usage/usage.ts';
+import { verifyRollups } from '#billing/repairs/verify.ts';
+import { readUsage } from '#billing/usage/usage.ts';
 import { type TestApi, testApi } from '#test/support/billing-api.ts';
 import { DATABASE_KINDS } from '#test/support/database.ts';
 import { decodeMessage } from './proto.ts';

@@ -2,7 +2,6 @@ import type { Database } from '#billing/db/database.ts';
 import { lockCustomer } from '#billing/db/lock.ts';
 import { measureAnew } from '#billing/measurements/measure.ts';
 import { gaugesInForce } from '#billing/meters/meter.ts';
-import { type Difference, verifyRollups } from '#billing/usage/usage.ts';
 import { Fault } from '#core/fault.ts';
 import { newId } from '#core/id.ts';
 import { formatInstant, HOUR_MS, type Period } from '#core/time.ts';
@@ -18,6 +17,7 @@ import {
   updateFindingsRepaired,
   upsertFinding,
 } from './store.ts';
+import { type Difference, verifyRollups } from './verify.ts';
 
 /**
  * Sums and meters are written with their events and never differ from them, unless something else wrote to the tables.

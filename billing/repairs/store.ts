@@ -125,3 +125,106 @@ export async function replaceSums(db: Database, customer: string, period: Period
   );
   return row.events;
 }
+
+export interface DifferenceRow {
+  customer: string;
+  hour: number;
+  key: string;
+  model: string;
+  unit: string;
+  rolled_up: string | null;
+  recomputed: string | null;
+}
+
+/** Where the roll-up of quantities is not the sum of the events, in one snapshot. */
+export async function listQuantityDifferences(
+  db: Database,
+  period: Period,
+  customer: string | null,
+  limit: number,
+): Promise<DifferenceRow[]> {
+  const [from, to] = [instant(period.startMs), instant(period.endMs)];
+  const one = sql`(${customer}::text is null or customer = ${customer})`;
+  return await db.query<DifferenceRow>(sql`
+    select customer, hour, key, model, unit, rolled.quantity rolled_up, events.quantity recomputed
+    from (
+      select customer, date_trunc('hour', time, 'UTC') as hour, key, q.model collate "C" model, q.unit collate "C" unit,
+        sum(sign * q.quantity) quantity
+      from event cross join lateral usage_quantity(event.model, body -> 'data') q
+      where ${one} and time >= ${from} and time < ${to} and type = 'weir.usage.v1'
+      group by 1, 2, 3, 4, 5
+    ) events
+    full join (
+      select * from usage_hour where ${one} and hour >= ${from} and hour < ${to}
+    ) rolled using (customer, hour, key, model, unit)
+    where rolled.quantity is distinct from events.quantity
+    order by 1, 2, 3, 4, 5 limit ${limit}`);
+}
+
+/** The same for costs and numbers of events; `unit` says which. */
+export async function listCostDifferences(
+  db: Database,
+  period: Period,
+  customer: string | null,
+  limit: number,
+): Promise<DifferenceRow[]> {
+  const [from, to] = [instant(period.startMs), instant(period.endMs)];
+  const one = sql`(${customer}::text is null or customer = ${customer})`;
+  return await db.query<DifferenceRow>(sql`
+    with compared as (
+      select customer, hour, key, model, currency, rolled.cost rolled_cost, events.cost event_cost,
+        rolled.events rolled_events, events.events event_events, rolled.estimated rolled_estimated,
+        events.estimated event_estimated
+      from (
+        select customer, date_trunc('hour', time, 'UTC') as hour, key, q.model collate "C" model,
+          q.currency collate "C" currency, sum(sign * q.cost) cost, sum(sign * q.events) events,
+          coalesce(sum(sign * q.events) filter (where body #>> '{data,usage_status}' = 'estimated'), 0) estimated
+        from event cross join lateral usage_cost(event.model, body -> 'data') q
+        where ${one} and time >= ${from} and time < ${to} and type = 'weir.usage.v1'
+        group by 1, 2, 3, 4, 5
+      ) events
+      full join (
+        select * from cost_hour where ${one} and hour >= ${from} and hour < ${to}
+      ) rolled using (customer, hour, key, model, currency)
+    )
+    select customer, hour, key, model, figure.unit, figure.rolled_up, figure.recomputed
+    from compared cross join lateral (values
+      ('cost ' || currency, rolled_cost, event_cost), ('events', rolled_events::numeric, event_events::numeric),
+      ('estimated', rolled_estimated::numeric, event_estimated::numeric)
+    ) figure (unit, rolled_up, recomputed)
+    where figure.rolled_up is distinct from figure.recomputed
+    order by 1, 2, 3, 4, 5 limit ${limit}`);
+}
+
+/** Where quarters of an hour, of the customers that have them, do not add up to their hour. */
+export async function listQuarterDifferences(
+  db: Database,
+  period: Period,
+  customer: string | null,
+  limit: number,
+): Promise<DifferenceRow[]> {
+  const [from, to] = [instant(period.startMs), instant(period.endMs)];
+  return await db.query<DifferenceRow>(sql`
+    with kept as (
+      select id collate "C" as customer, quarters_from from customer
+      where quarters_from is not null and (${customer}::text is null or id = ${customer})
+    ), hours as (
+      select customer, hour, key, model, unit, quantity from usage_hour join kept using (customer)
+      where hour >= greatest(${from}::timestamptz, quarters_from) and hour < ${to}
+      union all
+      select customer, hour, key, model, 'cost ' || currency, cost from cost_hour join kept using (customer)
+      where hour >= greatest(${from}::timestamptz, quarters_from) and hour < ${to}
+    ), quarters as (
+      select customer, date_trunc('hour', quarter, 'UTC') as hour, key, model, unit, sum(quantity) as quantity
+      from usage_quarter join kept using (customer)
+      where quarter >= greatest(${from}::timestamptz, quarters_from) and quarter < ${to} group by 1, 2, 3, 4, 5
+      union all
+      select customer, date_trunc('hour', quarter, 'UTC'), key, model, 'cost ' || currency, sum(cost)
+      from cost_quarter join kept using (customer)
+      where quarter >= greatest(${from}::timestamptz, quarters_from) and quarter < ${to} group by 1, 2, 3, 4, 5
+    )
+    select customer, hour, key, model, 'quarters of ' || unit as unit, quarters.quantity rolled_up, hours.quantity recomputed
+    from hours full join quarters using (customer, hour, key, model, unit)
+    where hours.quantity is distinct from quarters.quantity
+    order by 1, 2, 3, 4, 5 limit ${limit}`);
+}

@@ -3,10 +3,11 @@ import { findCustomer } from '#billing/customers/customer.ts';
 import { GATEWAYS, READERS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
 import { Instant, InstantIn, MoneyJson, TimeZone } from '#billing/http/schema.ts';
+import { verifyRollups } from '#billing/repairs/verify.ts';
 import { Fault } from '#core/fault.ts';
 import { calendarPeriod, formatInstant, HOUR_MS, type Period } from '#core/time.ts';
 import { listUnknownCustomers } from './store.ts';
-import { DIMENSIONS, readUsage, type UsageGroup, useSince, verifyRollups } from './usage.ts';
+import { DIMENSIONS, readUsage, type UsageGroup, useSince } from './usage.ts';
 
 const Dimension = z.enum(DIMENSIONS);
 const Dimensions = z

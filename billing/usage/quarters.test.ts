@@ -4,9 +4,10 @@ import { type Database, sql } from '#billing/db/database.ts';
 import { CORRECTION_TYPE } from '#billing/events/event-schema.ts';
 import { ingest } from '#billing/events/ingest.ts';
 import { repairUsage } from '#billing/repairs/repair.ts';
+import { verifyRollups } from '#billing/repairs/verify.ts';
 import { DATABASE_KINDS, type TestDatabase, testDatabase } from '#test/support/database.ts';
 import { usageEvent } from '#test/support/usage-events.ts';
-import { readUsage, verifyRollups } from './usage.ts';
+import { readUsage } from './usage.ts';
 
 const at = (text: string) => Date.parse(`2026-11-${text}Z`);
 const MADE = at('01T00:00');

@@ -3,11 +3,12 @@ import { type Database, sql } from '#billing/db/database.ts';
 import { makePartitions } from '#billing/db/partitions.ts';
 import { ingest } from '#billing/events/ingest.ts';
 import { checkRollups } from '#billing/repairs/repair.ts';
+import { verifyRollups } from '#billing/repairs/verify.ts';
 import type { Period } from '#core/time.ts';
 import { DATABASE_KINDS, type TestDatabase, testDatabase } from '#test/support/database.ts';
 import { usageEvent } from '#test/support/usage-events.ts';
 import type { PartFilter } from './store.ts';
-import { type Dimension, readUsage, useSince, verifyRollups } from './usage.ts';
+import { type Dimension, readUsage, useSince } from './usage.ts';
 
 const NOW = Date.UTC(2026, 10, 30, 23);
 const at = (text: string) => Date.parse(`2026-11-${text}Z`);

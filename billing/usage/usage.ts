@@ -1,15 +1,10 @@
 import type { Database } from '#billing/db/database.ts';
-import { verifyMeasurements } from '#billing/measurements/verify.ts';
 import { Fault } from '#core/fault.ts';
 import type { MoneyJson } from '#core/money.ts';
 import { calendarPeriod, cutIntoHours, cutIntoSlots, HOUR_MS, MINUTE_MS, type Period, QUARTER_MS } from '#core/time.ts';
 import {
   type CostRow,
-  type DifferenceRow,
   findQuartersFrom,
-  listCostDifferences,
-  listQuantityDifferences,
-  listQuarterDifferences,
   type PartFilter,
   type QuantityRow,
   sumCosts,
@@ -137,28 +132,6 @@ async function cutForUsage(
     );
     return { whole, quarters: cuts.map((cut) => cut.whole), edges: cuts.flatMap((cut) => cut.edges) };
   });
-}
-
-/** A figure that is not what its events give: a sum of a unit, a cost, or what a version of a meter holds. */
-export type Difference = DifferenceRow;
-
-/**
- * Recomputes the roll-ups of whole hours from the events and gives every figure that is another, of one customer or of
- * all. Empty unless something beside the ingest wrote to the tables, or partitions of the period were dropped.
- */
-export async function verifyRollups(
-  db: Database,
-  period: Period,
-  { customer = null, limit = 1_000, alone = false }: { customer?: string | null; limit?: number; alone?: boolean } = {},
-): Promise<Difference[]> {
-  if (period.startMs % HOUR_MS !== 0 || period.endMs % HOUR_MS !== 0) throw new RangeError('not whole hours');
-  const sums = [
-    ...(await listQuantityDifferences(db, period, customer, limit)),
-    ...(await listCostDifferences(db, period, customer, limit)),
-    ...(await listQuarterDifferences(db, period, customer, limit)),
-  ];
-  const measured = await verifyMeasurements(db, period, { customer, limit, alone });
-  return [...sums, ...measured.map((difference) => ({ ...difference, key: '', model: '' }))];
 }
 
 /** The days of the zone, the hours or the minutes that a period touches, cut to it. */

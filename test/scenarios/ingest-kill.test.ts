@@ -11,7 +11,7 @@ import { migrate } from '#billing/db/migrate.ts';
 import { pgliteDatabase } from '#billing/db/pglite.ts';
 import { postgresDatabase } from '#billing/db/postgres.ts';
 import { ingest } from '#billing/events/ingest.ts';
-import { verifyRollups } from '#billing/usage/usage.ts';
+import { verifyRollups } from '#billing/repairs/verify.ts';
 import { createTestDatabase } from '../servers/postgres.ts';
 import { DATABASE_KINDS, type DatabaseKind } from '../support/database.ts';
 import { BATCH_EVENTS, BATCHES, batchOf, NOW } from './ingest.ts';

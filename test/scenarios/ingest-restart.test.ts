@@ -4,7 +4,7 @@ import { migrate } from '#billing/db/migrate.ts';
 import { makePartitions } from '#billing/db/partitions.ts';
 import { postgresDatabase } from '#billing/db/postgres.ts';
 import { ingest } from '#billing/events/ingest.ts';
-import { verifyRollups } from '#billing/usage/usage.ts';
+import { verifyRollups } from '#billing/repairs/verify.ts';
 import { Fault } from '#core/fault.ts';
 import { startPostgres } from '../servers/postgres.ts';
 import { BATCH_EVENTS, BATCHES, batchOf, NOW } from './ingest.ts';
