@@ -13,7 +13,7 @@ interface FamilyRow {
 }
 
 /** Those of tools and agents: the path of a call names its upstream, so that none of them needs models or a route. */
-export const AGENT_FAMILIES: ReadonlySet<string> = new Set<WireFamily>(['mcp']);
+export const AGENT_FAMILIES: ReadonlySet<string> = new Set<WireFamily>(['mcp', 'a2a']);
 
 /**
  * Where a credential is put: a header of that name, or `authorization: Bearer`. google: it is a service account's key, in
@@ -33,6 +33,7 @@ export const WIRE_FAMILIES = [
   'azure',
   'bedrock',
   'mcp',
+  'a2a',
 ] as const;
 export type WireFamily = (typeof WIRE_FAMILIES)[number];
 
@@ -46,4 +47,5 @@ export const FAMILIES: Readonly<Record<WireFamily, FamilyRow>> = {
   azure: { prefix: '', auth: 'api-key', headers: {} },
   bedrock: { prefix: '', auth: 'bearer', headers: {} },
   mcp: { prefix: /^\/mcp\/[^/]+/, auth: 'bearer', headers: {} },
+  a2a: { prefix: /^\/a2a\/[^/]+/, auth: 'bearer', headers: {} },
 };

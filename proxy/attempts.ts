@@ -172,10 +172,11 @@ function passOn(flight: Flight, admitted: Admitted, status: number, headers: Hea
   const { wire, asked } = admitted;
   const inParts = admitted.part !== null;
   const encoding = encodingOf(headers);
+  const from = flight.target;
   const meter =
     encoding === undefined
-      ? wire.meter(asked, { status, headers, hideUsage, inParts })
-      : decodedMeter(wire.meter(asked, { status, headers, hideUsage: false }), encoding);
+      ? wire.meter(asked, { status, headers, from, hideUsage, inParts })
+      : decodedMeter(wire.meter(asked, { status, headers, from, hideUsage: false }), encoding);
   flight.status = status;
   const told = wire.answerHeaders ? wire.answerHeaders(headers, flight.call) : headers;
   const passing = responseHeaders(told, flight.id, wire.dialect.requestIdHeader, meter.edits);

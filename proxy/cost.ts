@@ -47,14 +47,15 @@ export function worstCaseOf(
   let costNanos: bigint | null = 0n;
   let currency = 'USD';
   if (asked.metering === 'free') return FREE;
+  const bounds = boundsOf(asked, config);
   for (const target of targets) {
     const entry = findEntry(config, target, asked.model, customer);
     const max = tokensMaxAt(asked, entry, config);
     const prices = entry?.findPrices(atMs);
     const cost =
       asked.metering === 'usage'
-        ? (worstCost(asked, max, target, prices ?? NO_PRICES) ??
-          worstCost(asked, max, target, entry?.findHoldPrices(atMs)))
+        ? (worstCost(asked, bounds, max, target, prices ?? NO_PRICES) ??
+          worstCost(asked, bounds, max, target, entry?.findHoldPrices(atMs)))
         : undefined;
     if (cost === undefined) costNanos = null;
     else if (costNanos !== null && cost > costNanos) costNanos = cost;
@@ -62,7 +63,7 @@ export function worstCaseOf(
     if (max.inputTokens > inputTokens) inputTokens = max.inputTokens;
     if (max.outputTokens > outputTokens) outputTokens = max.outputTokens;
   }
-  return { inputTokens, outputTokens, costNanos, currency, quantities: asked.bounds };
+  return { inputTokens, outputTokens, costNanos, currency, quantities: bounds };
 }
 
 /** Without a list only what nobody bills has a bound. */
@@ -70,9 +71,24 @@ const NO_PRICES = plainPrices('USD', {});
 
 const FREE: WorstCase = { inputTokens: 0n, outputTokens: 0n, costNanos: 0n, currency: 'USD', quantities: {} };
 
-function worstCost(asked: Asked, max: TokensMax, target: Target, prices: ModelPrices | undefined): bigint | undefined {
+/** The most milliseconds that a call may be billed for: all that it may take. */
+export function durationMsMax({ gateway }: Config): bigint {
+  return BigInt(gateway.callTimeoutMs);
+}
+
+function boundsOf(asked: Asked, config: Config): Counts {
+  return asked.timed ? { ...asked.bounds, duration_ms: durationMsMax(config) } : asked.bounds;
+}
+
+function worstCost(
+  asked: Asked,
+  others: Counts,
+  max: TokensMax,
+  target: Target,
+  prices: ModelPrices | undefined,
+): bigint | undefined {
   if (!prices) return undefined;
-  const { inputUnits = null, outputUnits = null, bounds: others } = asked;
+  const { inputUnits = null, outputUnits = null } = asked;
   const bounds = { inputTokens: max.inputTokens, outputTokens: max.outputTokens, inputUnits, outputUnits, others };
   return worstCostNanos(bounds, prices, serviceOf(asked, target, asked.serviceTier, null));
 }
@@ -109,6 +125,7 @@ export interface Served {
   readonly region: string | null;
   /** What the call belongs to. */
   readonly run?: string | null;
+  readonly session?: string | null;
 }
 
 /** `usage`: what the upstream reported; null where the counts are a guess. */

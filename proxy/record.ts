@@ -1,8 +1,9 @@
+import type { Config } from '#config/config.ts';
 import type { CallCost } from '#core/call-cost.ts';
-import { quantitiesOf } from '#core/quantity.ts';
+import { type Counts, quantitiesOf } from '#core/quantity.ts';
 import { GATEWAY_SOURCE, USAGE_EVENT_TYPE, type UsageEvent, type UsagePart } from '#core/usage-event.ts';
 import type { Admitted } from './admission.ts';
-import { costOfCall, type Served, type TokensMax, tokensMaxOf } from './cost.ts';
+import { costOfCall, durationMsMax, type Served, type TokensMax, tokensMaxOf } from './cost.ts';
 import { type Ending, guessOf, type Measured, measure } from './ending.ts';
 import type { Flight } from './flight.ts';
 import { inputHeld } from './holding.ts';
@@ -35,7 +36,7 @@ function usageEvent(
       customer: policy.customer,
       key: policy.key,
       user: admitted.user,
-      session: admitted.session,
+      session: admitted.session ?? served.session ?? null,
       labels: run === null || admitted.labels.run !== undefined ? admitted.labels : { ...admitted.labels, run },
       wire: admitted.wire.name,
       endpoint: admitted.endpoint,
@@ -94,15 +95,31 @@ export function closingOf(flight: Flight, admitted: Admitted, ending: Ending, en
         tier: reading.serviceTier,
         region: reading.region ?? null,
         run: reading.run ?? null,
+        session: reading.session ?? null,
       }
     : UNANSWERED;
-  const { counts, usage } = measured;
+  const { usage } = measured;
+  const counts = asked.timed ? timed(measured, endMs - flight.atMs, config) : measured.counts;
   const cost = costOfCall(counts, usage, flight.target, asked, served, policy.customer, config, flight.atMs);
   return {
     reservation,
     used: usedOf(limits, reservation, { counts, costNanos: cost.nanos, model: asked.model }),
-    event: usageEvent(flight, admitted, measured, cost, served, endMs),
+    event: usageEvent(
+      flight,
+      admitted,
+      counts === measured.counts ? measured : { ...measured, counts },
+      cost,
+      served,
+      endMs,
+    ),
   };
+}
+
+/** The time of a call for which anything is billed at all; no more than is held for it. */
+function timed({ counts }: Measured, ms: number, config: Config): Counts {
+  for (const _ in counts)
+    return { ...counts, duration_ms: min(BigInt(Math.max(0, Math.trunc(ms))), durationMsMax(config)) };
+  return counts;
 }
 
 function partsOf({ usage }: Measured, asked: Asked, cost: CallCost): UsagePart[] | undefined {

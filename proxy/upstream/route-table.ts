@@ -38,6 +38,7 @@ export class RouteTable {
       azure: new Map(),
       bedrock: new Map(),
       mcp: new Map(),
+      a2a: new Map(),
     };
   }
 

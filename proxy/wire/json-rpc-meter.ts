@@ -45,3 +45,24 @@ export function rpcMeter(reader: RpcReader, isStream: boolean): Meter {
     breakOff: (message, code) => (isStream && sse.between ? reader.breakOff(message, code) : undefined),
   };
 }
+
+export const NOTHING_READ = {
+  usage: null,
+  complete: true,
+  failed: false,
+  model: null,
+  serviceTier: null,
+  outputTokensGuess: 0n,
+} as const satisfies Reading;
+
+/** Nothing ran for an answer that HTTP itself calls an error. */
+export function refusedReader(paths: Paths): RpcReader {
+  return {
+    paths,
+    value() {},
+    message() {},
+    drop() {},
+    read: () => NOTHING_READ,
+    breakOff: () => undefined,
+  };
+}

@@ -4,7 +4,7 @@ import type { CallId } from './dialect.ts';
 import { pathsOf } from './json-path-tree.ts';
 import { parseName } from './json-request.ts';
 import { rpcError } from './json-rpc-dialect.ts';
-import { type RpcReader, rpcMeter } from './json-rpc-meter.ts';
+import { NOTHING_READ, type RpcReader, refusedReader, rpcMeter } from './json-rpc-meter.ts';
 import { type AnswerHead, isEventStream, type Meter, type Reading } from './wire.ts';
 
 /** Something in a request that counts once it ran. */
@@ -42,7 +42,7 @@ const ACCEPTED = 202;
  */
 export function mcpMeter(counted: readonly Counted[], cancels: boolean, answer: AnswerHead): Meter {
   const isStream = isEventStream(answer);
-  const reader = answer.status >= 400 ? refusedReader() : mcpReader(counted, cancels && isStream, answer.status);
+  const reader = answer.status >= 400 ? refusedReader(PATHS) : mcpReader(counted, cancels && isStream, answer.status);
   return rpcMeter(reader, isStream);
 }
 
@@ -128,25 +128,4 @@ interface Message {
 
 function newMessage(): Message {
   return { id: null, method: null, failed: false, type: null, task: null, samplings: 0n };
-}
-
-const NOTHING_READ = {
-  usage: null,
-  complete: true,
-  failed: false,
-  model: null,
-  serviceTier: null,
-  outputTokensGuess: 0n,
-} as const satisfies Reading;
-
-/** Nothing ran for an answer that HTTP itself calls an error. */
-function refusedReader(): RpcReader {
-  return {
-    paths: PATHS,
-    value() {},
-    message() {},
-    drop() {},
-    read: () => NOTHING_READ,
-    breakOff: () => undefined,
-  };
 }

@@ -2,6 +2,7 @@ import type { WireFamily } from '#config/wires.ts';
 import type { PartUsed } from '#core/call-cost.ts';
 import type { Counts, Unit } from '#core/quantity.ts';
 import type { Call, HeaderMap } from '../inbound/call.ts';
+import type { Target } from '../upstream/route-table.ts';
 import type { CallId, Dialect } from './dialect.ts';
 import type { Params } from './path-pattern.ts';
 
@@ -121,6 +122,8 @@ export interface Asked {
   readonly cancelOnGone?: boolean;
   /** It may do something that must not be done twice: once it may have reached an upstream, it is not sent again. */
   readonly once?: boolean;
+  /** The time that it takes is billed too: `duration_ms`, from its coming to its end. */
+  readonly timed?: boolean;
   /** What it belongs to, for the label `run` where the caller says none: a task. */
   readonly run?: string | null;
 }
@@ -156,6 +159,8 @@ export interface RequestEdits {
 export interface AnswerHead {
   readonly status: number;
   readonly headers: HeaderMap;
+  /** Where it comes from. */
+  readonly from?: Target | null;
   /** Usage was asked for by us and not by the client: what only that brought is taken out again. */
   readonly hideUsage: boolean;
   /** The call holds a part of what it may answer: `shown` is wanted. */
@@ -198,8 +203,9 @@ export interface Reading {
   readonly region?: string | null;
   /** The answer is whole, and says that nothing was done. */
   readonly undone?: boolean;
-  /** What the call belongs to, as `Asked.run`. */
+  /** What the call belongs to, where the caller says none: as `Asked.run` and `Asked.session`. */
   readonly run?: string | null;
+  readonly session?: string | null;
   /** A plain guess of the output tokens that went by. */
   readonly outputTokensGuess: bigint;
 }

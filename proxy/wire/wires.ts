@@ -1,3 +1,4 @@
+import { a2a, a2aDialect, a2aHttp } from './a2a.ts';
 import { anthropicCountTokens } from './anthropic-count-tokens.ts';
 import { anthropicDialect } from './anthropic-dialect.ts';
 import { anthropicMessages } from './anthropic-messages.ts';
@@ -65,6 +66,8 @@ export const WIRES: readonly Wire[] = [
   mistralFill,
   mistralOcr,
   mcp,
+  a2aHttp,
+  a2a,
 ];
 
 /** Those that claim paths or a header of their own. */
@@ -75,6 +78,7 @@ const DIALECTS: readonly Dialect[] = [
   cohereDialect,
   ollamaDialect,
   mcpDialect,
+  a2aDialect,
 ];
 
 /** Whose words to use for what no wire answers. */
