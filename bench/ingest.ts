@@ -1,7 +1,7 @@
 /**
  * How fast usage events become usage: events per second into Postgres with deduplication and roll-ups, straight and
  * through the Redis streams, and how long an event takes to the usage page at a fixed rate.
- * `node bench/ingest.ts [seconds]`; DATABASE_URL and REDIS_URL, or private servers with fsync on.
+ * `node bench/ingest.ts [seconds] [postgres|redis|page]`; DATABASE_URL and REDIS_URL, or private servers with fsync on.
  */
 import { cpus } from 'node:os';
 import { performance } from 'node:perf_hooks';
@@ -23,6 +23,7 @@ import { startRedis } from '#test/servers/redis.ts';
 import { usageEvent } from '#test/support/usage-events.ts';
 
 const SECONDS = Number.parseInt(process.argv[2] ?? '20', 10);
+const ONLY = process.argv[3];
 const CUSTOMERS = 200;
 const BATCH = 1_000;
 const WRITERS = 2;
@@ -179,9 +180,14 @@ try {
   console.log(
     `${cpus().length} cores, Node ${process.versions.node}; ${WRITERS} writers, ${BATCH} events a transaction`,
   );
-  console.log(`into Postgres:     ${await withDatabase(server, straight)}`);
-  console.log(`through Redis:     ${await withDatabase(server, (db) => backlog(db, redisUrl))}`);
-  console.log(`event to page:     ${await withDatabase(server, (db) => freshness(db, redisUrl))}`);
+  const parts: [name: string, title: string, work: (db: Database) => Promise<string>][] = [
+    ['postgres', 'into Postgres:', straight],
+    ['redis', 'through Redis:', (db) => backlog(db, redisUrl)],
+    ['page', 'event to page:', (db) => freshness(db, redisUrl)],
+  ];
+  for (const [name, title, work] of parts) {
+    if (ONLY === undefined || ONLY === name) console.log(`${title.padEnd(18)} ${await withDatabase(server, work)}`);
+  }
 } finally {
   await postgres?.stop();
   await redis?.stop();

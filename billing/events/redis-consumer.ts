@@ -40,6 +40,12 @@ interface Entry {
   event: unknown;
 }
 
+/**
+ * Between two looks while little comes: a transaction for every event or two costs several times as much as one for what
+ * came within a moment, and nobody sees these milliseconds.
+ */
+const GATHER_MS = 10;
+
 /** A wait for news, so that stop() is heard; the longest silence of a command; pauses while something is away. */
 const BLOCK_MS = 500;
 const CLUSTER_PAUSE_MS = 100;
@@ -61,6 +67,10 @@ export function startRedisConsumer(options: RedisConsumerOptions): RedisConsumer
   const streams = Array.from({ length: SHARDS }, (_, shard) => eventStream(options.namespace, shard));
   const stopping = new AbortController();
 
+  const pause = async (ms: number): Promise<void> => {
+    await delay(ms, undefined, { signal: stopping.signal }).catch(() => undefined);
+  };
+
   /** Does it until it succeeds; undefined when stopped before. What is away is said once and not at every try. */
   const insist = async <T>(what: string, work: () => Promise<T>): Promise<T | undefined> => {
     for (let failures = 0; !stopping.signal.aborted; failures++) {
@@ -71,7 +81,7 @@ export function startRedisConsumer(options: RedisConsumerOptions): RedisConsumer
       } catch (err) {
         if (failures === 0) log.warn({ what, err }, 'event consumer waits');
         const pauseMs = Math.min(BACKOFF_MS * 2 ** failures, BACKOFF_MAX_MS);
-        await delay(pauseMs, undefined, { signal: stopping.signal }).catch(() => undefined);
+        await pause(pauseMs);
       }
     }
     return undefined;
@@ -96,17 +106,20 @@ export function startRedisConsumer(options: RedisConsumerOptions): RedisConsumer
     if (conflicts + parked > 0) log.warn({ events: results.length, conflicts, parked }, 'events were not counted');
   };
 
-  const read = async (redis: RedisConnection): Promise<void> => {
+  /** Gives how many entries there were. */
+  const read = async (redis: RedisConnection): Promise<number> => {
     if (redis instanceof Cluster) return readCluster(redis);
     const answer = await redis.xreadgroup(
       ...(['GROUP', GROUP, CONSUMER, 'COUNT', perStream, 'BLOCK', BLOCK_MS, 'STREAMS'] as const),
       ...[...streams, ...streams.map(() => '>')],
     );
-    if (answer !== null) await take(redis, parseStreams(answer));
+    const entries = answer === null ? [] : parseStreams(answer);
+    await take(redis, entries);
+    return entries.length;
   };
 
   /** The streams are on several nodes, and a command reaches one: each is looked at, and nobody waits there. */
-  const readCluster = async (redis: RedisConnection): Promise<void> => {
+  const readCluster = async (redis: RedisConnection): Promise<number> => {
     const answers = await Promise.all(
       streams.map((stream) =>
         redis.xreadgroup(...(['GROUP', GROUP, CONSUMER, 'COUNT', perStream, 'STREAMS'] as const), stream, '>'),
@@ -114,7 +127,8 @@ export function startRedisConsumer(options: RedisConsumerOptions): RedisConsumer
     );
     const entries = answers.flatMap(parseStreams);
     if (entries.length > 0) await take(redis, entries);
-    else await delay(CLUSTER_PAUSE_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
+    else await pause(CLUSTER_PAUSE_MS);
+    return entries.length;
   };
 
   /** What somebody took and did not acknowledge for long: a process that was killed, or one that lost its connection. */
@@ -153,7 +167,8 @@ export function startRedisConsumer(options: RedisConsumerOptions): RedisConsumer
             await claim(redis);
             claimAtMs = performance.now() + claimIdleMs / 2;
           }
-          await read(redis);
+          const count = await read(redis);
+          if (count > 0 && count < perStream) await pause(GATHER_MS);
         } catch (thrown) {
           // A Redis that lost its data has lost the groups too.
           ready = false;
