@@ -12,7 +12,7 @@ import { Gateway } from '#proxy/gateway.ts';
 import { listen } from '#proxy/inbound/node.ts';
 import type { CounterStore } from '#proxy/limits/counters.ts';
 import { memoryCounters } from '#proxy/limits/memory.ts';
-import { type Notice, noticedCounters } from '#proxy/limits/noticed.ts';
+import { noticedCounters, noticeTo } from '#proxy/limits/noticed.ts';
 import { redisCounters } from '#proxy/limits/redis.ts';
 import type { PolicyFeed } from '#proxy/policies/feed.ts';
 import { followHttp } from '#proxy/policies/http-feed.ts';
@@ -259,14 +259,6 @@ const LAST_BYTES_MS = 1_000;
 const JOURNAL_CLOSE_MS = 3_000;
 /** What is not shipped by then stays in the journal for the next start. */
 const SHIP_ON_CLOSE_MS = 5_000;
-
-/** Once in the life of a counter, by whichever gateway it was that its store told. */
-function noticeTo(log: Log): (notice: Notice) => void {
-  return ({ customer, counter, threshold, limit }) => {
-    const figures = { threshold: threshold.toString(), limit: limit.toString() };
-    log.warn({ customer, counter, ...figures }, 'a limit has reached a threshold of its warn_at');
-  };
-}
 
 function elapsed(ms: number): Promise<void> {
   return new Promise((resolve) => {

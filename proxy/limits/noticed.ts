@@ -1,3 +1,4 @@
+import type { Log } from '#core/log.ts';
 import type { Counters, Crossing, MaybePromise, Reservation } from './counters.ts';
 
 /** A threshold of a limit that has been reached: said once in the life of its counter, whichever call it was that reached it. */
@@ -32,5 +33,13 @@ export function noticedCounters<Store extends Counters>(counters: Store, notice:
     reserve: (reservation) => told(reservation, counters.reserve(reservation)),
     extend: (reservation, amounts) => told(reservation, counters.extend(reservation, amounts)),
     settle: (reservation, used, event) => told(reservation, counters.settle(reservation, used, event)),
+  };
+}
+
+/** Once in the life of a counter, by whichever gateway it was that its store told. */
+export function noticeTo(log: Log): (notice: Notice) => void {
+  return ({ customer, counter, threshold, limit }) => {
+    const figures = { threshold: threshold.toString(), limit: limit.toString() };
+    log.warn({ customer, counter, ...figures }, 'a limit has reached a threshold of its warn_at');
   };
 }
