@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { Redis } from 'ioredis';
 import { expect, it, onTestFinished } from 'vitest';
 import { createTestDatabase } from '../servers/postgres.ts';
@@ -22,14 +23,15 @@ const LIMITS: Readonly<Record<Policy, string>> = {
   local: `{ requests: 100000, per: minute, on_store_down: local, local: { requests: ${LOCAL} } }`,
 };
 
-const customers = Object.entries(LIMITS)
-  .map(([name, limit]) => {
+function customersOf(limits: Readonly<Record<Policy, string>>): string {
+  const lines = Object.entries(limits).map(([name, limit]) => {
     const hash = createHash('sha256')
       .update(SECRETS[name as Policy])
       .digest('hex');
     return `  of-${name}: { limits: [${limit}], keys: { key-${name}: { secret: "sha256:${hash}" } } }`;
-  })
-  .join('\n');
+  });
+  return lines.join('\n');
+}
 
 it('does what each limit says while Redis is blocked, dies, or forgets its scripts, and loses no event', {
   timeout: 240_000 + BLOCKED_MS,
@@ -45,7 +47,7 @@ it('does what each limit says while Redis is blocked, dies, or forgets its scrip
     kind: 'shared',
     upstreamUrl: upstream.url,
     limits: '[]',
-    customers,
+    customers: customersOf(LIMITS),
     gateway: 'store_timeout: 300ms',
     stores: { databaseUrl: database.url, redisUrl: redis.url },
   });
@@ -77,6 +79,7 @@ it('does what each limit says while Redis is blocked, dies, or forgets its scrip
 class Load {
   readonly #weir: Deployment;
   #next = 0;
+  readonly #served = new Map<Policy, number>();
 
   constructor(weir: Deployment) {
     this.#weir = weir;
@@ -85,7 +88,12 @@ class Load {
   async one(policy: Policy): Promise<string> {
     const gatewayUrl = this.#weir.gatewayUrls[0] as string;
     const { end, code } = await callOnce({ gatewayUrl, secret: SECRETS[policy], number: this.#next++ });
+    if (end === 'answered') this.#served.set(policy, this.servedOf(policy) + 1);
     return code ?? end;
+  }
+
+  servedOf(policy: Policy): number {
+    return this.#served.get(policy) ?? 0;
   }
 
   async all(wanted: string): Promise<void> {
@@ -109,4 +117,85 @@ class Load {
       await until(async () => (await this.one(policy)) === 'answered', `${policy} to be served again`);
     }
   }
+}
+
+it('goes on at the replica that takes over, with what was counted', { timeout: 180_000 }, async () => {
+  const primary = await startRedis({ durable: true });
+  onTestFinished(() => primary.stop());
+  const portOf = (url: string): string => new URL(url).port;
+  const replica = await startRedis({ args: ['--replicaof', '127.0.0.1', portOf(primary.url)] });
+  onTestFinished(() => replica.stop());
+  const address = await movingAddress(Number(portOf(primary.url)));
+  onTestFinished(() => address.close());
+  const database = await createTestDatabase();
+  onTestFinished(() => database.drop());
+  const upstream = await startNumberedUpstream();
+  onTestFinished(() => upstream.stop());
+  const weir = await deploy({
+    kind: 'shared',
+    upstreamUrl: upstream.url,
+    limits: '[]',
+    customers: customersOf({ closed: '{ requests: 20, per: day }', open: LIMITS.open, local: LIMITS.local }),
+    gateway: 'store_timeout: 300ms',
+    stores: { databaseUrl: database.url, redisUrl: address.url },
+  });
+  onTestFinished(() => weir.stop());
+  const load = new Load(weir);
+  for (let i = 0; i < 10; i++) expect(await load.one('closed')).toBe('answered');
+
+  // What has been counted is there before its primary is gone.
+  const admin = new Redis(primary.url);
+  await admin.wait(1, 10_000);
+  await until(async () => (await weir.events()).length === 10, 'events to be read');
+  admin.disconnect();
+  await primary.kill();
+  await load.whileAway();
+  const promoting = new Redis(replica.url);
+  await promoting.replicaof('NO', 'ONE');
+  promoting.disconnect();
+  address.move(Number(portOf(replica.url)));
+  await load.back();
+
+  // Ten before, some since; never more than twenty.
+  await until(async () => (await load.one('closed')) === 'rate_limit_exceeded', 'the limit to be reached');
+  const served = upstream.served().map(({ number }) => number);
+  expect(load.servedOf('closed')).toBe(20);
+  await until(async () => (await weir.events()).length >= served.length, 'all events to arrive in billing');
+  const events = (await weir.events()).map(({ data }) => Number(data.labels.number));
+  expect(events.toSorted((a, b) => a - b)).toEqual(served.toSorted((a, b) => a - b));
+});
+
+/** An address that leads to one server and then to another, as that of a failover does. */
+async function movingAddress(port: number): Promise<{ url: string; move(to: number): void; close(): void }> {
+  let target = port;
+  const open = new Set<Socket>();
+  const server = createServer((inbound) => {
+    const outbound = connect(target, '127.0.0.1');
+    for (const socket of [inbound, outbound]) {
+      open.add(socket);
+      socket.on('error', () => undefined);
+      socket.on('close', () => {
+        open.delete(socket);
+        inbound.destroy();
+        outbound.destroy();
+      });
+    }
+    inbound.pipe(outbound).pipe(inbound);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port: own } = server.address() as AddressInfo;
+  const cut = (): void => {
+    for (const socket of open) socket.destroy();
+  };
+  return {
+    url: `redis://127.0.0.1:${own}`,
+    move(to) {
+      target = to;
+      cut();
+    },
+    close() {
+      cut();
+      server.close();
+    },
+  };
 }
