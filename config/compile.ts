@@ -2,7 +2,7 @@ import { type Halt, type KeyPolicy, type LimitPolicy, policyVersion } from '#cor
 import { BILLING_BOUNDS } from './bounds.ts';
 import { findProvider, findRegion, type ProviderRow } from './catalogue.ts';
 import { compileOverride } from './compile-models.ts';
-import type { Config, CustomerConfig, PlanConfig, RouteRule, UpstreamConfig } from './config.ts';
+import type { Config, CustomerConfig, PlanConfig, RouteRule, UnitSource, UpstreamConfig } from './config.ts';
 import type { EnvironmentVariables } from './environment.ts';
 import { sha256Hex } from './hash.ts';
 import { compileLimit, instantOf, keyLimits } from './limits.ts';
@@ -72,7 +72,13 @@ function compileUpstream(name: string, file: UpstreamFile): UpstreamConfig {
     models: file.models ?? null,
     includeUsage: file.include_usage ?? row?.include_usage ?? true,
     passthrough: file.passthrough ?? false,
+    units: (file.units ?? []).map(compileUnit),
   };
+}
+
+function compileUnit({ unit, header, json, event, max }: NonNullable<UpstreamFile['units']>[number]): UnitSource {
+  if (header !== undefined) return { unit, from: 'header', at: header.toLowerCase(), max };
+  return json === undefined ? { unit, from: 'event', at: event ?? '', max } : { unit, from: 'json', at: json, max };
 }
 
 /** Its own addresses, else all that its provider has, or the one for its wire. */

@@ -1,4 +1,5 @@
 import type { Halt, KeyPolicy, LimitPolicy } from '#core/key-policy.ts';
+import type { Unit } from '#core/quantity.ts';
 import type { ChargeTerms } from './charge-terms.ts';
 import type { MeterTerms } from './meter-terms.ts';
 import type { Catalogue } from './price-book.ts';
@@ -101,6 +102,17 @@ export interface UpstreamConfig {
   includeUsage: boolean;
   /** Lets `/u/{upstream}/…` reach what no wire knows: as calls that are marked as unpriced. */
   passthrough: boolean;
+  /** Of an agent: what it says of its own work, beside what every call of it is metered in. */
+  units: readonly UnitSource[];
+}
+
+export interface UnitSource {
+  readonly unit: Unit;
+  readonly from: 'header' | 'json' | 'event';
+  /** The header's name in lower case, or the path of the value. */
+  readonly at: string;
+  /** The most that one call comes to: what a budget holds. */
+  readonly max: bigint;
 }
 
 /** First match wins. A weight of 0 is never chosen first. Fallbacks are tried in order after the chosen one. */

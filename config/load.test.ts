@@ -74,6 +74,7 @@ describe('a configuration', () => {
       models: null,
       includeUsage: true,
       passthrough: false,
+      units: [],
     });
     expect(config.upstreams.get('local-vllm')).toMatchObject({
       provider: 'lab',

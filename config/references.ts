@@ -111,7 +111,11 @@ function findWrongUpstreams(root: Fields): Finding[] {
         (builtinPriceBook().listModels(provider, name).length > 0 ||
           models.some((model) => model.provider === provider && !textOf(model.model)?.includes('*')))) ||
       models.some((model) => model.upstream === name && !textOf(model.model)?.includes('*'));
-    const isAgent = [textOf(upstream.wire) ?? '', ...Object.keys(addresses)].some((one) => AGENT_FAMILIES.has(one));
+    const families = [textOf(upstream.wire) ?? '', ...Object.keys(addresses)];
+    const isAgent = families.some((one) => AGENT_FAMILIES.has(one));
+    if (upstream.units !== undefined && !families.includes('agent')) {
+      findings.push({ path: [...path, 'units'], text: 'is for agents only: give it `wire: agent`' });
+    }
     if (!hasModels && !routed.has(name) && !isAgent) {
       findings.push({ path, text: 'is never used: give it `models`, the `provider` of a catalogue, or a route' });
     }

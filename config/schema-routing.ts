@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { UNITS } from '#core/quantity.ts';
 import { WEIGHT_MAX } from './bounds.ts';
 import { choice, fields, list, nameText } from './fields.ts';
 import { count, flag, pattern, secretText } from './scalars.ts';
@@ -25,6 +26,32 @@ const headers = z
     { error: 'must be a map from names to values' },
   )
   .describe('Extra headers of every request to it.');
+
+/** Every call of an agent has these by itself. */
+const UNITS_OF_OURS: ReadonlySet<string> = new Set(['calls', 'duration_ms', 'bytes_in', 'bytes_out']);
+const QUANTITY_MAX = 10n ** 15n;
+
+const unitSource = fields({
+  unit: choice(UNITS)
+    .refine((unit) => !UNITS_OF_OURS.has(unit), { error: 'is metered by the gateway itself' })
+    .describe('What the value counts.'),
+  header: z
+    .string({ error: 'must be the name of a header' })
+    .regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/, { error: 'is no name of a header' })
+    .optional()
+    .describe('The header of the answer that holds the value.'),
+  json: valuePath().optional().describe('Where it stands in an answer of JSON: `usage.units`.'),
+  event: valuePath().optional().describe('Where it stands in the data of events; the last one counts.'),
+  max: count(1n, QUANTITY_MAX).describe('The most that one call comes to: what a budget holds for it.'),
+}).refine(({ header, json, event }) => [header, json, event].filter((one) => one !== undefined).length === 1, {
+  error: 'must have one of `header`, `json` and `event`',
+});
+
+function valuePath() {
+  return z
+    .string({ error: 'must be a path such as usage.units' })
+    .regex(/^[A-Za-z0-9_-]+(\[\])?(\.[A-Za-z0-9_-]+(\[\])?)*$/, { error: 'is no path such as usage.units' });
+}
 
 export const upstream = fields({
   wire: choice(WIRE_FAMILIES)
@@ -62,6 +89,9 @@ export const upstream = fields({
     .describe(
       'Ask streams for their usage. Off for servers that refuse `stream_options`: usage is then estimated where they send none. Off by itself for Mistral, which sends it unasked.',
     ),
+  units: list(unitSource, 32)
+    .optional()
+    .describe('Of an agent (`wire: agent`): the units that its answers state, and where.'),
   passthrough: flag(false)
     .optional()
     .describe(

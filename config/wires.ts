@@ -13,7 +13,7 @@ interface FamilyRow {
 }
 
 /** Those of tools and agents: the path of a call names its upstream, so that none of them needs models or a route. */
-export const AGENT_FAMILIES: ReadonlySet<string> = new Set<WireFamily>(['mcp', 'a2a']);
+export const AGENT_FAMILIES: ReadonlySet<string> = new Set<WireFamily>(['mcp', 'a2a', 'agent']);
 
 /**
  * Where a credential is put: a header of that name, or `authorization: Bearer`. google: it is a service account's key, in
@@ -34,6 +34,7 @@ export const WIRE_FAMILIES = [
   'bedrock',
   'mcp',
   'a2a',
+  'agent',
 ] as const;
 export type WireFamily = (typeof WIRE_FAMILIES)[number];
 
@@ -48,4 +49,5 @@ export const FAMILIES: Readonly<Record<WireFamily, FamilyRow>> = {
   bedrock: { prefix: '', auth: 'bearer', headers: {} },
   mcp: { prefix: /^\/mcp\/[^/]+/, auth: 'bearer', headers: {} },
   a2a: { prefix: /^\/a2a\/[^/]+/, auth: 'bearer', headers: {} },
+  agent: { prefix: /^\/agents\/[^/]+/, auth: 'bearer', headers: {} },
 };

@@ -178,7 +178,7 @@ function passOn(flight: Flight, admitted: Admitted, status: number, headers: Hea
       ? wire.meter(asked, { status, headers, from, hideUsage, inParts })
       : decodedMeter(wire.meter(asked, { status, headers, from, hideUsage: false }), encoding);
   flight.status = status;
-  const told = wire.answerHeaders ? wire.answerHeaders(headers, flight.call) : headers;
+  const told = wire.answerHeaders ? wire.answerHeaders(headers, flight.call, from) : headers;
   const passing = responseHeaders(told, flight.id, wire.dialect.requestIdHeader, meter.edits);
   addLimitHeaders(passing, admitted);
   flight.reply.head(status, passing);

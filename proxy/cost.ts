@@ -47,7 +47,7 @@ export function worstCaseOf(
   let costNanos: bigint | null = 0n;
   let currency = 'USD';
   if (asked.metering === 'free') return FREE;
-  const bounds = boundsOf(asked, config);
+  const bounds = asked.timed ? agentBounds(asked, targets, config) : asked.bounds;
   for (const target of targets) {
     const entry = findEntry(config, target, asked.model, customer);
     const max = tokensMaxAt(asked, entry, config);
@@ -76,8 +76,12 @@ export function durationMsMax({ gateway }: Config): bigint {
   return BigInt(gateway.callTimeoutMs);
 }
 
-function boundsOf(asked: Asked, config: Config): Counts {
-  return asked.timed ? { ...asked.bounds, duration_ms: durationMsMax(config) } : asked.bounds;
+function agentBounds(asked: Asked, targets: readonly Target[], config: Config): Counts {
+  const bounds: Partial<Record<Unit, bigint>> = { ...asked.bounds, duration_ms: durationMsMax(config) };
+  for (const { upstream } of targets) {
+    for (const { unit, max } of upstream.units) if (max > (bounds[unit] ?? 0n)) bounds[unit] = max;
+  }
+  return bounds;
 }
 
 function worstCost(

@@ -39,6 +39,7 @@ export class RouteTable {
       bedrock: new Map(),
       mcp: new Map(),
       a2a: new Map(),
+      agent: new Map(),
     };
   }
 

@@ -30,7 +30,7 @@ export interface Wire {
   rewrite(body: Uint8Array, asked: Asked, edits: RequestEdits): Uint8Array;
   meter(asked: Asked, answer: AnswerHead): Meter;
   /** The headers of an answer as its caller shall have them, where some lead around the gateway. */
-  answerHeaders?(headers: HeaderMap, call: CallHead): HeaderMap;
+  answerHeaders?(headers: HeaderMap, call: CallHead, from: Target | null): HeaderMap;
   /** `rewrite` can lower the most that the call may answer. Without it such a call is held whole, or refused. */
   readonly lowersOutput?: true;
   /**
@@ -122,7 +122,7 @@ export interface Asked {
   readonly cancelOnGone?: boolean;
   /** It may do something that must not be done twice: once it may have reached an upstream, it is not sent again. */
   readonly once?: boolean;
-  /** The time that it takes is billed too: `duration_ms`, from its coming to its end. */
+  /** The time that it takes is billed too (`duration_ms`, from its coming to its end), and what its agent says of its work. */
   readonly timed?: boolean;
   /** What it belongs to, for the label `run` where the caller says none: a task. */
   readonly run?: string | null;

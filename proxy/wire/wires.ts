@@ -1,4 +1,6 @@
 import { a2a, a2aDialect, a2aHttp } from './a2a.ts';
+import { agent } from './agent.ts';
+import { agentDialect } from './agent-dialect.ts';
 import { anthropicCountTokens } from './anthropic-count-tokens.ts';
 import { anthropicDialect } from './anthropic-dialect.ts';
 import { anthropicMessages } from './anthropic-messages.ts';
@@ -68,6 +70,7 @@ export const WIRES: readonly Wire[] = [
   mcp,
   a2aHttp,
   a2a,
+  agent,
 ];
 
 /** Those that claim paths or a header of their own. */
@@ -79,6 +82,7 @@ const DIALECTS: readonly Dialect[] = [
   ollamaDialect,
   mcpDialect,
   a2aDialect,
+  agentDialect,
 ];
 
 /** Whose words to use for what no wire answers. */

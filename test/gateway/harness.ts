@@ -62,6 +62,7 @@ export function upstreamConfig(name: string, baseUrl: string, changes: Partial<U
     models: null,
     includeUsage: true,
     passthrough: false,
+    units: [],
     ...changes,
   };
 }
