@@ -221,6 +221,7 @@ describe('what nobody uses', () => {
       '@types/node',
       '@types/pg',
       '@cloudflare/workers-types',
+      '@modelcontextprotocol/conformance',
     ]);
     const imported = new Set(sources.flatMap(({ imports }) => imports.map(packageOf)));
     const dependencies = Object.keys(manifest.dependencies);
