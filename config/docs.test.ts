@@ -89,6 +89,19 @@ describe('the example', () => {
     expect(config.routes[1]?.to[0]?.model).toBe('gemini-2.5-flash');
   });
 
+  it('of tools and agents is right', async () => {
+    const agents = new URL('../examples/agents.yaml', import.meta.url).pathname;
+    const keys = { FILES_TOKEN: 'a', PLANNER_TOKEN: 'b', RESEARCH_KEY: 'c', ACME_SECRET: newSecret('test') };
+    expect(await checkConfig(agents, keys)).toEqual([]);
+    const { upstreams } = await loadConfig(agents, keys);
+    expect(upstreams.get('research')?.units[1]).toEqual({
+      unit: 'web_searches',
+      from: 'header',
+      at: 'x-usage-searches',
+      max: 50n,
+    });
+  });
+
   it('says which variables it wants', async () => {
     const lines = await checkConfig(file, {});
     expect(lines.map((line) => /variable (\w+)/.exec(line)?.[1])).toEqual(

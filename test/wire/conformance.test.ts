@@ -181,6 +181,25 @@ const ollamaChat: WireFixture = {
   quantities: { calls: '1', input_tokens: '12', output_tokens: '5' },
 };
 
+const rpc = (fields: object): string => `event: message\ndata: ${JSON.stringify({ jsonrpc: '2.0', ...fields })}\n\n`;
+
+const mcp: WireFixture = {
+  family: 'mcp',
+  provider: 'mcp',
+  path: '/mcp/upstream',
+  request: (text) => ({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'echo', arguments: { text } } }),
+  contentType: 'text/event-stream',
+  events: [
+    ...WORDS.map((message, progress) => rpc({ method: 'notifications/progress', params: { progress, message } })),
+    rpc({ id: 1, method: 'sampling/createMessage', params: { messages: [] } }),
+    rpc({ id: 1, result: { content: [{ type: 'text', text: WORDS.join('') }] } }),
+  ],
+  unknown: [': still here\n\n', rpc({ method: 'notifications/future', params: { id: 1, result: {} } })],
+  widened: widenedJson,
+  quantities: { calls: '1', tool_calls: '1', sampling_requests: '1' },
+};
+
+wireConformance('mcp', mcp);
 wireConformance('openai-chat', openaiChat);
 wireConformance('anthropic-messages', anthropicMessages);
 wireConformance('vertex-messages', vertexMessages);
