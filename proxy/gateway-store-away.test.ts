@@ -41,10 +41,10 @@ function mortal(): { counters: MemoryCounters; away: boolean } {
   return store;
 }
 
-async function start(limits: LimitPolicy[], stub: { url: string }) {
+async function start(limits: LimitPolicy[], stub: { url: string }, { seeded = false, clock = Date.now } = {}) {
   const store = mortal();
   const config = configOf([upstreamConfig('openai', stub.url)]);
-  const weir = await startGateway(config, [keyPolicy({ limits })], { counters: store.counters });
+  const weir = await startGateway(config, [keyPolicy({ limits })], { counters: { ...store.counters, seeded }, clock });
   return { weir, store };
 }
 
@@ -111,6 +111,37 @@ describe('while the counters cannot be reached', () => {
     const events = await eventsOf(weir, stub.requests.length);
     const counter = weir.sink.closed[0]?.reservation.holds[0]?.counter ?? '';
     expect(store.counters.read('acme', counter)).toEqual({ used: BigInt(events.length * 15), held: 0n });
+  });
+
+  it('an allowance is of what this gateway lets through, whatever the store would have to ask billing about', async () => {
+    await using stub = await startStub(answer);
+    const { weir, store } = await start([total({ onStoreDown: 'local', localAmount: '250' })], stub, { seeded: true });
+    await using _ = weir;
+    store.away = true;
+    expect(await statusOf(weir)).toBe('served');
+    const outcomes: string[] = [];
+    for (let i = 0; i < 12; i++) outcomes.push(await statusOf(weir));
+    expect(new Set(outcomes)).toEqual(new Set(['served', 'budget_exhausted']));
+  });
+
+  it('calls in flight at once stay within the allowance however long they take', async () => {
+    const { promise: mayAnswer, resolve: answerNow } = Promise.withResolvers<void>();
+    await using stub = await startStub(async (...asked) => {
+      await mayAnswer;
+      await answer(...asked);
+    });
+    let laterMs = 0;
+    const limit = hard({ onStoreDown: 'local', localAmount: '1' });
+    const { weir, store } = await start([limit], stub, { clock: () => Date.now() + laterMs });
+    await using _ = weir;
+    store.away = true;
+    const first = statusOf(weir);
+    await vi.waitFor(() => expect(stub.requests).toHaveLength(1));
+    laterMs = 3_600_000;
+    expect(await statusOf(weir)).toBe('concurrency_limited');
+    answerNow();
+    expect(await first).toBe('served');
+    expect(await statusOf(weir)).toBe('served');
   });
 
   it('one refusal by its own allowance names that allowance', async () => {

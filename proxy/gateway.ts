@@ -193,6 +193,7 @@ export class Gateway {
     const opening = await this.#open(flight, admitted);
     // From here on the call is on record, and there are two ways out: given up before anything was sent, or finished.
     if (flight.stopped || flight.gone) {
+      this.#reserving.releaseLocal(flight);
       await this.#parts.sink.abandon(opening);
       if (flight.stopped && !flight.gone) throw faultOfStop(flight.stopped);
       return;

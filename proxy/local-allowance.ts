@@ -2,7 +2,9 @@ import type { LimitPolicy } from '#core/key-policy.ts';
 import type { Clock } from '#core/time.ts';
 import type { Admitted } from './admission.ts';
 import type { Flight } from './flight.ts';
+import { holdsAt } from './holding.ts';
 import type { Hold, Reservation, ReserveAnswer } from './limits/counters.ts';
+import { LEASE_MS_MAX } from './limits/limit-state.ts';
 import { type MemoryCounters, memoryCounters } from './limits/memory.ts';
 
 /** An outage is over when the store has answered for so long: one that comes and goes gives no new allowance each time. */
@@ -38,7 +40,7 @@ export class LocalAllowance {
     const { limits, whole, outputEach } = admitted;
     // There is nobody to ask for more as it flows.
     admitted.part = null;
-    const holds = outputEach === null ? whole : admitted.reservation.holds;
+    const holds = outputEach === null ? whole : holdsAt(admitted, admitted.outputMax);
     // The store may have taken the call all the same, and gives that back: this is another one, which settles by itself.
     const reservation = { ...admitted.reservation, id: `${flight.id}.away`, holds };
     admitted.reservation = reservation;
@@ -63,7 +65,8 @@ export class LocalAllowance {
   #reserve(flight: Flight, limits: readonly LimitPolicy[], reservation: Reservation): ReserveAnswer {
     const places = placesOf(limits);
     const holds = places.map((i) => localHold(reservation.holds[i] as Hold, limits[i] as LimitPolicy));
-    const local: Reservation = { ...reservation, holds };
+    // Nobody renews it, and nobody has to: it goes with this process.
+    const local: Reservation = { ...reservation, leaseMs: LEASE_MS_MAX, holds };
     this.#answersSinceMs = Number.POSITIVE_INFINITY;
     this.#counters ??= memoryCounters({ clock: this.#clock });
     const answer = this.#counters.reserve(local);
@@ -103,5 +106,9 @@ function whenDown({ mode, onStoreDown }: LimitPolicy): 'closed' | 'open' | 'loca
 
 function localHold(hold: Hold, { localAmount }: LimitPolicy): Hold {
   const limit = BigInt(localAmount ?? 0);
-  return hold.kind === 'rate' ? { ...hold, limit, burst: limit } : { ...hold, limit };
+  if (hold.kind === 'rate') return { ...hold, limit, burst: limit };
+  if (hold.kind === 'concurrency') return { ...hold, limit };
+  // It counts from nothing: what billing knows of the quota is not asked for here.
+  const { series: _series, ...quota } = hold;
+  return { ...quota, limit };
 }

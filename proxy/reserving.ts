@@ -76,6 +76,11 @@ export class Reserving {
     this.#local.settle(flight, used);
   }
 
+  /** Likewise, of a call that was never sent. */
+  releaseLocal(flight: Flight): void {
+    this.#local.release(flight);
+  }
+
   async #reserve(flight: Flight, admitted: Admitted): Promise<ReserveAnswer> {
     let answer = await this.#ask(flight, admitted.reservation);
     for (let tries = 1; !answer.admitted && tries < TRIES_MAX; tries++) {

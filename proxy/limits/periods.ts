@@ -1,6 +1,6 @@
 import type { LimitPeriod, RateWindow } from '#core/key-policy.ts';
 import { WINDOW_MS } from '#core/key-policy.ts';
-import { type CalendarUnit, calendarPeriod } from '#core/time.ts';
+import { type CalendarUnit, calendarPeriod, localDate } from '#core/time.ts';
 
 /** The period that a quota counts in: its end, and its part of the counter's name. */
 export interface CountedPeriod {
@@ -44,7 +44,7 @@ export function countedPeriod(per: Exclude<LimitPeriod, RateWindow>, atMs: numbe
 /** What was last asked for, by unit and zone: calendar arithmetic costs more than everything else here together. */
 const last = new Map<string, CountedPeriod & { endMs: number }>();
 
-/** How much of the ISO date of its middle names a period. */
+/** How much of the local date of its middle names a period. */
 const NAME_CHARS: Readonly<Record<CalendarUnit, number>> = { day: 10, week: 10, month: 7, quarter: 7, year: 4 };
 
 function calendar(unit: CalendarUnit, atMs: number, zone: string): CountedPeriod {
@@ -52,8 +52,9 @@ function calendar(unit: CalendarUnit, atMs: number, zone: string): CountedPeriod
   const known = last.get(key);
   if (known && known.startMs <= atMs && atMs < known.endMs) return known;
   const { startMs, endMs } = calendarPeriod(unit, atMs, zone);
-  // The middle of a month lies in the same month everywhere: a customer that moves to another zone keeps its counter.
-  const name = new Date((startMs + endMs) / 2).toISOString().slice(0, NAME_CHARS[unit]);
+  // By its own calendar, which is the same everywhere: a customer that moves to another zone keeps its counter. (By UTC two
+  // days in Auckland are one when its clocks change: noon is midnight there.)
+  const name = localDate((startMs + endMs) / 2, zone).slice(0, NAME_CHARS[unit]);
   const period = { name, startMs, endMs, expiresAtMs: endMs + GRACE_MS };
   last.set(key, period);
   return period;

@@ -236,6 +236,23 @@ describe('periods', () => {
       '2026-09-06T04:00:00.000Z',
       '2026-09-07T03:00:00.000Z',
     ],
+    // Noon is midnight of UTC there, until clocks go forward on that day.
+    [
+      'day',
+      'Pacific/Auckland',
+      '2026-09-25T12:00:00Z',
+      '2026-09-26',
+      '2026-09-25T12:00:00.000Z',
+      '2026-09-26T12:00:00.000Z',
+    ],
+    [
+      'day',
+      'Pacific/Auckland',
+      '2026-09-26T12:00:00Z',
+      '2026-09-27',
+      '2026-09-26T12:00:00.000Z',
+      '2026-09-27T11:00:00.000Z',
+    ],
     [
       'week',
       'America/New_York',
