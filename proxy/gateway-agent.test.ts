@@ -82,6 +82,12 @@ describe('an agent that is asked through the gateway', () => {
     expect(failed?.data).toMatchObject({ outcome: 'failed', quantities: {} });
   });
 
+  it('is in no list of models', async () => {
+    const named = { ...research({ url: 'http://127.0.0.1:1/v1' }, []), models: ['research/deep'] };
+    await using weir = await startGateway(configOf([named]));
+    expect((await (await fetch(`${weir.url}/v1/models`, { headers: AUTH })).json()).data).toEqual([]);
+  });
+
   it('tells where its work is to be found by an address of ours, and by no other', async () => {
     const places = ['/v1/jobs/1', 'jobs/1', 'https://elsewhere.example/jobs/1', '/other/jobs/1'];
     await using stub = await startStub((response, _, nth) => response.writeHead(202, { location: places[nth] }).end());
@@ -90,6 +96,16 @@ describe('an agent that is asked through the gateway', () => {
     for (const _ of places) told.push((await post(`${weir.url}/agents/research/new`, {})).headers.get('location'));
     expect(told).toEqual(['/agents/research/jobs/1', '/agents/research/jobs/1', null, null]);
   });
+
+  it.each(['..%2fadmin', 'a/..%5c..%5cadmin', '%2e%2e%2fadmin', '..;/admin', 'a%2f..'])(
+    'is asked for nothing above its own address: %s',
+    async (path) => {
+      await using stub = await startStub((response) => response.writeHead(200).end());
+      await using weir = await startGateway(configOf([research(stub, [])]));
+      expect((await post(`${weir.url}/agents/research/${path}`, {})).status).toBe(404);
+      expect(stub.requests).toEqual([]);
+    },
+  );
 
   it('is held at the most that a call may come to, and refused in a problem that says why', async () => {
     await using stub = await startStub((response) => response.writeHead(200, { 'x-usage-units': '4' }).end());

@@ -183,6 +183,30 @@ describe('a tool that is called through the gateway', () => {
     expect(stub.requests).toHaveLength(1);
     const [{ data } = { data: undefined }] = await eventsOf(weir, 1);
     expect(data).toMatchObject({ outcome: 'failed', quantities: {} });
+    const nobody = files({ url: 'http://127.0.0.1:1/v1' });
+    await using alone = await startGateway(configOf([nobody], { gateway: { retriesMax: 2 } }));
+    expect((await post(`${alone.url}/mcp/files`, call(1))).status).toBe(502);
+    expect((await eventsOf(alone, 1))[0]?.data.attempts).toHaveLength(3);
+  });
+
+  it.each([
+    ['an error that says which', 'the call would have to be made anew', '2025-11-25', ''],
+    ['a broken connection', 'its events have ids by which its client comes back', '2025-11-25', 'id: 1\n'],
+    ['an error that says which', 'nothing runs on, ids or not', '2026-07-28', 'id: 1\n'],
+  ])('that breaks off in the middle ends with %s, where %s', async (wanted, _, version, id) => {
+    await using stub = await startStub((response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      const progress = `${id}${event({ jsonrpc: '2.0', method: 'notifications/progress' })}`;
+      response.write(progress, () => response.destroy());
+    });
+    await using weir = await startGateway(configOf([files(stub)]));
+    const answered = await post(`${weir.url}/mcp/files`, call(7), { 'mcp-protocol-version': version });
+    const text = await answered.text().catch(() => 'broken');
+    const last = text.split('data: ').at(-1) ?? '';
+    expect(last === 'broken' ? 'a broken connection' : 'an error that says which').toBe(wanted);
+    if (last !== 'broken') expect(JSON.parse(last)).toMatchObject({ jsonrpc: '2.0', id: 7, error: { code: -31_502 } });
+    const [{ data } = { data: undefined }] = await eventsOf(weir, 1);
+    expect(data?.quantities).toEqual(version < '2026' ? { calls: '1', tool_calls: '1' } : {});
   });
 
   it.each([

@@ -81,8 +81,8 @@ export function getMatch(method: string, path: string): Match {
   return { endpoint, params: found?.params ?? NO_PARAMS, path: below, upstream };
 }
 
-/** It would lead out of the path that an upstream's address ends in. */
-const DOT_SEGMENT = /\/(\.|%2e){1,2}(\/|$)/i;
+/** It would lead out of the path that an upstream's address ends in, as one server or another reads it. */
+const DOT_SEGMENT = /(\/|%2f|\\|%5c)(\.|%2e){1,2}(\/|%2f|\\|%5c|;|%3b|$)/i;
 
 const EXPLICIT = /^\/u\/([^/]+)(\/.*)$/;
 

@@ -1,5 +1,5 @@
 import type { Config, RouteRule, UpstreamConfig } from '#config/config.ts';
-import { WIRE_FAMILIES, type WireFamily } from '#config/wires.ts';
+import { AGENT_FAMILIES, WIRE_FAMILIES, type WireFamily } from '#config/wires.ts';
 import { matchesPattern } from '#core/key-policy.ts';
 
 /** Where a call can be sent: an upstream at its address for one family of wires, and its own name for the model. */
@@ -73,9 +73,10 @@ export class RouteTable {
     return [...names].filter((name) => this.findAny(name) !== undefined).sort();
   }
 
-  /** In whatever family serves it first. */
+  /** In whatever family serves it first. Tools and agents are asked for by their paths: they are no models. */
   findAny(model: string): Route | undefined {
     for (const family of WIRE_FAMILIES) {
+      if (AGENT_FAMILIES.has(family)) continue;
       const found = this.find(model, family);
       if (found) return found;
     }

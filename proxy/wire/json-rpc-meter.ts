@@ -1,4 +1,4 @@
-import { EMPTY, parseBytes } from './bytes.ts';
+import { EMPTY, encodeUtf8, find, isEqualRange, needle, parseBytes } from './bytes.ts';
 import type { Paths } from './json-path-tree.ts';
 import { JsonPaths } from './json-paths.ts';
 import { SseData } from './sse-data.ts';
@@ -15,9 +15,15 @@ export interface RpcReader {
   drop(): void;
   /** `whole`: the answer may end here. */
   read(whole: boolean): Reading;
-  /** An event that says that the answer breaks off here; undefined where there is nobody to tell. */
-  breakOff(message: string, code: string): Uint8Array | undefined;
+  /**
+   * An event that says that the answer breaks off here; undefined where there is nobody to tell. `named`: its events have
+   * ids, by which a client may ask for those that it missed.
+   */
+  breakOff(message: string, code: string, named: boolean): Uint8Array | undefined;
 }
+
+const ID = encodeUtf8('id:');
+const ID_LINE = needle('\nid:');
 
 /** Watches one message, or a list of them: as JSON, or each as an event. */
 export function rpcMeter(reader: RpcReader, isStream: boolean): Meter {
@@ -33,16 +39,20 @@ export function rpcMeter(reader: RpcReader, isStream: boolean): Meter {
       reader.drop();
     },
   });
+  let named = false;
   return {
     edits: false,
     push(chunk) {
-      if (isStream) sse.push(chunk);
-      else json.push(chunk);
+      if (isStream) {
+        named ||=
+          isEqualRange(chunk, 0, Math.min(chunk.length, ID.length), ID) || find(chunk, ID_LINE, 0, chunk.length) >= 0;
+        sse.push(chunk);
+      } else json.push(chunk);
       return chunk;
     },
     end: () => EMPTY,
     read: () => reader.read(isStream ? sse.between : json.values > 0 && json.between),
-    breakOff: (message, code) => (isStream && sse.between ? reader.breakOff(message, code) : undefined),
+    breakOff: (message, code) => (isStream && sse.between ? reader.breakOff(message, code, named) : undefined),
   };
 }
 

@@ -109,9 +109,10 @@ function mcpReader(counted: readonly Counted[], cancels: boolean, status: number
         run,
       };
     },
-    breakOff(message, code) {
+    breakOff(message, code, named) {
       const [first] = open.values();
-      if (!first) return undefined;
+      // Where the call runs on, its client comes back for the result once the connection breaks.
+      if (!first || (named && !cancels)) return undefined;
       return encodeUtf8(`data: ${JSON.stringify(rpcError(first.id, -31_502, message, { code }))}\n\n`);
     },
   };
