@@ -150,6 +150,45 @@ describe.each(DATABASE_KINDS)('periods that meters are billed for on %s', (kind)
     expect(await amountsOf(subscription.id, 2)).toEqual(['2.00', '1.00']);
   });
 
+  it('bill a seat that comes late for its own period and for those after it that are closed', async () => {
+    const seats = await meter({
+      ...{ aggregation: 'unique', value: 'properties.seat', operation: 'properties.op', recurring: true },
+    });
+    const { id, subscription } = await world.customer({ plan: { charges: [charge(seats)] }, startMs: START });
+    const closeAfter = async (end: string) => {
+      world.clock.nowMs = at(end) + CLOSE_GRACE_MS;
+      expect(await world.close()).toMatchObject({ failed: 0 });
+    };
+    world.clock.nowMs = at('01-10T00:00');
+    await use(id, '01-10T00:00', { seat: 'a', op: 'add' });
+    await closeAfter('02-01T00:00');
+    await closeAfter('03-01T00:00');
+    world.clock.nowMs += 1;
+    await use(id, '01-11T00:00', { seat: 'b', op: 'add' });
+    await closeAfter('04-01T00:00');
+    await closeAfter('05-01T00:00');
+    const invoices = (await listInvoices(test.db, { customer: id, count: 10 })).reverse();
+    const billed = [];
+    for (const invoice of invoices) {
+      const { lines } = await getInvoiceDetail(test.db, invoice.id);
+      billed.push(lines.map((line) => [line.adjusts?.period_index ?? null, line.quantity.num]));
+      for (const line of lines)
+        expect((await explainLine(test.db, invoice.id, line.id)).recomputed.same, `${line.kind}`).toBe(true);
+    }
+    // Two seats from January to April, each once: 1 + 1, then 2 and what January and February lacked, then 2.
+    expect(billed).toEqual([
+      [[null, 1n]],
+      [[null, 1n]],
+      [
+        [null, 2n],
+        [0, 1n],
+        [1, 1n],
+      ],
+      [[null, 2n]],
+    ]);
+    expect(await amountsOf(subscription.id, 1)).toEqual(['1.00']);
+  });
+
   it('keep the version of the meter that their plan was made with', async () => {
     const id = await meter({ aggregation: 'max', value: 'properties.size' });
     const plan = { charges: [charge(id)] };

@@ -115,6 +115,29 @@ describe.each(DATABASE_KINDS)('costs that were not known, on %s', (kind) => {
     expect(await verifyRollups(api.test.db, HOURS)).toEqual([]);
   });
 
+  it('stay where they are: with the customer of the key, at the instant when the event came', async () => {
+    await api.call('POST', '/v1/customers', { body: { id: 'by-key', name: 'By key' } });
+    const key = (await api.call('POST', '/v1/keys', { body: { customer: 'by-key', name: 'A key' } })).json.id;
+    const { customer: _, ...data } = unpricedEvent('a', { key }).data;
+    const { subject: __, time: ___, ...event } = { ...unpricedEvent('a'), data };
+    await send(event);
+    const listed = async () => (await api.call('GET', '/v1/events?customer=by-key')).json.data;
+    const [before] = await listed();
+    expect(before).toMatchObject({ event: { id: 'a' } });
+    api.clock.nowMs += 3_600_000;
+    book = bookWith('2', '10', 'one');
+    expect(await recost()).toMatchObject({ recosted: 1 });
+    const cost = { amount: '0.003', currency: 'USD' };
+    expect(await listed()).toMatchObject([{ time: before.time, event: { data: { cost } } }]);
+    // Nor does a correction by its source, which names as little, take it from its customer.
+    const corrected = { ...event, data: { ...data, quantities: { calls: '1' } } };
+    const target = { source: event.source, id: 'a', reason: 'counted wrong' };
+    const type = 'weir.correction.v1';
+    await send({ specversion: '1.0', id: 'c', source: '/app', type, data: { ...target, event: corrected } });
+    expect(await listed()).toMatchObject([{ event: { data: { quantities: { calls: '1' } } } }]);
+    expect(await verifyRollups(api.test.db, HOURS)).toEqual([]);
+  });
+
   it('give way to a correction by the source that comes later, though it was made before', async () => {
     await send(unpricedEvent('a'));
     book = bookWith('2', '10', 'one');

@@ -96,7 +96,13 @@ function recostOne(book: PriceBook, row: CostedRow): Recosted {
   if (!isWhole || isUnread) return { before, cost: null, body: event };
   const used = parts?.flatMap((part) => part ?? []) ?? null;
   const cost = costOfCallBy(book, factsOf(row, data), counts, used);
-  return { before, cost: cost.json, body: { ...event, data: recostedData(data, before, cost, book.version) } };
+  const body = { ...event, ...placeOf(row, event), data: recostedData(data, before, cost, book.version) };
+  return { before, cost: cost.json, body };
+}
+
+/** It stays where it stands: the customer may have been found by its key, and the instant is when it came where it has none. */
+function placeOf(row: CostedRow, event: Record<string, unknown>): { subject?: string; time: unknown } {
+  return { ...(row.customer === '' ? {} : { subject: row.customer }), time: event.time ?? formatInstant(row.time) };
 }
 
 function factsOf(row: CostedRow, data: Fields): CallFacts {

@@ -60,7 +60,7 @@ export async function take(db: Database, events: readonly ParsedEvent[], nowMs: 
     const counted = await attribute(tx, first.filter(isStorable));
     if (counted.length > 0) await count(tx, counted, gauges, standing, nowMs);
     // After the events, which they may be about.
-    const corrections = first.filter(isCorrection);
+    const corrections = await attributeCorrected(tx, first.filter(isCorrection));
     if (corrections.length > 0) await correctAll(tx, corrections, gauges, standing, nowMs);
     const results = events.map((event) => resultOf(event, firstById, standing));
     const conflicts = events.filter((_, i) => results[i]?.status === 'conflict').filter((event) => !isParked(event));
@@ -98,6 +98,16 @@ async function attribute(tx: Database, events: readonly StorableEvent[]): Promis
   return events.map((event) =>
     event.customer === '' ? { ...event, customer: customers.get(event.key) ?? '' } : event,
   );
+}
+
+/** The same for what stands in the place of an event. */
+async function attributeCorrected(tx: Database, corrections: readonly Correction[]): Promise<readonly Correction[]> {
+  const named = corrections.flatMap(({ event }) => event ?? []);
+  const attributed = new Map((await attribute(tx, named)).map((event, i) => [named[i], event]));
+  return corrections.map((correction) => ({
+    ...correction,
+    event: correction.event && (attributed.get(correction.event) ?? correction.event),
+  }));
 }
 
 /** Counts events of different ids. */

@@ -339,6 +339,9 @@ describe.each(DATABASE_KINDS)('events from anywhere on %s', (kind) => {
     };
     const put = (id: string, body: object) => api.call('PUT', `/v1/templates/${id}`, { body });
     expect(await put('completions', template)).toMatchObject({ status: 409 });
+    expect(await put('acme-log', { ...template, schema: { type: 'array', uniqueItems: true } })).toMatchObject({
+      json: { errors: [{ pointer: '#/schema/uniqueItems' }] },
+    });
     expect(await put('acme-log', { ...template, schema: { type: 'string', pattern: '(a+)+$' } })).toMatchObject({
       status: 422,
       json: { errors: [{ pointer: '#/schema/pattern' }] },

@@ -39,7 +39,10 @@ export async function sumLateUsage(
     group by 1, 2 having sum(event.sign * measured.quantity) <> 0 order by 2, 1`);
 }
 
-/** With the number of the last late row of each. */
+/**
+ * With the number of the last late row of each. What comes late for a period is also late for those after it that were
+ * billed by a level which lasts.
+ */
 export async function listAdjustable(db: Database, period: Period): Promise<(PeriodKey & { late_seq: bigint })[]> {
   return db.query(sql`
     select subscription_id, period_index, max(seq) as late_seq
@@ -48,6 +51,16 @@ export async function listAdjustable(db: Database, period: Period): Promise<(Per
       union all
       select late_cover.subscription_id, late_cover.period_index, late_cover.seq
       from outcome join late_cover on outcome_id = outcome.id where outcome.customer_id = ${period.customer_id}
+      union all
+      select later.subscription_id, later.period_index, late_event.seq
+      from late_event
+      join subscription_period as later on later.customer_id = late_event.customer_id
+        and later.start_at > late_event.event_at and later.closed_at is not null
+      where late_event.customer_id = ${period.customer_id} and exists (
+        select from price
+        join meter_version on price.unit = meter_version.meter_id || '@' || meter_version.version
+        where price.plan_id = later.plan_id and price.version = later.plan_version
+          and meter_version.terms -> 'recurring' = 'true')
     ) as late
     where (subscription_id, period_index) <> (${period.subscription_id}, ${period.period_index})
     group by subscription_id, period_index order by subscription_id, period_index`);

@@ -96,6 +96,11 @@ describe('an expression over an event', () => {
     expect(() => valueOfText(product)).toThrow('too large');
   });
 
+  it.each(['1e+999999999', '-1e-999999999', '9e+401'])('takes no number of an event such as %s', (text) => {
+    const fields = { far: JSON.rawJSON(text) };
+    expect(() => evaluate(getExpression('far'), fields)).toThrow('too large');
+  });
+
   it('never throws anything but a problem, whatever the text and the event', () => {
     const piece = fc.constantFrom(
       'model',

@@ -28,6 +28,7 @@ export type Fields = Readonly<Record<string, unknown>>;
 /** Bounds what arithmetic costs: digits of a numerator or denominator, in bits. */
 const NUMBER_BITS_MAX = 1_024n;
 const NUMBER_MAX = 1n << NUMBER_BITS_MAX;
+const EXPONENT_MAX = 400n;
 const ROUND_DIGITS_MAX = 30n;
 
 export function evaluate(expression: Expression, fields: Fields): Value {
@@ -110,6 +111,8 @@ function numberOfJson(text: string): Exact {
   if (whole === undefined) throw new EvaluationProblem(`wants a number, not ${text}`);
   const digits = BigInt(`${sign}${whole}${fraction}`);
   const shift = BigInt(exponent) - BigInt(fraction.length);
+  // Before the power is computed: it is what an exponent of nine digits costs.
+  if (shift > EXPONENT_MAX || shift < -EXPONENT_MAX) throw new EvaluationProblem('has a number that is too large');
   return bounded(shift < 0n ? exact(digits, 10n ** -shift) : exact(digits * 10n ** shift));
 }
 

@@ -147,6 +147,10 @@ function termsOfConfig(config: PlanConfig): PlanTerms {
 }
 
 async function addVersion(tx: Database, id: string, version: number, terms: PlanTerms, nowMs: number): Promise<void> {
+  await pinMeters(
+    tx,
+    terms.charges.map((charge) => charge.meter),
+  );
   const prices = await pricesOf(tx, terms, nowMs);
   await insertPlanVersion(tx, {
     planId: id,
@@ -160,7 +164,7 @@ async function addVersion(tx: Database, id: string, version: number, terms: Plan
   await insertPrices(tx, id, version, prices, nowMs);
 }
 
-/** Terms that are no plan's, as rating takes them: what a simulation asks about. */
+/** Terms that are no plan's, as rating takes them: what a simulation asks about. Nothing is written, and no lock taken. */
 export async function resolveTerms(db: Database, terms: PlanTerms, nowMs: number): Promise<Terms> {
   const feeNanos = terms.fee === null ? null : (parseMoney(terms.fee, terms.currency)?.nanos ?? null);
   return { currency: terms.currency, feeNanos, charges: await pricesOf(db, terms, nowMs) };
@@ -171,10 +175,6 @@ async function pricesOf(tx: Database, terms: PlanTerms, nowMs: number): Promise<
   const prices: PriceRow[] = [];
   const issues: { pointer: string; detail: string }[] = [];
   const before: { place: number; unit: string; model: string }[] = [];
-  await pinMeters(
-    tx,
-    terms.charges.map((charge) => charge.meter),
-  );
   for (const [i, charge] of terms.charges.entries()) {
     if (charge.meter === null) {
       prices.push({ ...charge, price_id: newId('prc', nowMs), unit: null });

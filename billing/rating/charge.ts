@@ -3,7 +3,7 @@ import { compare, type Exact, getExact, multiply, ONE, subtract, sum } from '#co
 import { parseInstant } from '#core/time.ts';
 import { formatFraction } from './exact-amount.ts';
 import { factorOf, nanosOf } from './nanos.ts';
-import { cutOf, priceSteps } from './price.ts';
+import { cutOf, priceSteps, pricesPart } from './price.ts';
 import type { Step } from './step.ts';
 import type { UsageCut, UsagePart } from './usage-part.ts';
 
@@ -63,8 +63,9 @@ export function chargeSteps(charge: Charge, parts: readonly UsagePart[], span: S
   const looking = { free: getExact(charge.allowance), names, zone: span.zone };
   const steps: Step[] = [];
   for (const [segment, price] of prices.entries()) {
-    const until = parts.filter((part) => part.segment <= segment);
-    const before = parts.filter((part) => part.segment < segment);
+    // A cell that a price no longer has takes nothing from what was used while there was one.
+    const until = parts.filter((part) => part.segment <= segment && pricesPart(price, names, part));
+    const before = until.filter((part) => part.segment < segment);
     // Without usage only the policy bills the flat part of a first tier, and once.
     if (until.length === before.length && !(segment === 0 && billsNothing && parts.length === 0)) continue;
     steps.push(...priceSteps(price, until, looking));

@@ -75,14 +75,15 @@ function stepsByGroup(
   parts: readonly UsagePart[],
   groupOf: (part: UsagePart) => { label: string; price: QuantityPrice } | undefined,
 ): Step[] {
-  const groups = new Map<string, { price: QuantityPrice; quantity: Exact }>();
+  // By the price itself: labels are made of what customers write, and two of them may read the same.
+  const groups = new Map<QuantityPrice, { label: string; quantity: Exact }>();
   for (const part of parts) {
     const found = groupOf(part);
     if (!found) throw new Error('a part that no price is for');
-    const group = groups.get(found.label) ?? { price: found.price, quantity: ZERO };
-    groups.set(found.label, { ...group, quantity: add(group.quantity, part.quantity) });
+    const quantity = add(groups.get(found.price)?.quantity ?? ZERO, part.quantity);
+    groups.set(found.price, { label: found.label, quantity });
   }
-  return [...groups].flatMap(([label, { price, quantity }]) => labelled(label, stepsByQuantity(price, quantity)));
+  return [...groups].flatMap(([price, { label, quantity }]) => labelled(label, stepsByQuantity(price, quantity)));
 }
 
 function labelled(label: string, steps: readonly Step[]): Step[] {

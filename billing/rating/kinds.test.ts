@@ -7,6 +7,7 @@ import { compare, type Exact, exact, formatExact, getExact, ONE, sum } from '#co
 import { NANOS_PER_UNIT } from '#core/money.ts';
 import { amountOf, chargeSteps, type Span } from './charge.ts';
 import { priceSteps } from './price.ts';
+import { rate } from './rating.ts';
 import { pooledPart, type UsagePart } from './usage-part.ts';
 
 type PriceText = z.input<typeof chargePrice>;
@@ -128,6 +129,38 @@ describe('a matrix price', () => {
       at('x', 'y', '7'),
     ];
     expect(comesTo(price, parts, ['region', 'model'])).toBe('31');
+  });
+
+  it('tells cells apart whose values read the same', () => {
+    const unit = (amount: string) => ({ kind: 'unit', amount }) as const;
+    const cells = [
+      { of: ['a, b', 'c'], price: unit('1') },
+      { of: ['a', 'b, c'], price: unit('10') },
+      { of: ['any other', ''], price: unit('100') },
+    ];
+    const names = ['model', 'region'];
+    const parts = [
+      part('1', { dimensions: ['a, b', 'c'] }),
+      part('1', { dimensions: ['a', 'b, c'] }),
+      part('1', { dimensions: ['x', 'y'] }),
+    ];
+    expect(comesTo({ kind: 'matrix', dimensions: names, cells, fallback: unit('1000') }, parts, names)).toBe('1011');
+  });
+
+  it('bills what was used of a cell while there was one, whatever the price becomes', () => {
+    const cells = [{ of: ['old', '*'], price: { kind: 'unit', amount: '4' } as const }];
+    const before = { ...price, cells: [...price.cells, ...cells], fallback: null };
+    const changes = [{ effective_at: new Date(500).toISOString(), price: { ...price, fallback: null } }];
+    const at = (model: string, quantity: string, segment: number) =>
+      part(quantity, { model, segment, dimensions: [model, 'us'] });
+    const parts = [at('old', '2', 0), at('big', '3', 0), at('big', '5', 1), at('old', '7', 1)];
+    const terms = chargeTerms.parse({ meter: 'calls', price: before, changes });
+    const charge = { ...terms, price_id: 'prc', unit: 'calls' };
+    const assigned = { byCharge: new Map([[charge, new Map()]]), unrated: [] };
+    const plan = { currency: 'USD', feeNanos: null, charges: [charge] };
+    const { lines, unrated } = rate(plan, assigned, SPAN, { zero_usage: 'skip' }, new Map([[charge, parts]]));
+    expect(lines.map((line) => inUnits(line.amount))).toEqual(['24']);
+    expect(unrated).toMatchObject([{ model: 'old', quantity: getExact('7') }]);
   });
 
   it('refuses cells that do not have a value for each dimension', () => {

@@ -112,11 +112,11 @@ function pooledParts(charge: Charge, models: ReadonlyMap<string, Exact> | undefi
   return [...models].map(([model, quantity]) => pooledPart(model, quantity));
 }
 
-/** Whether the prices of a charge have no amount for a part: it is reported then, and billed by nothing. */
+/** Whether the price that holds for a part has no amount for it: it is reported then, and billed by nothing. */
 export function priceRefuses(charge: Charge, span: Span): (part: UsagePart) => boolean {
   const { prices } = pricesIn(charge, span);
   const names = cutFor(charge, span)?.dimensions ?? [];
-  return (part) => prices.slice(part.segment).some((price) => !pricesPart(price, names, part));
+  return (part) => !pricesPart(prices[part.segment] ?? prices[0], names, part);
 }
 
 function usageLine(charge: Charge, parts: readonly UsagePart[], span: Span, billsNothing: boolean): RatedLine {

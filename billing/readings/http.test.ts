@@ -71,6 +71,16 @@ it('refuses questions that have no answer', async () => {
   });
 });
 
+it('reads no more windows at once than it can hold', async () => {
+  await make({ id: 'minutes', name: 'Minutes', aggregation: 'max', value: 'properties.size', window: 'minute' });
+  const minutes = (to: string) => get(`/v1/usage/meters/minutes?customer=acme&from=2026-11-01T00:00:00Z&to=${to}`);
+  expect(await minutes('2026-12-01T00:00:00Z')).toMatchObject({ readings: [] });
+  expect(await minutes('9999-01-01T00:00:00Z')).toMatchObject({
+    code: 'validation_failed',
+    errors: [{ parameter: 'to' }],
+  });
+});
+
 it('says with a pointer what is wrong with a meter', async () => {
   const answer = await make({
     id: 'bad',

@@ -8,7 +8,7 @@ import { gaugeOfMeter, getMeter } from '#billing/meters/meter.ts';
 import { formatFraction } from '#billing/rating/exact-amount.ts';
 import { periodsOf } from '#billing/usage/usage.ts';
 import { Fault } from '#core/fault.ts';
-import { calendarPeriod, formatInstant } from '#core/time.ts';
+import { calendarPeriod, formatInstant, HOUR_MS, MINUTE_MS } from '#core/time.ts';
 import { listProblems, readMeter } from './reading.ts';
 
 const ExactText = z.string().openapi({
@@ -52,6 +52,10 @@ const Problem = z
   })
   .openapi('MeterProblem');
 
+/** Windows that one question may ask about: two months of minutes. */
+const WINDOWS_MAX = 100_000;
+const WINDOW_MS = { minute: MINUTE_MS, hour: HOUR_MS, day: 24 * HOUR_MS };
+
 const customer = z.string().min(1).max(256);
 const version = z.coerce
   .number()
@@ -93,6 +97,11 @@ export function readingRoutes(api: Api): void {
       if (period.endMs <= period.startMs) {
         const issues = [{ parameter: 'to', detail: 'Wants an instant after `from`.' }];
         throw new Fault('validation_failed', { issues });
+      }
+      const windowMs = gauge.terms.window === undefined ? null : WINDOW_MS[gauge.terms.window];
+      if (windowMs !== null && (period.endMs - period.startMs) / windowMs > WINDOWS_MAX) {
+        const detail = `The meter has windows of a ${gauge.terms.window}, and at most ${WINDOWS_MAX} are read at once.`;
+        throw new Fault('validation_failed', { issues: [{ parameter: 'to', detail }] });
       }
       const periods = periodsOf(period, query.by ?? null, zone);
       const readings = await readMeter(db, gauge, { customer: query.customer, periods, zone });

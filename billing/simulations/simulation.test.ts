@@ -1,7 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Database } from '#billing/db/database.ts';
+import { type Database, sql } from '#billing/db/database.ts';
 import { ingest } from '#billing/events/ingest.ts';
+import { measureThePast } from '#billing/measurements/measure.ts';
+import { createMeter } from '#billing/meters/meter.ts';
 import { planTerms } from '#billing/plans/plan.ts';
+import { meterTerms } from '#config/meter-terms.ts';
 import { getExact } from '#core/exact.ts';
 import { Fault } from '#core/fault.ts';
 import { type BillingWorld, billingWorld } from '#test/support/billing-world.ts';
@@ -73,6 +76,23 @@ describe.each(DATABASE_KINDS)('a simulation on %s', (kind) => {
     expect(await sumSimulation(test.db, id)).toMatchObject([
       { currency: 'USD', customers: 2n, revenue_before_nanos: nanos(170n), revenue_after_nanos: nanos(150n) },
     ]);
+  });
+
+  it('reads a meter that no plan names, and leaves what measures events as it is', async () => {
+    const meter = {
+      id: 'largest',
+      name: 'Largest',
+      terms: meterTerms.parse({ aggregation: 'max', unit: 'output_tokens' }),
+    };
+    await test.db.transaction((tx) => createMeter(tx, meter, START));
+    await measureThePast(test.db);
+    const feed = () => test.db.query(sql`select version from meter_feed`);
+    const before = await feed();
+    const charges = [{ meter: 'largest', price: { kind: 'unit', amount: '1', per: '1000' } }];
+    const terms = planTerms.parse({ name: 'Largest', currency: 'USD', charges });
+    const { rows } = await run({ plans: { '*': { terms } } });
+    expect(rows.map((row) => row.revenue_after_nanos)).toEqual([nanos(10n), nanos(40n)]);
+    expect(await feed()).toEqual(before);
   });
 
   it('prices and costs calls as if another model had served them', async () => {

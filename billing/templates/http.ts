@@ -75,7 +75,7 @@ export function templateRoutes(api: Api): void {
     summary: 'Create or replace a template: how rows of a format of your own become events',
     description:
       'What was read before stays as it is. Rows that are parked are read with the new template when they are tried ' +
-      'again. A mapping names places in a row and evaluates nothing; a schema may not have pattern or $ref.',
+      'again. A mapping names places in a row and evaluates nothing; a schema may not have pattern, uniqueItems or $ref.',
     roles: OPERATORS,
     params: idParams,
     body: TemplateFields,

@@ -8,8 +8,8 @@ const SCHEMA_CHARS_MAX = 32 * 1024;
 const DEPTH_MAX = 16;
 const ISSUES_MAX = 20;
 
-/** A regular expression can take exponential time, and a reference can lead anywhere. */
-const REFUSED = new Set(['pattern', 'patternProperties', '$ref', '$dynamicRef', '$recursiveRef']);
+/** A regular expression can take exponential time, comparing all items of a list the square, and a reference can lead anywhere. */
+const REFUSED = new Set(['uniqueItems', 'pattern', 'patternProperties', '$ref', '$dynamicRef', '$recursiveRef']);
 
 /** Throws `validation_failed` where the schema is none, or has what is not taken. */
 export function compileRowSchema(schema: Record<string, unknown>, pointer: string): RowCheck {
