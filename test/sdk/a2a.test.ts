@@ -2,7 +2,14 @@ import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { AgentCard, Role, TaskState } from '@a2a-js/sdk';
-import { type Client, ClientFactory, DefaultAgentCardResolver, JsonRpcTransportFactory } from '@a2a-js/sdk/client';
+import {
+  type Client,
+  ClientFactory,
+  DefaultAgentCardResolver,
+  JsonRpcTransportFactory,
+  RestTransportFactory,
+} from '@a2a-js/sdk/client';
+import { LegacyJsonRpcTransportHandler } from '@a2a-js/sdk/compat/v0_3/server';
 import {
   AgentEvent,
   type AgentExecutor,
@@ -46,44 +53,78 @@ function partOf(value: string) {
 }
 
 describe('the official client and server of A2A, with a gateway between them', () => {
+  /** Each at a path of its own, with a card that tells of it alone. */
+  const BINDINGS = [
+    ['JSON-RPC of 1.0', '/one', 'JSONRPC', '1.0'],
+    ['JSON-RPC of 0.3', '/old', 'JSONRPC', '0.3'],
+    ['HTTP+JSON of 1.0', '/http', 'HTTP+JSON', '1.0'],
+  ] as const;
   let handler: JsonRpcTransportHandler;
-  let card: object;
+  let legacy: LegacyJsonRpcTransportHandler;
+  const cards = new Map<string, object>();
   const http = createServer(async (request, response) => {
-    if (request.method === 'GET') return json(response, card);
+    const url = request.url ?? '';
+    const known = cards.get(url);
+    if (known) return json(response, known);
     const parts: Buffer[] = [];
     for await (const part of request) parts.push(part);
-    const context = new ServerCallContext({ requestedVersion: '1.0' });
-    const answered = await handler.handle(Buffer.concat(parts).toString(), context);
-    if (!(Symbol.asyncIterator in answered)) return json(response, answered);
+    const body = Buffer.concat(parts).toString();
+    const isHttp = url.startsWith('/http');
+    const old = url.startsWith('/old');
+    const context = new ServerCallContext({ requestedVersion: old ? '0.3' : '1.0' });
+    const asked = isHttp ? JSON.stringify({ jsonrpc: '2.0', id: 1, ...methodOf(url, body) }) : body;
+    const answered = await (old ? legacy : handler).handle(asked, context);
+    // The HTTP binding says the same without the envelope.
+    const bare = (one: object): unknown => (isHttp && 'result' in one ? one.result : one);
+    if (!(Symbol.asyncIterator in answered)) {
+      if (isHttp && 'error' in answered) return json(response, NOT_FOUND, 404);
+      return json(response, bare(answered));
+    }
     response.writeHead(200, { 'content-type': 'text/event-stream' });
-    for await (const one of answered) response.write(`data: ${JSON.stringify(one)}\n\n`);
+    for await (const one of answered) response.write(`data: ${JSON.stringify(bare(one))}\n\n`);
     response.end();
   });
+  const info = {
+    '@type': 'type.googleapis.com/google.rpc.ErrorInfo',
+    reason: 'TASK_NOT_FOUND',
+    domain: 'a2a-protocol.org',
+  };
+  const NOT_FOUND = { error: { code: 404, status: 'NOT_FOUND', message: 'No such task', details: [info] } };
+  function methodOf(url: string, body: string): object {
+    const task = /\/tasks\/([^?/]+)/.exec(url)?.[1];
+    if (task !== undefined) return { method: 'GetTask', params: { id: task } };
+    return { method: url.endsWith(':stream') ? 'SendStreamingMessage' : 'SendMessage', params: JSON.parse(body) };
+  }
   let direct: string;
   beforeAll(async () => {
     http.listen(0, '127.0.0.1');
     await once(http, 'listening');
     direct = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
-    const typed = AgentCard.fromJSON({
-      name: 'Planner',
-      description: 'Plans',
-      version: '1.0.0',
-      supportedInterfaces: [{ url: `${direct}/rpc`, protocolBinding: 'JSONRPC', protocolVersion: '1.0' }],
-      capabilities: { streaming: true },
-      defaultInputModes: ['text/plain'],
-      defaultOutputModes: ['text/plain'],
-      skills: [],
-    });
-    card = AgentCard.toJSON(typed) as object;
-    handler = new JsonRpcTransportHandler(new DefaultRequestHandler(typed, new InMemoryTaskStore(), executor));
+    const cardOf = (at: string, protocolBinding: string, protocolVersion: string) =>
+      AgentCard.fromJSON({
+        name: 'Planner',
+        description: 'Plans',
+        version: '1.0.0',
+        supportedInterfaces: [{ url: `${direct}${at}`, protocolBinding, protocolVersion }],
+        capabilities: { streaming: true },
+        defaultInputModes: ['text/plain'],
+        defaultOutputModes: ['text/plain'],
+        skills: [],
+      });
+    for (const [, at, binding, version] of BINDINGS) {
+      cards.set(`${at}/.well-known/agent-card.json`, AgentCard.toJSON(cardOf(at, binding, version)) as object);
+    }
+    const requests = new DefaultRequestHandler(cardOf('/one', 'JSONRPC', '1.0'), new InMemoryTaskStore(), executor);
+    handler = new JsonRpcTransportHandler(requests);
+    legacy = new LegacyJsonRpcTransportHandler(requests);
   });
   afterAll(() => {
     http.closeAllConnections();
     http.close();
   });
 
-  function json(response: ServerResponse, value: unknown): void {
-    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(value));
+  function json(response: ServerResponse, value: unknown, status = 200): void {
+    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value));
   }
 
   function clientOf(url: string, secret = ''): Promise<Client> {
@@ -93,9 +134,9 @@ describe('the official client and server of A2A, with a gateway between them', (
       return fetch(input, { ...init, headers });
     };
     const cardResolver = new DefaultAgentCardResolver({ fetchImpl });
-    return new ClientFactory({ transports: [new JsonRpcTransportFactory({ fetchImpl })], cardResolver }).createFromUrl(
-      url,
-    );
+    const options = { fetchImpl, legacyCompat: { enabled: true } };
+    const transports = [new JsonRpcTransportFactory(options), new RestTransportFactory(options)];
+    return new ClientFactory({ transports, cardResolver }).createFromUrl(url);
   }
 
   const messageOf = (text: string) => ({
@@ -126,31 +167,34 @@ describe('the official client and server of A2A, with a gateway between them', (
     return JSON.parse(JSON.stringify(told, (key, value) => (key === 'contextId' ? 'c' : value)));
   }
 
-  it('tell the same as without it, by the card that it republishes, and every message is counted', async () => {
-    const gateway = await startGateway({ upstreamUrl: { a2a: direct }, models: ['*'] });
-    try {
-      const wanted = await use(await clientOf(`${direct}/`));
-      expect(await use(await clientOf(`${gateway.origin}/a2a/upstream/`, gateway.secret))).toEqual(wanted);
-      const used = await vi.waitFor(
-        async () => {
-          const all = (await gateway.emitted()).filter(({ data }) => data.quantities.messages !== undefined);
-          expect(all).toHaveLength(3);
-          return all.map(({ data }) => data);
-        },
-        { timeout: 10_000 },
-      );
-      expect(used.map(({ quantities }) => quantities.tasks).sort()).toEqual(['1', '1', undefined]);
-      for (const { quantities, labels } of used) expect(labels.run !== undefined).toBe(quantities.tasks === '1');
-      expect(gateway.twice).toEqual([]);
-    } finally {
-      await gateway.stop();
-    }
-  });
+  it.each(BINDINGS)(
+    'tell the same as without it, by the card that it republishes, and every message is counted: %s',
+    async (_, at) => {
+      const gateway = await startGateway({ upstreamUrl: { a2a: `${direct}${at}` }, models: ['*'] });
+      try {
+        const wanted = await use(await clientOf(`${direct}${at}/`));
+        expect(await use(await clientOf(`${gateway.origin}/a2a/upstream/`, gateway.secret))).toEqual(wanted);
+        const used = await vi.waitFor(
+          async () => {
+            const all = (await gateway.emitted()).filter(({ data }) => data.quantities.messages !== undefined);
+            expect(all).toHaveLength(3);
+            return all.map(({ data }) => data);
+          },
+          { timeout: 10_000 },
+        );
+        expect(used.map(({ quantities }) => quantities.tasks).sort()).toEqual(['1', '1', undefined]);
+        for (const { quantities, labels } of used) expect(labels.run !== undefined).toBe(quantities.tasks === '1');
+        expect(gateway.twice).toEqual([]);
+      } finally {
+        await gateway.stop();
+      }
+    },
+  );
 
   it("raise the client's own error when a budget at the price of a message is used up", async () => {
     const prices = '[{ upstream: upstream, model: upstream, prices: [{ unit: messages, amount: 0.6 }] }]';
     const limits = '[{ budget: 1 USD, per: month }]';
-    const gateway = await startGateway({ upstreamUrl: { a2a: direct }, models: ['*'], prices, limits });
+    const gateway = await startGateway({ upstreamUrl: { a2a: `${direct}/one` }, models: ['*'], prices, limits });
     try {
       const client = await clientOf(`${gateway.origin}/a2a/upstream/`, gateway.secret);
       await client.sendMessage(messageOf('hello'));
