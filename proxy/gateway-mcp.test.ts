@@ -155,7 +155,8 @@ describe('a tool that is called through the gateway', () => {
     const twice = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write","name":"read"}}';
     const cased = '{"jsonrpc":"2.0","id":1,"method":"tools/list","Method":"tools/call","params":{"name":"write"}}';
     const inList = '[{"id":1,"method":"tools/call","params":{"Name":"write","name":"read"}}]';
-    for (const body of [twice, cased, inList]) expect((await post(at, body)).status).toBe(400);
+    const { id: _, ...silent } = call(1);
+    for (const body of [twice, cased, inList, silent]) expect((await post(at, body)).status).toBe(400);
     expect((await post(`${weir.url}/u/other/mcp/files`, call(1))).status).toBe(404);
     expect(stub.requests).toHaveLength(2);
   });

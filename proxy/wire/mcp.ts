@@ -77,7 +77,9 @@ export const mcp = {
       once: true,
       run: parseName(first?.params.taskId),
     };
-    const metered = messages.filter(({ id, method }) => id !== null && METERED.has(method));
+    const metered = messages.filter(({ method }) => METERED.has(method));
+    // A server that runs it all the same would answer nothing by which it could be counted.
+    if (metered.some(({ id }) => id === null)) throw wrong("A call must have an 'id'.");
     if (metered.length === 0) return { ...base, ...common };
     const counted = metered.map(({ id, method }) => ({ id, unit: unitOf(method) }));
     if (new Set(counted.map(({ id }) => JSON.stringify(id))).size < counted.length) {
