@@ -1,5 +1,5 @@
 import { encoding_for_model } from 'tiktoken';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { tiktokenCounter } from './tiktoken-node.ts';
 import { encodingOf } from './token-counter.ts';
 
@@ -33,6 +33,24 @@ describe('tiktokenCounter', () => {
   it('says that it does not know, rather than count with the vocabulary of others', async () => {
     expect(await counter.count('claude-sonnet-4-5', 'Hello')).toBeUndefined();
     expect(await counter.count('gpt-4o', 'a'.repeat(2_000_001))).toBeUndefined();
+  });
+
+  it('gives up a text that it would count for minutes, and goes on with those of others', async () => {
+    const own = tiktokenCounter({ stuckMs: 2_500 });
+    expect(await own.count('gpt-4o', '漢字'.repeat(100_000))).toBeUndefined();
+    await vi.waitFor(async () => expect(await own.count('gpt-4o', 'Hello')).toBe(1n), { timeout: 20_000 });
+    await own.close();
+  }, 30_000);
+
+  it('takes no more texts than it can have before it', async () => {
+    const own = tiktokenCounter();
+    const text = 'a '.repeat(1_000_000);
+    const waits = Array.from({ length: 8 }, () => own.count('gpt-4o', text));
+    expect(await own.count('gpt-4o', 'Hello')).toBeUndefined();
+    await own.close();
+    await Promise.all(waits);
+    expect(await own.count('gpt-4o', 'Hello')).toBe(1n);
+    await own.close();
   });
 
   it('answers those who wait when it closes, and starts anew for who comes later', async () => {
