@@ -1,13 +1,25 @@
 import { z } from 'zod';
-import { decimalOfNumber } from '#billing/event-formats/exact-json.ts';
+import { decimalOfNumber, plainDecimal } from '#billing/event-formats/exact-json.ts';
 import { exact, formatExact, parseExact, round } from '#core/exact.ts';
 import { formatInstant } from '#core/time.ts';
 
 /** What traces and metrics share. Unknown fields are ignored, as the specification wants. */
 
-const Long = z.union([z.string(), z.number()]).transform(String);
+/** A number that is longer than a double holds for sure was kept as its text. */
+const Long = z
+  .union([z.string(), z.number(), z.custom<RawJson>(JSON.isRawJSON)])
+  .transform((value) => (typeof value === 'object' ? value.rawJSON : String(value)));
 export const Nanos = Long.optional();
 export const LongValue = Long;
+
+/** As decimal text; undefined of what is not finite, which in JSON is text and in protobuf a number. */
+export const Double = z
+  .union([z.string(), z.number(), z.nan(), z.custom<number>(isInfinite), z.custom<RawJson>(JSON.isRawJSON)])
+  .transform((value) => (typeof value === 'string' ? plainDecimal(value) : decimalOfNumber(value)));
+
+function isInfinite(value: unknown): boolean {
+  return value === Number.POSITIVE_INFINITY || value === Number.NEGATIVE_INFINITY;
+}
 
 export const Attributes = z
   .array(
@@ -18,7 +30,7 @@ export const Attributes = z
           stringValue: z.string().optional(),
           boolValue: z.boolean().optional(),
           intValue: Long.optional(),
-          doubleValue: z.number().optional(),
+          doubleValue: Double.optional(),
         })
         .optional(),
     }),
@@ -27,11 +39,7 @@ export const Attributes = z
   .transform((list): AttributeMap => {
     const entries = list.flatMap(({ key, value = {} }): [string, string][] => {
       const { stringValue, boolValue, intValue, doubleValue } = value;
-      const text =
-        stringValue ??
-        intValue ??
-        (boolValue === undefined ? undefined : String(boolValue)) ??
-        (doubleValue === undefined ? undefined : decimalOfNumber(doubleValue));
+      const text = stringValue ?? intValue ?? (boolValue === undefined ? undefined : String(boolValue)) ?? doubleValue;
       return text === undefined ? [] : [[key, text]];
     });
     return new Map(entries);
@@ -91,10 +99,8 @@ export function instantOfNanos(nanos: string | undefined): string | undefined {
   return formatInstant(Number.parseInt((BigInt(nanos) / 1_000_000n).toString(), 10));
 }
 
-/** Decimal text of what may be a double: tokens are whole, durations are not. */
-export function decimalOf(value: string | number | undefined): string | undefined {
-  if (value === undefined) return undefined;
-  const text = typeof value === 'number' ? decimalOfNumber(value) : value;
+/** Text that is a decimal: tokens are whole, durations are not. */
+export function decimalOf(text: string | undefined): string | undefined {
   return text !== undefined && parseExact(text) ? text : undefined;
 }
 

@@ -12,6 +12,7 @@ import { verifyRollups } from '#billing/repairs/verify.ts';
 import { readUsage } from '#billing/usage/usage.ts';
 import { type TestApi, testApi } from '#test/support/billing-api.ts';
 import { DATABASE_KINDS } from '#test/support/database.ts';
+import { MetricsRequest, pointsOf } from './points.ts';
 import { decodeMessage } from './proto.ts';
 
 const NOW = Date.UTC(2026, 10, 20, 12);
@@ -192,6 +193,34 @@ describe.each(DATABASE_KINDS)('OTLP on %s', (kind) => {
     expect(await used()).toEqual({ calls: '3', input_tokens: '1400', cache_read_tokens: '300' });
     await meters.shutdown();
     api.clock.nowMs = NOW;
+  });
+
+  it('takes numbers of any length, and what is no number without the batch that it is in', async () => {
+    const metrics = (...dataPoints: object[]) => ({
+      resourceMetrics: [
+        {
+          resource: { attributes: attributes({ 'weir.customer': 'acme' }) },
+          scopeMetrics: [{ metrics: [{ name: 'gpu.load', gauge: { dataPoints } }] }],
+        },
+      ],
+    });
+    const at = (ms: number, asDouble: unknown) => ({ timeUnixNano: nanos(NOW - ms), asDouble });
+    const seconds = { key: 'took', value: { doubleValue: 0.30000000000000004 } };
+    const points = [
+      { ...at(1, 0.1 + 0.2), attributes: [seconds] },
+      { asInt: 7, timeUnixNano: Number(nanos(NOW - 2)) },
+      at(3, 'NaN'),
+    ];
+    expect(await send('metrics', metrics(...points))).toMatchObject({ status: 200 });
+    const { json: listed } = await api.call('GET', '/v1/events?type=gpu.load');
+    expect(listed.data.map((row: { event: { data: object } }) => row.event.data)).toMatchObject([
+      { value: '0.30000000000000004', took: '0.30000000000000004' },
+      { value: '7' },
+    ]);
+    // Protobuf has them as numbers.
+    const infinite = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0.5].map((value) => at(1, value));
+    const read = pointsOf(MetricsRequest.parse(metrics(...infinite)));
+    expect(read.map(({ value }) => value)).toEqual([undefined, undefined, undefined, '0.5']);
   });
 
   it('counts what cumulative series add, through repeats, what comes late, and restarts', async () => {

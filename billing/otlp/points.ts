@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { type AttributeMap, Attributes, decimalOf, LongValue, Nanos, Resource } from './attributes.ts';
+import { type AttributeMap, Attributes, Double, decimalOf, LongValue, Nanos, Resource } from './attributes.ts';
 
 /** Metrics as a flat list of points, each with the series that it belongs to. */
 
 const times = { startTimeUnixNano: Nanos, timeUnixNano: Nanos, attributes: Attributes };
-const NumberPoint = z.looseObject({ ...times, asInt: LongValue.optional(), asDouble: z.number().optional() });
-const HistogramPoint = z.looseObject({ ...times, count: LongValue.optional(), sum: z.number().optional() });
+const NumberPoint = z.looseObject({ ...times, asInt: LongValue.optional(), asDouble: Double.optional() });
+const HistogramPoint = z.looseObject({ ...times, count: LongValue.optional(), sum: Double.optional() });
 const temporality = z.number().optional();
 const Histogram = z.looseObject({
   dataPoints: z.array(HistogramPoint).default([]),
