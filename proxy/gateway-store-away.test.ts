@@ -158,3 +158,33 @@ describe('while the counters cannot be reached', () => {
     });
   });
 });
+
+describe('while nobody says what was used', () => {
+  it('a limit that only warns stops no call, and the others hold', async () => {
+    await using stub = await startStub(answer);
+    const { weir, store } = await start([rpm({ amount: '2' }), total({ mode: 'soft' })], stub, { seeded: true });
+    await using _ = weir;
+    expect([await statusOf(weir), await statusOf(weir)]).toEqual(['served', 'served']);
+    expect(await statusOf(weir)).toBe('rate_limited');
+    const counter = weir.sink.closed[0]?.reservation.holds[1]?.counter ?? '';
+    expect(store.counters.read('acme', counter)).toEqual({ used: 30n, held: 0n });
+  });
+
+  it('a limit that lets through then does not let through what another one refuses', async () => {
+    await using stub = await startStub(answer);
+    const open = { onStoreDown: 'open' } as const;
+    const limits = [rpm({ amount: '1', ...open }), total(open)];
+    const { weir } = await start(limits, stub, { seeded: true });
+    await using _ = weir;
+    expect(await statusOf(weir)).toBe('served');
+    await vi.waitFor(() => expect(weir.sink.closed).toHaveLength(1));
+    expect(await statusOf(weir)).toBe('rate_limited');
+  });
+
+  it('a hard limit refuses', async () => {
+    await using stub = await startStub(answer);
+    const { weir } = await start([total(), rpm({ mode: 'soft' })], stub, { seeded: true });
+    await using _ = weir;
+    expect(await statusOf(weir)).toBe('limits_unavailable');
+  });
+});

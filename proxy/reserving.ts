@@ -55,16 +55,18 @@ export class Reserving {
     if (this.#clock() < this.#awayUntilMs && this.#local.mayAdmit(admitted.limits)) {
       return this.#local.reserve(flight, admitted);
     }
+    let answer: ReserveAnswer;
     try {
-      const answer = await this.#reserve(flight, admitted);
+      answer = await this.#reserve(flight, admitted);
+      if (trustWarnings(admitted, answer)) answer = await this.#reserve(flight, admitted);
       this.#local.answered();
-      if (answer.admitted || answer.unknown.length === 0) return answer;
     } catch (thrown) {
       this.#awayUntilMs = this.#clock() + AWAY_MS;
       if (!this.#local.mayAdmit(admitted.limits)) throw thrown;
       this.#failed(flight, thrown);
       return this.#local.reserve(flight, admitted);
     }
+    if (answer.unknown.length === 0 || isRefused(admitted, answer)) return answer;
     if (!this.#local.mayAdmit(admitted.limits)) {
       throw new Fault('limits_unavailable', { story: 'what was used is not known' });
     }
@@ -87,6 +89,7 @@ export class Reserving {
       if (!(await this.#lower(flight, admitted, answer))) break;
       answer = await this.#ask(flight, admitted.reservation);
     }
+    if (answer.unknown.length > 0) return answer;
     if (answer.admitted && admitted.part !== null) await this.#lowerInParts(flight, admitted, answer);
     this.rooms.see(admitted.policy, admitted.reservation.holds, answer.states);
     admitted.states = answer.states;
@@ -230,6 +233,26 @@ export class Reserving {
     admitted.part = outputTokens;
     admitted.reservation.holds = heldInParts(holdsAt(admitted, admitted.outputMax), holdsAt(admitted, outputTokens));
   }
+}
+
+/**
+ * What only warns refuses nothing, known or not: it counts from here on, and is raised when billing has said what came
+ * before. True where one of the counts that are not known is of that kind.
+ */
+function trustWarnings({ limits, reservation }: Admitted, { unknown }: ReserveAnswer): boolean {
+  const places = unknown.filter((i) => limits[i]?.mode !== undefined && limits[i].onStoreDown !== 'closed');
+  if (places.length === 0) return false;
+  reservation.holds = reservation.holds.map((hold, i) => {
+    if (hold.kind !== 'quota' || !places.includes(i)) return hold;
+    const { series: _series, ...trusted } = hold;
+    return trusted;
+  });
+  return true;
+}
+
+/** By a limit whose count is known: what becomes of the others is of no interest. */
+function isRefused({ reservation }: Admitted, { states, unknown }: ReserveAnswer): boolean {
+  return reservation.holds.some((hold, i) => !hold.soft && !states[i]?.fits && !unknown.includes(i));
 }
 
 /** The caller may say `x-weir-clamp: off`: all of the answer, or none. */

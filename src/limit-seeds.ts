@@ -4,7 +4,7 @@ import type { Log } from '#core/log.ts';
 import { pause } from '#core/pause.ts';
 import { type Clock, formatInstant } from '#core/time.ts';
 import { within } from '#core/within.ts';
-import type { CounterStore, Hold, Reservation, ReserveAnswer, Seed } from '#proxy/limits/counters.ts';
+import type { CounterStore, Hold, HoldState, Reservation, ReserveAnswer, Seed } from '#proxy/limits/counters.ts';
 import { isWindow, SESSION_QUIET_MS } from '#proxy/limits/periods.ts';
 import { dimensionOf, originOf, quotaCounter, type SeriesOrigin } from '#proxy/limits/policy.ts';
 import { type ModelUse, usedSince, whereOf } from '#proxy/limits/used-since.ts';
@@ -135,31 +135,45 @@ export function limitSeeds(options: LimitSeedOptions): LimitSeeds {
     if (signal.aborted) throw late();
   }
 
+  type Unsaid = (answer: ReserveAnswer) => ReserveAnswer;
   type Ask = (reservation: Reservation) => ReserveAnswer | Promise<ReserveAnswer>;
 
-  /** What is not known is asked for, and the store once more. */
-  function known(ask: Ask, reservation: Reservation, answer: ReserveAnswer): ReserveAnswer | Promise<ReserveAnswer> {
+  /** What is not known is asked for, and the store once more. What nobody says in time stays unknown (`unsaid`). */
+  function known(
+    ask: Ask,
+    unsaid: Unsaid,
+    reservation: Reservation,
+    answer: ReserveAnswer,
+  ): ReserveAnswer | Promise<ReserveAnswer> {
     if (answer.unknown.length === 0) return answer;
-    return raised(answer.unknown.flatMap((place) => countOf(reservation, place))).then(() => ask(reservation));
+    const counts = answer.unknown.flatMap((place) => countOf(reservation, place));
+    return raised(counts).then(
+      () => ask(reservation),
+      () => unsaid(answer),
+    );
   }
 
-  function asked(ask: Ask, reservation: Reservation): ReserveAnswer | Promise<ReserveAnswer> {
+  function asked(ask: Ask, unsaid: Unsaid, reservation: Reservation): ReserveAnswer | Promise<ReserveAnswer> {
     if (doubted.size > 0) {
       const doubts = doubtsOf(reservation);
       if (doubts.length > 0) {
-        return within(WAIT_MS, Promise.all(doubts), late).then(() => asked(ask, reservation));
+        const places = doubts.map(([place]) => place);
+        return within(WAIT_MS, Promise.all(doubts.map(([, doubt]) => doubt)), late).then(
+          () => asked(ask, unsaid, reservation),
+          () => unsaid({ admitted: false, states: reservation.holds.map(() => UNSEEN), crossed: [], unknown: places }),
+        );
       }
     }
     const answer = ask(reservation);
     return answer instanceof Promise
-      ? answer.then((one) => known(ask, reservation, one))
-      : known(ask, reservation, answer);
+      ? answer.then((one) => known(ask, unsaid, reservation, one))
+      : known(ask, unsaid, reservation, answer);
   }
 
-  function doubtsOf({ customer, holds }: Reservation): Promise<void>[] {
-    return holds.flatMap((hold) => {
+  function doubtsOf({ customer, holds }: Reservation): [place: number, doubt: Promise<void>][] {
+    return holds.flatMap((hold, place) => {
       const doubt = hold.kind === 'quota' && hold.series && doubted.get(nameOf(customer, hold.series.name));
-      return doubt ? [doubt] : [];
+      return doubt ? [[place, doubt]] : [];
     });
   }
 
@@ -187,8 +201,14 @@ export function limitSeeds(options: LimitSeedOptions): LimitSeeds {
     counters: {
       ...counters,
       seeded: true,
-      reserve: (reservation) => asked((one) => counters.reserve(one), reservation),
-      extend: (reservation, amounts) => asked((one) => counters.extend(one, amounts), reservation),
+      // The store is there: only the limits that nobody knows do what they say for one that is away.
+      reserve: (reservation) =>
+        asked(
+          (one) => counters.reserve(one),
+          (answer) => answer,
+          reservation,
+        ),
+      extend: (reservation, amounts) => asked((one) => counters.extend(one, amounts), fail, reservation),
     },
     policies: {
       find(secretHash) {
@@ -235,6 +255,13 @@ function countsOf({ customer, key, limits }: KeyPolicy, atMs: number): Map<strin
 
 function nameOf(customer: string, part: string): string {
   return JSON.stringify([customer, part]);
+}
+
+/** Of a hold that the store was not asked about. */
+const UNSEEN: HoldState = { used: 0n, held: 0n, fits: true, waitMs: 0 };
+
+function fail(): never {
+  throw late();
 }
 
 function late(): Fault {
