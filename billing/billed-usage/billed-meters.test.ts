@@ -6,7 +6,7 @@ import { getInvoiceDetail, listInvoices } from '#billing/invoices/invoice.ts';
 import { ratePeriod } from '#billing/invoices/period-rating.ts';
 import { CLOSE_GRACE_MS } from '#billing/jobs/close-periods.ts';
 import { measureThePast } from '#billing/measurements/measure.ts';
-import { changeMeter, createMeter } from '#billing/meters/meter.ts';
+import { applyMeters, changeMeter, createMeter } from '#billing/meters/meter.ts';
 import { changePlan, planTerms } from '#billing/plans/plan.ts';
 import { getPeriod, openDuePeriods } from '#billing/subscriptions/period.ts';
 import { meterTerms } from '#config/meter-terms.ts';
@@ -218,6 +218,20 @@ describe.each(DATABASE_KINDS)('periods that meters are billed for on %s', (kind)
     await use(customer, '02-01T00:01', { size: 4 });
     expect(await amountsOf(subscription.id, 0)).toEqual(['4.00']);
     expect(await amountsOf(subscription.id, 1)).toEqual(['7.00']);
+  });
+
+  it('are billed by no meter that was removed and has missed events since', async () => {
+    const id = newId('plan', START);
+    const config = { id, name: id, terms: meterTerms.parse({ aggregation: 'max', value: 'properties.size' }) };
+    const apply = (configs: (typeof config)[]) => test.db.transaction((tx) => applyMeters(tx, configs, START));
+    await apply([config]);
+    await apply([]);
+    const priced = () => world.customer({ plan: { charges: [charge(id)] }, startMs: START });
+    await expect(priced()).rejects.toMatchObject({ issues: [{ pointer: '#/charges/0/meter' }] });
+    // Back again, it is a new version, and holds what it missed once that is measured.
+    await apply([config]);
+    await measureThePast(test.db);
+    expect((await priced()).subscription).toMatchObject({ start_at: START });
   });
 
   it('leave no unit over that a meter of the plan reads', async () => {

@@ -181,7 +181,8 @@ async function pricesOf(tx: Database, terms: PlanTerms, nowMs: number): Promise<
       continue;
     }
     const meter = await findMeterById(tx, charge.meter);
-    if (!meter) {
+    // One that was removed is measured for the prices that it has, and has missed events where it has none.
+    if (!meter || meter.removed_at !== null) {
       issues.push({ pointer: `#/charges/${i}/meter`, detail: `There is no meter ${charge.meter}.` });
       continue;
     }
