@@ -181,8 +181,10 @@ describe('the gateway on Workers', () => {
     const spent = client(secrets.budget);
     const { response } = await spent.chat.completions.create(ask('Hello')).withResponse();
     const calls = upstream.requests.length;
-    // 0.0075 is used, 0.0125 is left, and this call may cost 10 cents.
-    const refused = await spent.chat.completions.create(ask('Hello', { max_tokens: 10_000 })).catch((error) => error);
+    // 0.0075 is used, 0.0125 is left, and this call may cost 10 cents: all of it or nothing.
+    const refused = await spent.chat.completions
+      .create(ask('Hello', { max_tokens: 10_000 }), { headers: { 'x-weir-clamp': 'off' } })
+      .catch((error) => error);
     expect(refused).toBeInstanceOf(OpenAI.RateLimitError);
     expect(refused).toMatchObject({ status: 429, code: 'insufficient_quota' });
     expect(refused.headers.get('x-should-retry')).toBe('false');

@@ -54,10 +54,10 @@ describe('while a store is away', { timeout: 90_000 }, () => {
     await Promise.all([redis?.stop(), postgres?.stop()]);
   });
 
-  async function send(secret: string, changes: object = {}): Promise<Response> {
+  async function send(secret: string, changes: object = {}, headers: Record<string, string> = {}): Promise<Response> {
     const response = await fetch(`${weir.gatewayUrls[0]}/v1/chat/completions`, {
       method: 'POST',
-      headers: { authorization: `Bearer ${secret}`, 'content-type': 'application/json' },
+      headers: { authorization: `Bearer ${secret}`, 'content-type': 'application/json', ...headers },
       body: JSON.stringify({
         model: 'gpt-4o',
         max_tokens: 100,
@@ -90,7 +90,8 @@ describe('while a store is away', { timeout: 90_000 }, () => {
     );
     expect(found.sort()).toEqual([...served].sort());
     await until(async () => {
-      const refused = await send(weir.secret, { n: 100, max_tokens: 16_000 });
+      // All of it or nothing: else what is left of the budget would be served.
+      const refused = await send(weir.secret, { n: 100, max_tokens: 16_000 }, { 'x-weir-clamp': 'off' });
       const { error } = (await refused.json()) as { error: { weir: { code: string; reserved: string } } };
       return error.weir.code === 'budget_exhausted' && Number(error.weir.reserved) === 0;
     }, 'nothing to be held');
