@@ -13,6 +13,8 @@ const COVERED = [
   'anthropic-text.chunks.txt',
   'anthropic-web-search.chunks.txt',
   'azure-chat-basic.vcr.yaml',
+  'bedrock-converse-cache.vcr.yaml',
+  'bedrock-converse-stream.vcr.yaml',
   'cohere-chat-v2.chunks.txt',
   'gemini-429-retry-info.json',
   'gemini-text.chunks.txt',
@@ -23,7 +25,11 @@ const COVERED = [
   'openai-chat-stream-include-usage.vcr.yaml',
   'openai-chat-stream-no-usage.vcr.yaml',
   'openai-chat-web-search.vcr.yaml',
+  'openai-completion-stream-usage.vcr.yaml',
   'openai-embeddings-token-input.vcr.yaml',
+  'openai-responses-background.vcr.yaml',
+  'openai-responses-web-search.chunks.txt',
+  'openai-transcription.vcr.yaml',
   'xai-chat.chunks.txt',
 ];
 
