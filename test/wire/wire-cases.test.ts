@@ -41,5 +41,5 @@ describe.skipIf(!existsSync(MANIFEST))('recorded provider traffic', () => {
     expect(failures, `seed ${seed}`).toEqual([]);
     const passed = results.filter(({ outcome }) => outcome === 'pass').map(({ id }) => id);
     expect(passed).toEqual(expect.arrayContaining(COVERED));
-  }, 120_000);
+  }, 300_000);
 });
