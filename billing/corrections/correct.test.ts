@@ -67,6 +67,21 @@ describe.each(DATABASE_KINDS)('a correction on %s', (kind) => {
     expect(await live()).toEqual([right]);
   });
 
+  it('leaves an event at its instant where it does not say another, whatever came between', async () => {
+    const { time: _, ...untimed } = usageEvent({ id: 'a', quantities: { calls: '2' } });
+    const moved = usageEvent({ id: 'a', atMs: NOW - 86_400_000, quantities: { calls: '3' } });
+    const right = { ...untimed, data: { ...untimed.data, quantities: { calls: '4' } } };
+    await statuses([untimed]);
+    const later = NOW + 7_200_000;
+    const take = (value: object) => ingest(db, [value], later);
+    await take(correction('c1', untimed, { event: moved, time: '2026-11-20T13:00:00Z' }));
+    await take(correction('c2', untimed, { event: right, time: '2026-11-20T13:30:00Z' }));
+    expect(await usage()).toMatchObject([{ hour: NOW, unit: 'calls', quantity: '4' }]);
+    await take(correction('c3', untimed, { event: { ...right }, time: '2026-11-20T13:45:00Z' }));
+    expect(await usage()).toMatchObject([{ hour: NOW, unit: 'calls', quantity: '4' }]);
+    expect(await verifyRollups(db, ALL)).toEqual([]);
+  });
+
   it('deletes an event and keeps it in its history; a later one brings it back', async () => {
     const event = usageEvent({ id: 'a' });
     await statuses([event]);

@@ -31,6 +31,8 @@ interface Standing {
   revision: number;
   live: Omit<RevisionRow, 'source' | 'id' | 'revision' | 'sign' | 'live'> | null;
   place: { customer: string; timeMs: number };
+  /** When the event was first said to have happened. */
+  firstMs: number;
   decided: { timeMs: number; id: string; source: string } | null;
 }
 
@@ -77,14 +79,15 @@ export async function correctEvents(
 }
 
 function apply(correction: Correction, standing: Standing, rows: RevisionRow[]): AppliedCorrection {
-  const { timeMs, id, source, targetSource, targetId, event } = correction;
+  const { timeMs, id, source, targetSource, targetId, event, isTimed } = correction;
   if (standing.decided && compareTimes(correction, standing.decided) < 0) {
     return { correction, revision: null, from: null };
   }
   const from = standing.live ? standing.place : null;
   const target = { source: targetSource, id: targetId, live: false };
   if (standing.live) rows.push({ ...target, ...standing.live, revision: ++standing.revision, sign: -1 });
-  standing.live = event && contentsOf(event);
+  // Not the last place: the order in which corrections come must not matter.
+  standing.live = event && { ...contentsOf(event), timeMs: isTimed ? event.timeMs : standing.firstMs };
   standing.decided = { timeMs, id, source };
   if (standing.live) {
     rows.push({ ...target, ...standing.live, revision: ++standing.revision, sign: 1 });
@@ -100,6 +103,7 @@ function standingOf(row: TargetRow): Standing {
   return {
     revision: row.revision,
     place,
+    firstMs: row.first_at,
     live: isLive ? { type, key, model, body, ...place } : null,
     decided:
       row.decided_at === null

@@ -11,6 +11,8 @@ export interface TargetRow {
   type: string | null;
   customer: string;
   time: number;
+  /** Of the event as it was first taken. */
+  first_at: number;
   key: string | null;
   model: string | null;
   body: string | null;
@@ -44,7 +46,7 @@ export async function lockTargets(db: Database, corrections: readonly Correction
   return await db.query<TargetRow>(sql`
     with target as materialized (${target})
     select target.source, target.id, target.revision, event.type, target.customer, target.time, event.key,
-      event.model, event.body::text as body, decided.time as decided_at, decided.id as decided_by,
+      event.model, event.body::text as body, coalesce(first.event_at, target.time) as first_at, decided.time as decided_at, decided.id as decided_by,
       decided.source as decided_by_source
     from target
     left join event on event.customer = target.customer and event.time = target.time and event.source = target.source
@@ -54,6 +56,11 @@ export async function lockTargets(db: Database, corrections: readonly Correction
       where target_id = target.id and target_source = target.source and revision is not null
       order by time desc, id desc, source desc limit 1
     ) decided on true
+    left join lateral (
+      select event_at from event_correction
+      where target_id = target.id and target_source = target.source and revision is not null and event_at is not null
+      order by revision limit 1
+    ) first on true
     -- An id that is a correction's own, or whose rows were dropped with their partition, is nothing to correct.
     where exists (
       select from event where event.customer = target.customer and event.time = target.time

@@ -49,6 +49,8 @@ export interface Correction {
   reason: string;
   /** What stands in its place; null deletes. */
   event: StorableEvent | null;
+  /** Whether that one says when it happened; else it happened when the first did. */
+  isTimed: boolean;
   body: string;
 }
 
@@ -144,6 +146,7 @@ function parseCorrection(value: unknown, body: string, nowMs: number, receivedMs
     targetId: storableText(data.id),
     reason: storableText(data.reason),
     event: inner,
+    isTimed: data.event?.time !== undefined,
     body,
   };
 }
