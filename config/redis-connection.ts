@@ -42,9 +42,14 @@ export function openRedis(url: string, options: RedisOptions): RedisConnection {
         slotsRefreshTimeout: connectTimeoutMs,
         redisOptions: { ...own, ...credentialsOf(new URL(address.urls[0] as string)) },
       })
-    : new Redis(address.urls[0] as string, { ...shared, ...own, retryStrategy: retry });
+    : new Redis(address.urls[0] as string, { ...shared, ...own, retryStrategy: retry, reconnectOnError: isDemoted });
   redis.on('error', onError);
   return redis;
+}
+
+/** A primary that has become a replica keeps its connections. Its address may lead to the new one by now. */
+function isDemoted({ message }: Error): boolean {
+  return message.startsWith('READONLY');
 }
 
 /** The nodes that a cluster names have addresses only. */

@@ -287,3 +287,23 @@ test('gives back what a reserve held whose answer never came', { timeout: 60_000
     await server.stop();
   }
 });
+
+test('leaves a server that has become a replica: its address may lead to the new primary by now', async () => {
+  const server = await startRedis();
+  try {
+    const own = await connect(server.url);
+    const there = redisCounters({ redis: own, namespace });
+    const { call } = scene();
+    expect(await there.reserve(call([budget(1n)]))).toMatchObject({ admitted: true });
+    const admin = await connect(server.url);
+    await admin.replicaof('127.0.0.1', '1');
+    const left = once(own, 'close');
+    await expect(there.reserve(call([budget(1n)]))).rejects.toMatchObject({ code: 'limits_unavailable' });
+    await left;
+    await admin.replicaof('NO', 'ONE');
+    if (own.status !== 'ready') await once(own, 'ready');
+    expect(await there.reserve(call([budget(1n)]))).toMatchObject({ admitted: true, states: [{ held: 2n }] });
+  } finally {
+    await server.stop();
+  }
+}, 60_000);
