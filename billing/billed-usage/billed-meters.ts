@@ -146,7 +146,7 @@ function questionOf(period: Period, lateSeq: bigint): MeterQuestion {
     zone: period.zone,
     whole: { startMs: period.whole_start_at, endMs: period.whole_end_at },
     // Nothing comes late for a period that is open.
-    asBilled: closed_at === null ? undefined : { subscription_id, period_index, lateSeq, closed_at },
+    asBilled: closed_at === null ? undefined : { subscription_id, period_index, lateSeq },
   };
 }
 

@@ -5,9 +5,8 @@ import type { StoredEvent } from '#billing/measurements/measure.ts';
 export interface Billed {
   subscription_id: string;
   period_index: number;
+  /** Also of what came late for an earlier period after this one was closed: it changes the level that this one began with. */
   lateSeq: bigint;
-  /** From then on what came late for an earlier period changes no level that this one began with. */
-  closed_at: number | null;
 }
 
 /** True of a row that came after a period was billed. */
@@ -17,7 +16,9 @@ function cameLate(billed: Billed, source: Sql, id: Sql, revision: Sql): Sql {
     where late_event.source = ${source} and late_event.event_id = ${id} and late_event.revision = ${revision}
       and late_event.seq > ${billed.lateSeq}
       and (late_event.subscription_id = ${billed.subscription_id} and late_event.period_index = ${billed.period_index}
-        or late_event.received_at > ${billed.closed_at === null ? null : instant(billed.closed_at)}::timestamptz))`;
+        or late_event.seq > (
+          select closed_seq from subscription_period as closed
+          where closed.subscription_id = ${billed.subscription_id} and closed.period_index = ${billed.period_index})))`;
 }
 
 /** The slots into which rows fall that came after a period was billed. */

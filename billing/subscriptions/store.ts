@@ -237,7 +237,8 @@ export async function updatePeriodClosed(
   nowMs: number,
 ): Promise<void> {
   await db.query(sql`
-    update subscription_period set closed_at = ${instant(nowMs)}
+    update subscription_period set closed_at = ${instant(nowMs)}, closed_seq = coalesce((
+      select max(seq) from late_event where late_event.customer_id = subscription_period.customer_id), 0)
     where subscription_id = ${row.subscription_id} and period_index = ${row.period_index} and closed_at is null`);
 }
 
