@@ -8,6 +8,7 @@ import {
   limitPolicy,
   post,
   type StubAnswer,
+  sha256,
   startGateway,
   startStub,
   type TestGateway,
@@ -48,8 +49,8 @@ async function start(limits: LimitPolicy[], stub: { url: string }, { seeded = fa
   return { weir, store };
 }
 
-async function statusOf(weir: TestGateway): Promise<string> {
-  const response = await post(`${weir.url}/v1/chat/completions`, CALL);
+async function statusOf(weir: TestGateway, headers: Record<string, string> = {}): Promise<string> {
+  const response = await post(`${weir.url}/v1/chat/completions`, CALL, headers);
   const body = (await response.json()) as { error?: { weir: { code: string } } };
   return body.error?.weir.code ?? 'served';
 }
@@ -142,6 +143,28 @@ describe('while the counters cannot be reached', () => {
     answerNow();
     expect(await first).toBe('served');
     expect(await statusOf(weir)).toBe('served');
+  });
+
+  it('a customer whose part of the store is there is held by it while another one is away', async () => {
+    await using stub = await startStub(answer);
+    const inner = memoryCounters({ clock: Date.now });
+    const counters: MemoryCounters = {
+      ...inner,
+      reserve: (reservation) => {
+        if (reservation.customer === 'globex') throw new Fault('limits_unavailable');
+        return inner.reserve(reservation);
+      },
+    };
+    const limits = [rpm({ amount: '1', onStoreDown: 'open' })];
+    const secret = 'wr_test_globex';
+    const globex = keyPolicy({ key: 'key_globex', customer: 'globex', secretHashes: [sha256(secret)], limits });
+    const config = configOf([upstreamConfig('openai', stub.url)]);
+    await using weir = await startGateway(config, [keyPolicy({ limits }), globex], { counters });
+    expect(await statusOf(weir)).toBe('served');
+    for (let i = 0; i < 3; i++) {
+      expect(await statusOf(weir, { authorization: `Bearer ${secret}` })).toBe('served');
+      expect(await statusOf(weir)).toBe('rate_limited');
+    }
   });
 
   it('one refusal by its own allowance names that allowance', async () => {

@@ -1,4 +1,6 @@
 import { Fault } from '#core/fault.ts';
+import type { KeyPolicy } from '#core/key-policy.ts';
+import { SHARDS, shardOf } from '#core/redis-keys.ts';
 import type { Clock } from '#core/time.ts';
 import type { Admitted } from './admission.ts';
 import type { Flight, Flights } from './flight.ts';
@@ -38,8 +40,9 @@ export class Reserving {
   readonly #clock: Clock;
   readonly #random: () => number;
   readonly #local: LocalAllowance;
-  /** Until then the store is taken to be away, by calls that need not wait for it. */
-  #awayUntilMs = 0;
+  /** Until then the store is taken to be away, by calls that need not wait for it. By shard, since one may be away alone. */
+  readonly #awayUntilMs = new Array<number>(SHARDS).fill(0);
+  #anyAwayUntilMs = 0;
 
   constructor({ counters, observer, tokens, clock, random }: ReservingParts) {
     this.#clock = clock;
@@ -52,7 +55,7 @@ export class Reserving {
 
   /** Admitted, with what the call holds in its reservation; or refused for good. Rejects with `limits_unavailable`. */
   async reserve(flight: Flight, admitted: Admitted): Promise<ReserveAnswer> {
-    if (this.#clock() < this.#awayUntilMs && this.#local.mayAdmit(admitted.limits)) {
+    if (this.#isAway(admitted.policy) && this.#local.mayAdmit(admitted.limits)) {
       return this.#local.reserve(flight, admitted);
     }
     let answer: ReserveAnswer;
@@ -61,7 +64,8 @@ export class Reserving {
       if (trustWarnings(admitted, answer)) answer = await this.#reserve(flight, admitted);
       this.#local.answered();
     } catch (thrown) {
-      this.#awayUntilMs = this.#clock() + AWAY_MS;
+      this.#anyAwayUntilMs = this.#clock() + AWAY_MS;
+      this.#awayUntilMs[shardOf(admitted.policy.customer)] = this.#anyAwayUntilMs;
       if (!this.#local.mayAdmit(admitted.limits)) throw thrown;
       this.#failed(flight, thrown);
       return this.#local.reserve(flight, admitted);
@@ -71,6 +75,11 @@ export class Reserving {
       throw new Fault('limits_unavailable', { story: 'what was used is not known' });
     }
     return this.#local.reserve(flight, admitted);
+  }
+
+  #isAway({ customer }: KeyPolicy): boolean {
+    const nowMs = this.#clock();
+    return nowMs < this.#anyAwayUntilMs && nowMs < (this.#awayUntilMs[shardOf(customer)] ?? 0);
   }
 
   /** What was held of this gateway's own allowance. */
