@@ -154,6 +154,24 @@ it('admits no call under a budget while billing does not say what was spent, and
   expect(await world.call()).toMatchObject({ admitted: true });
 });
 
+it('asks about the limits of all while one customer comes with ever new users', async () => {
+  const world = await start();
+  world.billing.away = true;
+  const perUser: LimitPolicy = { ...BUDGET, id: 'user', by: 'user' };
+  const waits = Array.from({ length: 1_000 }, (_, i) => world.call([perUser], { user: `user ${i}` }));
+  expect(await world.call([perUser], { user: 'one more' })).toMatchObject({ unknown: [0] });
+  world.billing.away = false;
+  world.billing.uses = spent('700');
+  await vi.waitFor(async () => expect(await world.call()).toMatchObject({ admitted: true }), { timeout: 20_000 });
+  let tries = 0;
+  const another = () => ({ ...reservationOf(`req_globex_${++tries}`, [perUser], { user: 'x' }), customer: 'globex' });
+  await vi.waitFor(async () => expect(await world.counters.reserve(another())).toMatchObject({ admitted: true }), {
+    timeout: 20_000,
+  });
+  await Promise.all(waits);
+  expect(world.billing.asked.filter((query) => query.get('where')?.includes('one more'))).toEqual([]);
+}, 60_000);
+
 it('asks of each limit what it counts: key, models, labels, users, sessions, units, prices', async () => {
   const world = await start();
   world.billing.uses = [

@@ -3,6 +3,7 @@ import type { KeyPolicy } from '#core/key-policy.ts';
 import type { Log } from '#core/log.ts';
 import { pause } from '#core/pause.ts';
 import { type Clock, formatInstant } from '#core/time.ts';
+import { turns } from '#core/turns.ts';
 import { within } from '#core/within.ts';
 import type { CounterStore, Hold, HoldState, Reservation, ReserveAnswer, Seed } from '#proxy/limits/counters.ts';
 import { isWindow, SESSION_QUIET_MS } from '#proxy/limits/periods.ts';
@@ -45,8 +46,13 @@ const ANSWER_TIMEOUT_MS = 10_000;
 const WAIT_MS = 2_000;
 /** Questions to billing at once: after a loss there may be one for each user. */
 const AT_ONCE = 16;
-/** Counts that are asked for, or will be once more, at the same time. Beyond it calls are told to come again. */
+/**
+ * Counts of single users, sessions, models and labels that are asked for, or will be once more, at the same time: of all
+ * customers and of each, who may make them up. Beyond it calls are told to come again. Limits that count all together are
+ * as few as the policies say.
+ */
 const PENDING_MAX = 10_000;
+const PENDING_OF_CUSTOMER_MAX = 1_000;
 
 interface Count {
   /** The counter, whosever it is. */
@@ -65,6 +71,8 @@ export function limitSeeds(options: LimitSeedOptions): LimitSeeds {
   const raising = new Map<string, Promise<void>>();
   /** By counter: when it is to be raised once more. */
   const again = new Map<string, number>();
+  /** By customer: how many of its counts of single values are on their way. */
+  const pendingOf = new Map<string, number>();
   /** By customer and series: what must be raised before it is trusted, though the store has a count. */
   const doubted = new Map<string, Promise<void>>();
   /** Policies that were looked at, and by key the series that it was under last. */
@@ -108,9 +116,20 @@ export function limitSeeds(options: LimitSeedOptions): LimitSeeds {
   function raise(count: Count): Promise<void> {
     const found = raising.get(count.name);
     if (found) return found;
-    if (raising.size >= PENDING_MAX) return Promise.reject(late());
-    const ended = raiseUntilDone(count).finally(() => raising.delete(count.name));
-    raising.set(count.name, ended);
+    const { name, customer } = count;
+    const pending = pendingOf.get(customer) ?? 0;
+    if (isOfValue(count)) {
+      if (raising.size >= PENDING_MAX || pending >= PENDING_OF_CUSTOMER_MAX) return Promise.reject(late());
+      pendingOf.set(customer, pending + 1);
+    }
+    const ended = raiseUntilDone(count).finally(() => {
+      raising.delete(name);
+      if (!isOfValue(count)) return;
+      const left = (pendingOf.get(customer) ?? 1) - 1;
+      if (left > 0) pendingOf.set(customer, left);
+      else pendingOf.delete(customer);
+    });
+    raising.set(name, ended);
     void ended.then(() => raiseAgain(count));
     return ended;
   }
@@ -119,7 +138,7 @@ export function limitSeeds(options: LimitSeedOptions): LimitSeeds {
   async function raiseAgain(count: Count): Promise<void> {
     const { name } = count;
     const waits = again.has(name);
-    if (signal.aborted || (!waits && again.size >= PENDING_MAX)) return;
+    if (signal.aborted || (!waits && isOfValue(count) && again.size >= PENDING_MAX)) return;
     again.set(name, clock() + options.callMs());
     if (waits) return;
     for (let leftMs = options.callMs(); leftMs > 0; leftMs = (again.get(name) ?? 0) - clock()) {
@@ -257,6 +276,10 @@ function nameOf(customer: string, part: string): string {
   return JSON.stringify([customer, part]);
 }
 
+function isOfValue({ origin }: Count): boolean {
+  return origin.value !== undefined;
+}
+
 /** Of a hold that the store was not asked about. */
 const UNSEEN: HoldState = { used: 0n, held: 0n, fits: true, waitMs: 0 };
 
@@ -266,21 +289,4 @@ function fail(): never {
 
 function late(): Fault {
   return new Fault('limits_unavailable', { story: 'billing has not said what was used' });
-}
-
-/** Lets so many do their work at once; the others wait for their turn. */
-function turns(max: number): <T>(work: () => Promise<T>) => Promise<T> {
-  let busy = 0;
-  const waiting: (() => void)[] = [];
-  return async (work) => {
-    if (busy < max) busy++;
-    else await new Promise<void>((resolve) => waiting.push(resolve));
-    try {
-      return await work();
-    } finally {
-      const next = waiting.shift();
-      if (next) next();
-      else busy--;
-    }
-  };
 }
