@@ -1,4 +1,4 @@
-import { type Expression, getExpression } from '#config/expression.ts';
+import { type Expression, fieldsOf as fieldsRead, getExpression } from '#config/expression.ts';
 import { isUnitMeter, type MeterTerms, valueExpression } from '#config/meter-terms.ts';
 import { type Exact, formatExact, ZERO } from '#core/exact.ts';
 import { MINUTE_MS, QUARTER_MS } from '#core/time.ts';
@@ -28,6 +28,8 @@ export interface Gauge {
   /** Length of the slots of its roll-up. */
   readonly slotMs: number;
   readonly value: Expression | null;
+  /** Fields that it adds up: where no part of an event has them of its own, they are the whole event's, and so once in it. */
+  readonly added: readonly string[] | null;
   readonly filter: Expression | null;
   readonly operation: Expression | null;
   readonly dimensions: readonly (readonly string[])[];
@@ -41,6 +43,7 @@ export function gaugeOf(meter: string, version: number, terms: MeterTerms): Gaug
     kept: keptAs(terms),
     slotMs: terms.window === 'minute' ? MINUTE_MS : QUARTER_MS,
     value: valueExpression(terms),
+    added: addedUp(terms),
     filter: terms.filter === undefined ? null : getExpression(terms.filter),
     operation: terms.operation === undefined ? null : getExpression(terms.operation),
     dimensions: terms.dimensions.map((name) => {
@@ -49,6 +52,15 @@ export function gaugeOf(meter: string, version: number, terms: MeterTerms): Gaug
       return field.path;
     }),
   };
+}
+
+const ADDING: ReadonlySet<MeterTerms['aggregation']> = new Set(['count', 'sum', 'average', 'time_weighted']);
+
+/** However many parts of it fit, to a count it is one event. */
+function addedUp(terms: MeterTerms): readonly string[] | null {
+  if (!ADDING.has(terms.aggregation)) return null;
+  const value = terms.aggregation === 'count' ? null : valueExpression(terms);
+  return value ? fieldsRead(value).map(([name = '']) => name) : [];
 }
 
 function keptAs(terms: MeterTerms): Gauge['kept'] {
@@ -84,14 +96,14 @@ export interface Contribution {
 export type Measured = Contribution | { readonly part: number; readonly problem: string };
 
 /** Of an event, its parts as `fieldsOf` gives them. */
-export function measureEvent(gauge: Gauge, parts: readonly Fields[]): Measured[] {
+export function measureEvent(gauge: Gauge, { parts, own }: EventFields): Measured[] {
   const measured: Measured[] = [];
+  const isOnce = gauge.added !== null && !gauge.added.some((name) => own.has(name));
   for (const [part, fields] of parts.entries()) {
     try {
       const contribution = contributionOf(gauge, fields, part);
       if (contribution) measured.push(contribution);
-      // However many parts of it fit, it is one event.
-      if (contribution && gauge.terms.aggregation === 'count') return measured;
+      if (contribution && isOnce) return measured;
     } catch (thrown) {
       if (!(thrown instanceof EvaluationProblem)) throw thrown;
       measured.push({ part, problem: thrown.message });
@@ -100,17 +112,29 @@ export function measureEvent(gauge: Gauge, parts: readonly Fields[]): Measured[]
   return measured;
 }
 
-/** What expressions read. The parts of a usage event, each at its own model, are measured one by one. */
-export function fieldsOf(row: EventRow): Fields[] {
+/** What expressions read of an event: for each of its parts what it has of its own, and all that the event has. */
+export interface EventFields {
+  readonly parts: readonly Fields[];
+  /** Names that parts have of their own. */
+  readonly own: ReadonlySet<string>;
+}
+
+const WHOLE: ReadonlySet<string> = new Set();
+
+/** The parts of a usage event, each at its own model, are measured one by one. */
+export function fieldsOf(row: EventRow): EventFields {
   const { data } = row.body;
   const { parts, ...whole }: Fields = isObject(data) ? data : {};
   const { type, source, id, subject, time } = row.body;
   // The customer may have been found by the key.
   const fields = { ...whole, customer: row.customer, event: { type, source, id, subject, time } };
-  if (!Array.isArray(parts) || parts.length === 0) return [fields];
-  return parts.map((part: unknown) =>
-    isObject(part) ? { ...fields, ...part, model: part.model ?? whole.model } : fields,
-  );
+  if (!Array.isArray(parts) || parts.length === 0) return { parts: [fields], own: WHOLE };
+  return {
+    parts: parts.map((part: unknown) =>
+      isObject(part) ? { ...fields, ...part, model: part.model ?? whole.model } : fields,
+    ),
+    own: new Set(parts.flatMap((part: unknown) => (isObject(part) ? Object.keys(part) : []))),
+  };
 }
 
 function contributionOf(gauge: Gauge, fields: Fields, part: number): Contribution | undefined {

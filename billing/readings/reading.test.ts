@@ -42,6 +42,21 @@ describe.each(DATABASE_KINDS)('meters on %s', (kind) => {
     return readings.map(({ dimensions, quantity }) => [...dimensions, formatExact(quantity)].join(' '));
   };
 
+  it('add up once what an event with parts has as a whole', async () => {
+    const values = { took: 'duration_ms', tokens: 'quantities.output_tokens', size: 'properties.size' };
+    for (const [id, value] of Object.entries(values)) {
+      await make(id, { aggregation: 'sum', value, dimensions: ['model'] });
+    }
+    const event = used('03T10:00', { size: '5' }, { quantities: { output_tokens: '30' } });
+    const parts = ['a', 'b'].map((model, i) => {
+      return { model, quantities: { output_tokens: `${10 + 10 * i}` }, cost: null };
+    });
+    await send({ ...event, data: { ...event.data, duration_ms: 400, parts } });
+    expect(await read('took')).toEqual(['a 400']);
+    expect(await read('size')).toEqual(['a 5']);
+    expect(await read('tokens')).toEqual(['a 10', 'b 20']);
+  });
+
   it('aggregate in every way', async () => {
     for (const aggregation of ['sum', 'max', 'min', 'average', 'unique', 'latest'] as const) {
       await make(aggregation, { aggregation, value: 'properties.size' });
