@@ -310,3 +310,16 @@ it('is not cut for want of a count: what is held whole is trusted to its upstrea
   expect(text.endsWith('data: [DONE]\n\n')).toBe(true);
   expect(textOf(text)).toBe(' internationalization'.repeat(2_000));
 });
+
+it('holds and bills all of an answer that is no stream although one was asked for', async () => {
+  await using stub = await startStub((response) => {
+    response.setHeader('content-type', 'application/json');
+    response.end(JSON.stringify({ model: 'gpt-4o', choices: [{ message: { content: 'word '.repeat(800) } }] }));
+  });
+  const config = configOf([upstreamConfig('openai', stub.url)]);
+  await using weir = await startGateway(config, [keyPolicy({ limits: [budget(100_000_000n)] })]);
+  await (await post(`${weir.url}/v1/chat/completions`, ask(4_000, true))).text();
+  const [event] = await eventsOf(weir, 1);
+  expect(event?.data).toMatchObject({ usage_status: 'estimated' });
+  expect(Number(event?.data.quantities.output_tokens)).toBeGreaterThan(900);
+});

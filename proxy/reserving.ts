@@ -118,12 +118,17 @@ export class Reserving {
   }
 
   /** All of it at once, where a stream was held in parts and something else came. What does not fit is found when it is settled. */
-  async holdWhole(flight: Flight, { reservation, whole }: Admitted): Promise<void> {
+  async holdWhole(flight: Flight, admitted: Admitted): Promise<void> {
+    const { reservation, outputMax } = admitted;
+    const holds = heldInParts(reservation.holds, holdsAt(admitted, outputMax));
     try {
-      await this.#counters.extend(
+      const { admitted: isHeld } = await this.#counters.extend(
         reservation,
-        whole.map((hold) => hold.amount),
+        holds.map((hold) => hold.amount),
       );
+      if (!isHeld) return;
+      reservation.holds = holds;
+      admitted.part = outputMax;
     } catch (thrown) {
       this.#failed(flight, thrown);
     }
