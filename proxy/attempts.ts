@@ -151,7 +151,8 @@ export class Attempts {
 
   /** How long to wait before the n-th attempt (the first is 0); undefined when there shall be none. */
   #waitBefore(n: number, flight: Flight, { targets, config }: Admitted, wishMs: number | null): number | undefined {
-    if (n > config.gateway.retriesMax || flight.gone || flight.stopped || !this.mayRepeat) return undefined;
+    if (n > config.gateway.retriesMax || !this.mayRepeat) return undefined;
+    if (flight.gone || flight.stopped || flight.isLast) return undefined;
     // Another upstream is asked at once, one that has been asked before only after a while.
     const round = Math.floor(n / targets.length);
     if (round === 0) return 0;

@@ -44,6 +44,8 @@ export class Flight {
   /** The client's connection is gone; the upstream may still be read. */
   gone = false;
   stopped: Stop | null = null;
+  /** Its caller may call no more: what is on its way may end, and is not tried again. */
+  isLast = false;
   /** It has been told, settled and kept, or is about to be: nothing can change it any more. */
   over = false;
   drainTimer: ReturnType<typeof setTimeout> | undefined;
@@ -60,9 +62,9 @@ export class Flight {
     this.late = late;
   }
 
-  /** An upstream has been asked. */
+  /** An upstream is being asked. */
   get isSent(): boolean {
-    return this.exchange !== null || this.attempts.length > 0;
+    return this.exchange !== null;
   }
 
   identify({ model, callId, cancelOnGone }: Asked): void {

@@ -220,3 +220,16 @@ it('does not try again at an upstream that was halted meanwhile', async () => {
   expect(await codeOf(refused)).toBe('model_halted');
   expect(stub.requests).toHaveLength(1);
 });
+
+it('does not try again what fails for a caller that has been paused meanwhile', async () => {
+  await using stub = await startStub((response) => {
+    gateway.gateway.killSwitch.use('billing', [halt({ customer: 'acme' })]);
+    response.statusCode = 503;
+    response.end();
+  });
+  const config = configOf([upstreamConfig('openai', stub.url)], { gateway: { retriesMax: 2 } });
+  await using gateway = await startGateway(config);
+  const response = await post(`${gateway.url}/v1/chat/completions`, CALL);
+  expect(response.status).toBeGreaterThanOrEqual(500);
+  expect(stub.requests).toHaveLength(1);
+});

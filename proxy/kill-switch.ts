@@ -32,7 +32,7 @@ export class KillSwitch {
       const { policy, model, target } = flight;
       if (!policy) continue;
       const paused = this.halts.findCaller(policy);
-      if (paused && (paused.cutOpen || !flight.isSent)) flight.stop('paused');
+      if (paused) endOrLetEnd(flight, 'paused', paused);
       // Before it is sent, every attempt looks for itself.
       if (model !== null && target && this.halts.findTarget({ policy, model }, target)?.cutOpen) flight.stop('halted');
     }
@@ -51,7 +51,13 @@ export class KillSwitch {
     if (revoked.size === 0) return;
     for (const flight of this.#flights.list()) {
       const policy = flight.policy && revoked.get(flight.policy.key);
-      if (policy && (policy.cutOpen || !flight.isSent)) flight.stop('revoked');
+      if (policy) endOrLetEnd(flight, 'revoked', policy);
     }
   }
+}
+
+/** What an upstream is answering may end by itself, unless that is not wanted; nothing is sent any more. */
+function endOrLetEnd(flight: Flight, why: 'paused' | 'revoked', { cutOpen }: { cutOpen?: boolean }): void {
+  if (cutOpen || !flight.isSent) flight.stop(why);
+  else flight.isLast = true;
 }
