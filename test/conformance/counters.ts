@@ -667,7 +667,9 @@ export function countersConformance(
         const calls = Array.from({ length: 50 }, () => call([warned(20n)]));
         for (const each of calls) await reserve(each);
         const crossed = await Promise.all(calls.map(async (each) => (await counters.settle(each, [20n])).crossed));
-        expect(crossed.flat().map(({ threshold }) => threshold)).toEqual([500n, 800n, 1_000n]);
+        // Nobody says in which order a store takes what comes at once.
+        const said = crossed.flat().map(({ threshold }) => Number(threshold));
+        expect(said.sort((a, b) => a - b)).toEqual([500, 800, 1_000]);
       });
 
       test('that a lease or a seed has reached are said by the next call', async () => {
