@@ -72,9 +72,11 @@ it('finds what something else wrote, keeps it in sight, and repairs it by comman
   await checkRollups(db, api.clock.nowMs);
   expect(await get('/v1/usage/findings')).toMatchObject({ data: [] });
   expect(await get('/v1/usage/findings?open=false')).toMatchObject({ data: [{ repair: json.id }] });
-  expect(await get('/v1/usage/repairs?customer=acme')).toMatchObject({
-    data: [{ id: json.id, reason: 'somebody edited the tables' }, { reason: 'to be sure' }],
-  });
+  // Both are of one moment of the clock: neither is the later one.
+  const { data: repairs } = await get('/v1/usage/repairs?customer=acme');
+  expect(repairs).toHaveLength(2);
+  expect(repairs).toContainEqual(expect.objectContaining({ id: json.id, reason: 'somebody edited the tables' }));
+  expect(repairs).toContainEqual(expect.objectContaining({ reason: 'to be sure' }));
   expect(await get('/v1/usage/meters/peak?customer=acme')).toMatchObject({ readings: [{ quantity: '2.5' }] });
   expect(await get('/v1/usage?customer=acme')).toMatchObject({ groups: [{ quantities: { calls: '3' } }] });
 });
