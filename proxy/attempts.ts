@@ -10,7 +10,7 @@ import type { Halts } from './halts.ts';
 import { encodingOf, requestHeaders, responseHeaders } from './headers.ts';
 import type { Call, HeaderMap } from './inbound/call.ts';
 import { addLimitHeaders } from './limit-headers.ts';
-import type { Reserving } from './reserving.ts';
+import type { Reserving } from './reserving/reserving.ts';
 import { backoffMs, isRetriable, retryAfterMs } from './retry.ts';
 import type { Match } from './routes.ts';
 import { authorize, type GoogleTokens } from './upstream/credential.ts';

@@ -1,5 +1,5 @@
 import type { HeaderMap, Reply } from './inbound/call.ts';
-import type { Roll, RollEnd } from './roll.ts';
+import type { Roll, RollEnd } from './reserving/roll.ts';
 import type { Sending, UpstreamFailure, UpstreamHandler } from './upstream/upstream.ts';
 import { eventsOf } from './wire/sse.ts';
 import type { Meter, Reading, Shown } from './wire/wire.ts';

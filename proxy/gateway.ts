@@ -7,23 +7,23 @@ import { type Admitted, admit, callMsMax } from './admission.ts';
 import { reply, replyJson, replyMetrics } from './answers.ts';
 import { Attempts, type AttemptsParts } from './attempts.ts';
 import { checkKey, getSecret } from './caller.ts';
-import { type Ending, faultOfEnding, faultOfStop, isUnmetered, unmetered } from './ending.ts';
+import { type Ending, faultOfEnding, faultOfStop } from './ending.ts';
 import { Flight, Flights } from './flight.ts';
 import { encodingOf } from './headers.ts';
 import type { Call, Reply } from './inbound/call.ts';
 import { KillSwitch } from './kill-switch.ts';
-import type { CounterBook, Counters, MaybePromise, ReserveAnswer } from './limits/counters.ts';
-import { refusalOf } from './limits/refusal.ts';
+import { Ledger } from './ledger.ts';
+import type { CounterBook, Counters, MaybePromise } from './limits/counters.ts';
+import type { Refusal } from './limits/refusal.ts';
 import { limitsAnswer } from './limits-answer.ts';
 import { modelsAnswer } from './models.ts';
 import type { Observer } from './observer.ts';
 import { operatorAnswer } from './operator-answer.ts';
 import type { Policies } from './policies/policies.ts';
-import { closingOf, openingOf } from './record.ts';
-import { Reserving } from './reserving.ts';
+import { Reserving } from './reserving/reserving.ts';
 import { dialectOfCall, getMatch, type Match, type Probe } from './routes.ts';
 import { getRoute, getWire } from './routing.ts';
-import type { Opening, Sink } from './sink/sink.ts';
+import type { Sink } from './sink/sink.ts';
 import { NO_COUNTER, type TokenCounter } from './tokens/token-counter.ts';
 import { RouteTable, targetsOf } from './upstream/route-table.ts';
 
@@ -66,6 +66,7 @@ export class Gateway {
   readonly #parts: GatewayParts;
   readonly #attempts: Attempts;
   readonly #reserving: Reserving;
+  readonly #ledger: Ledger;
   #snapshot: Snapshot;
   readonly #flights = new Flights();
   /** What an operator turns off, here and now. */
@@ -78,6 +79,7 @@ export class Gateway {
   constructor(parts: GatewayParts) {
     this.#parts = parts;
     this.#reserving = new Reserving({ ...parts, tokens: parts.tokens ?? NO_COUNTER });
+    this.#ledger = new Ledger(parts, this.#reserving);
     this.#attempts = new Attempts(parts, this.killSwitch.halts, this.#reserving);
     this.#snapshot = snapshotOf(parts.config);
     this.killSwitch.use('config', parts.config.halts);
@@ -189,40 +191,16 @@ export class Gateway {
     const decided = { config: snapshot.config, policy, match, wire, body, asked, targets, leaseMs, seeded };
     const admitted = admit(flight, decided, this.#reserving.rooms);
     if (flight.stopped && !flight.gone) throw faultOfStop(flight.stopped);
-    if (!(await this.#reserve(flight, admitted))) return;
-    const opening = await this.#open(flight, admitted);
+    const refusal = await this.#ledger.reserve(flight, admitted);
+    if (refusal) return this.#refuse(flight, admitted, refusal);
+    const opening = await this.#ledger.open(flight, admitted);
     // From here on the call is on record, and there are two ways out: given up before anything was sent, or finished.
     if (flight.stopped || flight.gone) {
-      this.#reserving.releaseLocal(flight);
-      await this.#parts.sink.abandon(opening);
+      await this.#ledger.abandon(flight, opening);
       if (flight.stopped && !flight.gone) throw faultOfStop(flight.stopped);
       return;
     }
     await this.#finish(flight, admitted, await this.#attempts.send(flight, admitted));
-  }
-
-  /** False when a limit refused: then the client has been told. */
-  async #reserve(flight: Flight, admitted: Admitted): Promise<boolean> {
-    if (admitted.reservation.holds.length === 0) return true;
-    const answer = await this.#reserving.reserve(flight, admitted);
-    if (!answer.admitted) this.#refuse(flight, admitted, answer);
-    else flight.reservation = admitted.reservation;
-    flight.renewedMs = flight.atMs;
-    return answer.admitted;
-  }
-
-  async #open(flight: Flight, admitted: Admitted): Promise<Opening> {
-    const { reservation } = admitted;
-    let opening: Opening;
-    try {
-      opening = openingOf(flight, admitted);
-      await this.#parts.sink.open(opening);
-    } catch (thrown) {
-      await this.#reserving.release(flight, reservation);
-      throw thrown;
-    }
-    this.#parts.observer.callStarted(admitted.seen);
-    return opening;
   }
 
   #clientGone(flight: Flight, { onDisconnect, drainsMax, drainTimeoutMs }: Config['gateway']): void {
@@ -239,20 +217,13 @@ export class Gateway {
 
   /** The only place where a call that was opened ends: the client is told, the limits are settled, the event is kept. */
   async #finish(flight: Flight, admitted: Admitted, ending: Ending): Promise<void> {
-    const { clock, sink, observer } = this.#parts;
     flight.over = true;
-    flight.reservation = null;
     if (flight.drainTimer !== undefined) {
       clearTimeout(flight.drainTimer);
       this.#drains--;
     }
     this.#tellEnding(flight, ending);
-    const closing = closingOf(flight, admitted, ending, clock());
-    if (admitted.asked.metering === 'usage' && isUnmetered(ending, closing.event))
-      observer.faulted(unmetered(), flight.id);
-    this.#reserving.settleLocal(flight, closing.used);
-    await sink.close(closing);
-    observer.callEnded(admitted.seen, closing.event, flight.gone ? null : flight.status);
+    await this.#ledger.close(flight, admitted, ending);
   }
 
   /** What an ending still owes the client; an answer that came to its end has been passed on already. */
@@ -270,10 +241,7 @@ export class Gateway {
 
   // --- Answers of our own ---------------------------------------------------------------------------------------
 
-  #refuse(flight: Flight, admitted: Admitted, answer: ReserveAnswer): void {
-    const refusal = refusalOf(admitted.limits, admitted.reservation, answer);
-    this.#parts.observer.callRefused(admitted.seen, { code: refusal.code, limit: refusal.limit });
-    const { wire, config } = admitted;
+  #refuse(flight: Flight, { wire, config }: Admitted, refusal: Refusal): void {
     reply(flight, wire.dialect.refusal(refusal, flight.id, config.gateway.budgetStatus402, flight.callId));
   }
 

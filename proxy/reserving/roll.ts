@@ -1,12 +1,12 @@
 import { pause } from '#core/pause.ts';
-import type { Admitted } from './admission.ts';
-import type { Counted } from './ending.ts';
+import type { Admitted } from '../admission.ts';
+import type { Counted } from '../ending.ts';
+import type { Counters, Hold, ReserveAnswer } from '../limits/counters.ts';
+import { countInput } from '../tokens/count-input.ts';
+import type { TokenCounter } from '../tokens/token-counter.ts';
+import type { Shown } from '../wire/wire.ts';
 import { growsWithOutput, heldInParts, holdsAt, leftOf, mostOutput } from './holding.ts';
-import type { Counters, Hold, ReserveAnswer } from './limits/counters.ts';
 import type { Rooms } from './rooms.ts';
-import { countInput } from './tokens/count-input.ts';
-import type { TokenCounter } from './tokens/token-counter.ts';
-import type { Shown } from './wire/wire.ts';
 
 /** Why there is no more: the limits said so, or could not be asked. */
 export type RollEnd = 'spent' | 'unchecked';

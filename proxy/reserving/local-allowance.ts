@@ -1,11 +1,11 @@
 import type { LimitPolicy } from '#core/key-policy.ts';
 import type { Clock } from '#core/time.ts';
-import type { Admitted } from './admission.ts';
-import type { Flight } from './flight.ts';
+import type { Admitted } from '../admission.ts';
+import type { Flight } from '../flight.ts';
+import type { Hold, Reservation, ReserveAnswer } from '../limits/counters.ts';
+import { LEASE_MS_MAX } from '../limits/limit-state.ts';
+import { type MemoryCounters, memoryCounters } from '../limits/memory.ts';
 import { holdsAt } from './holding.ts';
-import type { Hold, Reservation, ReserveAnswer } from './limits/counters.ts';
-import { LEASE_MS_MAX } from './limits/limit-state.ts';
-import { type MemoryCounters, memoryCounters } from './limits/memory.ts';
 
 /** An outage is over when the store has answered for so long: one that comes and goes gives no new allowance each time. */
 const OVER_MS = 60_000;

@@ -1,8 +1,8 @@
-import type { Admitted } from './admission.ts';
-import { worstCaseOf } from './cost.ts';
-import type { Hold, HoldState } from './limits/counters.ts';
-import { holdsFor } from './limits/policy.ts';
-import type { Asked } from './wire/wire.ts';
+import type { Admitted } from '../admission.ts';
+import { worstCaseOf } from '../cost.ts';
+import type { Hold, HoldState } from '../limits/counters.ts';
+import { holdsFor } from '../limits/policy.ts';
+import type { Asked } from '../wire/wire.ts';
 
 /** What a call would hold if it could answer less, and how much it could answer for what is there. */
 

@@ -2,17 +2,17 @@ import { Fault } from '#core/fault.ts';
 import type { KeyPolicy } from '#core/key-policy.ts';
 import { SHARDS, shardOf } from '#core/redis-keys.ts';
 import type { Clock } from '#core/time.ts';
-import type { Admitted } from './admission.ts';
-import type { Flight, Flights } from './flight.ts';
-import { headerOf } from './headers.ts';
+import type { Admitted } from '../admission.ts';
+import type { Flight, Flights } from '../flight.ts';
+import { headerOf } from '../headers.ts';
+import type { Counters, Hold, HoldState, Reservation, ReserveAnswer } from '../limits/counters.ts';
+import type { Observer } from '../observer.ts';
+import { countInput } from '../tokens/count-input.ts';
+import type { TokenCounter } from '../tokens/token-counter.ts';
 import { growsWithOutput, heldInParts, holdsAt, leftOf, mostOutput } from './holding.ts';
-import type { Counters, Hold, HoldState, Reservation, ReserveAnswer } from './limits/counters.ts';
 import { LocalAllowance } from './local-allowance.ts';
-import type { Observer } from './observer.ts';
 import { Roll } from './roll.ts';
 import { Rooms } from './rooms.ts';
-import { countInput } from './tokens/count-input.ts';
-import type { TokenCounter } from './tokens/token-counter.ts';
 
 /** Between two tries others may have taken what was left. */
 const TRIES_MAX = 4;

@@ -1,6 +1,6 @@
 import type { KeyPolicy } from '#core/key-policy.ts';
+import type { Hold, HoldState } from '../limits/counters.ts';
 import { growsWithOutput, leftOf } from './holding.ts';
-import type { Hold, HoldState } from './limits/counters.ts';
 
 /** A call that needs no more than this share of what is left is held whole: many must come at once to use it up. */
 const SHARE = 64n;
