@@ -48,7 +48,9 @@ export async function readingPartsOf(
     const model = modelOf(meter, dimensions);
     if (!models.includes(model)) return [];
     const values = names.map((name) => dimensions[meter.terms.dimensions.indexOf(name)] ?? '');
-    return [{ model, quantity, events: 0n, segment: 0, dimensions: values, windowMs: null, carried: null }];
+    return [
+      { model, quantity, events: 0n, event: null, segment: 0, dimensions: values, windowMs: null, carried: null },
+    ];
   });
 }
 

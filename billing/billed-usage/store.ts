@@ -106,13 +106,18 @@ export interface BilledPartRow {
   model: string;
   quantity: string;
   events: bigint;
+  event: number | null;
   segment: number;
   dimensions: string[];
   window_at: number | null;
   carried: string | null;
 }
 
-/** The usage of a unit on some models, as finely as a price wants it. The largest and each single one are of events that count. */
+/**
+ * The usage of a unit on some models, as finely as a price wants it. An event of several models is one event: all its
+ * parts have its number where events are told apart (of a window's largest, only that one is read), and it is counted in
+ * the first of them. Events that are told apart are those that count.
+ */
 export async function listBilledParts(
   db: Database,
   period: Period,
@@ -122,34 +127,44 @@ export async function listBilledParts(
   currency: string,
 ): Promise<BilledPartRow[]> {
   const instants = cut.instants.map(instant);
-  const single = cut.events || cut.window?.aggregation === 'max';
+  const isLargest = cut.window?.aggregation === 'max';
+  const single = cut.events || isLargest;
   const counts = sql`event.sign = 1 and not exists (
     select 1 from event as next where next.customer = event.customer and next.time = event.time
       and next.source = event.source and next.id = event.id and next.revision = event.revision + 1
       and not exists (${laterRow(period, lateSeq, sql`event.revision + 1`)}))`;
   const measured = sql`
-    select used.model, event.sign, used.quantity,
+    select used.model, event.sign, used.quantity, case used.place when 1 then 1 else 0 end as counted,
       (select count(*) from unnest(${instants}::timestamptz[]) as change (at) where change.at <= event.time)::int4
         as segment, ${dimensionsOf(cut)} as dimensions, ${windowOf(cut, period.zone)} as window_at,
       ${carriedBy(cut, currency)} as carried, event.time, event.source, event.id
-    from event cross join lateral usage_quantity(event.model, event.body -> 'data') as used
+    from event cross join lateral (
+      select each.*, row_number() over (order by each.model, each.quantity) as place
+      from usage_quantity(event.model, event.body -> 'data') as each
+      where each.unit = ${line.unit} and each.model = any(${line.models}::text[])
+    ) as used
     where event.customer = ${period.customer_id} and event.type = 'weir.usage.v1'
       and event.time >= ${instant(period.start_at)} and event.time < ${instant(period.end_at)}
-      and used.unit = ${line.unit} and used.model = any(${line.models}::text[])
       and not exists (${laterRow(period, lateSeq, sql`event.revision`)})
       and not exists (${coveredIn(period, lateSeq)}) and ${single ? counts : sql`true`}`;
-  if (cut.events) {
+  if (single) {
+    const whole = isLargest
+      ? sql`select *, sum(quantity) over (partition by segment, window_at, time, source, id) as whole from (${measured}) as used`
+      : measured;
+    const among = isLargest
+      ? sql`select *, rank() over (partition by segment, window_at order by whole desc, time, source, id) as height from (${whole}) as used`
+      : whole;
     return db.query<BilledPartRow>(sql`
-      select model, trim_scale(quantity) as quantity, 1::int8 as events, segment, dimensions, window_at,
+      select model, trim_scale(quantity) as quantity, counted::int8 as events,
+        dense_rank() over (order by time, source, id)::int4 as event, segment, dimensions, window_at,
         trim_scale(carried) as carried
-      from (${measured}) as used order by time, source, id`);
+      from (${among}) as used where ${isLargest ? sql`height = 1` : sql`true`} order by time, source, id, model, quantity`);
   }
-  const quantity = cut.window?.aggregation === 'max' ? sql`max(quantity)` : sql`sum(sign * quantity)`;
   return db.query<BilledPartRow>(sql`
-    select model, trim_scale(${quantity}) as quantity, sum(sign)::int8 as events, segment, dimensions, window_at,
-      trim_scale(sum(sign * carried)) as carried
+    select model, trim_scale(sum(sign * quantity)) as quantity, sum(sign * counted)::int8 as events,
+      null::int4 as event, segment, dimensions, window_at, trim_scale(sum(sign * carried)) as carried
     from (${measured}) as used group by model, segment, dimensions, window_at, carried is null
-    having ${quantity} <> 0 or sum(sign) <> 0 order by segment, window_at, model, dimensions`);
+    having sum(sign * quantity) <> 0 or sum(sign * counted) <> 0 order by segment, window_at, model, dimensions`);
 }
 
 export interface BilledHourRow {

@@ -1,6 +1,6 @@
 import { type Expression, fieldsOf as fieldsRead, getExpression } from '#config/expression.ts';
 import { isUnitMeter, type MeterTerms, valueExpression } from '#config/meter-terms.ts';
-import { type Exact, formatExact, ZERO } from '#core/exact.ts';
+import { add, type Exact, formatExact, ZERO } from '#core/exact.ts';
 import { MINUTE_MS, QUARTER_MS } from '#core/time.ts';
 import {
   EvaluationProblem,
@@ -28,24 +28,35 @@ export interface Gauge {
   /** Length of the slots of its roll-up. */
   readonly slotMs: number;
   readonly value: Expression | null;
-  /** Fields that it adds up: where no part of an event has them of its own, they are the whole event's, and so once in it. */
-  readonly added: readonly string[] | null;
+  /** Fields that its value is made of: where no part of an event has them of its own, they are the whole event's, and so once in it. */
+  readonly valued: readonly string[];
+  /** Fields by which it takes some parts of an event and not others, or tells them apart. Without any it measures the whole event. */
+  readonly telling: readonly string[];
   readonly filter: Expression | null;
   readonly operation: Expression | null;
   readonly dimensions: readonly (readonly string[])[];
 }
 
 export function gaugeOf(meter: string, version: number, terms: MeterTerms): Gauge {
+  const value = valueExpression(terms);
+  const [filter, operation] = [terms.filter, terms.operation].map((text) =>
+    text === undefined ? null : getExpression(text),
+  );
   return {
     meter,
     version,
     terms,
     kept: keptAs(terms),
     slotMs: terms.window === 'minute' ? MINUTE_MS : QUARTER_MS,
-    value: valueExpression(terms),
-    added: addedUp(terms),
-    filter: terms.filter === undefined ? null : getExpression(terms.filter),
-    operation: terms.operation === undefined ? null : getExpression(terms.operation),
+    value,
+    valued: terms.aggregation === 'count' ? [] : namesIn(value),
+    telling: [
+      ...[filter, operation].flatMap(namesIn),
+      ...terms.dimensions.map((name) => name.split('.')[0] ?? name),
+      ...(terms.aggregation === 'unique' ? namesIn(value) : []),
+    ],
+    filter: filter ?? null,
+    operation: operation ?? null,
     dimensions: terms.dimensions.map((name) => {
       const field = getExpression(name);
       if (field.kind !== 'field') throw new RangeError(`no field: ${name}`);
@@ -54,14 +65,12 @@ export function gaugeOf(meter: string, version: number, terms: MeterTerms): Gaug
   };
 }
 
-const ADDING: ReadonlySet<MeterTerms['aggregation']> = new Set(['count', 'sum', 'average', 'time_weighted']);
-
-/** However many parts of it fit, to a count it is one event. */
-function addedUp(terms: MeterTerms): readonly string[] | null {
-  if (!ADDING.has(terms.aggregation)) return null;
-  const value = terms.aggregation === 'count' ? null : valueExpression(terms);
-  return value ? fieldsRead(value).map(([name = '']) => name) : [];
+function namesIn(expression: Expression | null | undefined): string[] {
+  return expression ? fieldsRead(expression).map(([name = '']) => name) : [];
 }
+
+/** Each event is in one place of what they add up, and in one only. */
+const ADDING: ReadonlySet<MeterTerms['aggregation']> = new Set(['count', 'sum', 'average', 'time_weighted']);
 
 function keptAs(terms: MeterTerms): Gauge['kept'] {
   if (isUnitMeter(terms)) return 'unit';
@@ -95,41 +104,53 @@ export interface Contribution {
 
 export type Measured = Contribution | { readonly part: number; readonly problem: string };
 
-/** Of an event, its parts as `fieldsOf` gives them. */
-export function measureEvent(gauge: Gauge, { parts, own }: EventFields): Measured[] {
-  const measured: Measured[] = [];
-  const isOnce = gauge.added !== null && !gauge.added.some((name) => own.has(name));
-  for (const [part, fields] of parts.entries()) {
+/**
+ * Of an event as `fieldsOf` gives it. It is one event, whatever parts it has: those that fit are one contribution to each
+ * combination of dimensions that they fall into, and what only the whole event has is added up once, at the first.
+ */
+export function measureEvent(gauge: Gauge, { whole, parts, own }: EventFields): Measured[] {
+  const isTold = gauge.telling.some((name) => own.has(name));
+  const isPartly = gauge.valued.some((name) => own.has(name));
+  const isOnce = !isPartly && ADDING.has(gauge.terms.aggregation);
+  const measured = new Map<string, Measured>();
+  for (const [part, fields] of (isTold ? parts : [whole]).entries()) {
     try {
       const contribution = contributionOf(gauge, fields, part);
-      if (contribution) measured.push(contribution);
-      if (contribution && isOnce) return measured;
+      if (!contribution) continue;
+      const { dimensions, item, operation, value } = contribution;
+      const cell = JSON.stringify([dimensions, item, operation]);
+      const before = measured.get(cell);
+      if (!before) measured.set(cell, contribution);
+      else if (isPartly && 'value' in before) measured.set(cell, { ...before, value: add(before.value, value) });
+      if (isOnce) break;
     } catch (thrown) {
       if (!(thrown instanceof EvaluationProblem)) throw thrown;
-      measured.push({ part, problem: thrown.message });
+      // An event that is measured in part only would be billed for less than it was.
+      return [{ part, problem: thrown.message }];
     }
   }
-  return measured;
+  return [...measured.values()];
 }
 
-/** What expressions read of an event: for each of its parts what it has of its own, and all that the event has. */
+/** What expressions read of an event: all that it has, and of each of its parts what it has of its own in place of that. */
 export interface EventFields {
+  readonly whole: Fields;
   readonly parts: readonly Fields[];
   /** Names that parts have of their own. */
   readonly own: ReadonlySet<string>;
 }
 
-const WHOLE: ReadonlySet<string> = new Set();
+const NOTHING: ReadonlySet<string> = new Set();
 
-/** The parts of a usage event, each at its own model, are measured one by one. */
 export function fieldsOf(row: EventRow): EventFields {
   const { data } = row.body;
   const { parts, ...whole }: Fields = isObject(data) ? data : {};
   const { type, source, id, subject, time } = row.body;
   // The customer may have been found by the key.
   const fields = { ...whole, customer: row.customer, event: { type, source, id, subject, time } };
-  if (!Array.isArray(parts) || parts.length === 0) return { parts: [fields], own: WHOLE };
+  if (!Array.isArray(parts) || parts.length === 0) return { whole: fields, parts: [fields], own: NOTHING };
   return {
+    whole: fields,
     parts: parts.map((part: unknown) =>
       isObject(part) ? { ...fields, ...part, model: part.model ?? whole.model } : fields,
     ),

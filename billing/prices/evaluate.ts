@@ -37,7 +37,7 @@ export function evaluateEvents(charge: Charge, events: readonly ImaginedEvent[],
   const cut = cutFor(charge, span);
   return evaluated(
     charge,
-    ordered.map((event) => partOf(event, cut, zone)),
+    ordered.map((event, place) => partOf(event, place, cut, zone)),
     span,
   );
 }
@@ -54,7 +54,7 @@ function evaluated(charge: Charge, parts: readonly UsagePart[], span: Span): Eva
   return { quantity, amount: amountOf(steps), steps, unrated: parts.length - rated.length };
 }
 
-function partOf(event: ImaginedEvent, cut: UsageCut | null, zone: string): UsagePart {
+function partOf(event: ImaginedEvent, place: number, cut: UsageCut | null, zone: string): UsagePart {
   const { timeMs, model, quantity } = event;
   const dimensions = (cut?.dimensions ?? []).map((name) => (name === 'model' ? model : (event.dimensions[name] ?? '')));
   const carried = cut?.carried === 'event_price' ? event.price : cut?.carried === 'provider_cost' ? event.cost : null;
@@ -62,6 +62,7 @@ function partOf(event: ImaginedEvent, cut: UsageCut | null, zone: string): Usage
     model,
     quantity,
     events: 1n,
+    event: place,
     segment: (cut?.instants ?? []).filter((atMs) => atMs <= timeMs).length,
     dimensions,
     windowMs: cut?.window ? windowStart(cut.window.size, timeMs, zone) : null,

@@ -5,7 +5,7 @@ import { formatInstant, localClock } from '#core/time.ts';
 import { formatNanosExact } from './exact-amount.ts';
 import { stepsByQuantity } from './quantity-price.ts';
 import type { Step } from './step.ts';
-import type { UsagePart } from './usage-part.ts';
+import { quantitiesByEvent, type UsagePart } from './usage-part.ts';
 
 /** Prices that tell parts of the usage apart: each group of parts is priced on its own, and the prices are added. */
 
@@ -47,15 +47,24 @@ function holds(band: PriceOf<'time_of_day'>['bands'][number], atMs: number, zone
 
 /** Keyed by the instant at which a window begins: the hour that a change of clocks repeats is two windows. */
 export function stepsByWindow(price: PriceOf<'windowed'>, parts: readonly UsagePart[]): Step[] {
-  const windows = new Map<number, Exact>();
-  for (const { windowMs, quantity } of parts) {
-    const before = windows.get(windowMs ?? 0);
-    const larger = before === undefined || compare(quantity, before) > 0 ? quantity : before;
-    windows.set(windowMs ?? 0, price.aggregation === 'max' ? larger : add(before ?? ZERO, quantity));
+  const windows = new Map<number, UsagePart[]>();
+  for (const part of parts) {
+    const window = windows.get(part.windowMs ?? 0) ?? [];
+    window.push(part);
+    windows.set(part.windowMs ?? 0, window);
   }
+  const quantityOf = price.aggregation === 'max' ? largestEvent : sumOfParts;
   return [...windows]
     .sort(([a], [b]) => a - b)
-    .flatMap(([atMs, quantity]) => labelled(formatInstant(atMs), stepsByQuantity(price.price, quantity)));
+    .flatMap(([atMs, window]) => labelled(formatInstant(atMs), stepsByQuantity(price.price, quantityOf(window))));
+}
+
+function sumOfParts(parts: readonly UsagePart[]): Exact {
+  return sum(parts.map((part) => part.quantity));
+}
+
+function largestEvent(parts: readonly UsagePart[]): Exact {
+  return quantitiesByEvent(parts).reduce((most, { quantity }) => (compare(quantity, most) > 0 ? quantity : most), ZERO);
 }
 
 /** What the events carry, added up exactly, times the factor. */

@@ -4,7 +4,7 @@ import { NANOS_PER_UNIT } from '#core/money.ts';
 import { formatFraction } from './exact-amount.ts';
 import { factorOf, nanosOf } from './nanos.ts';
 import type { Step } from './step.ts';
-import type { UsagePart } from './usage-part.ts';
+import { quantitiesByEvent, type UsagePart } from './usage-part.ts';
 
 /** Whether events must be seen one by one: bounds and what is free depend on each of them. */
 export function isByEvent(price: PriceOf<'percentage'>): boolean {
@@ -12,7 +12,7 @@ export function isByEvent(price: PriceOf<'percentage'>): boolean {
 }
 
 /** What is left of an event once the free part is taken off; undefined for one that is free altogether. */
-type Freed = (part: UsagePart) => Exact | undefined;
+type Freed = (event: { quantity: Exact }) => Exact | undefined;
 
 /** In the order of time: free until the free events or the free volume are used up. The event that crosses pays on the excess. */
 function freedBy(price: PriceOf<'percentage'>): Freed {
@@ -47,12 +47,12 @@ export function stepsByPercentage(price: PriceOf<'percentage'>, parts: readonly 
   let events = 0n;
   const raised = { events: 0n, by: ZERO };
   const lowered = { events: 0n, by: ZERO };
-  for (const part of parts) {
-    const left = freed(part);
-    free = add(free, subtract(part.quantity, left ?? ZERO));
+  for (const event of quantitiesByEvent(parts)) {
+    const left = freed(event);
+    free = add(free, subtract(event.quantity, left ?? ZERO));
     if (left === undefined) continue;
     volume = add(volume, left);
-    events += part.events;
+    events += event.events;
     if (!bounded) continue;
     const amount = add(multiply(left, factor), fixed);
     if (minimum !== null && compare(amount, minimum) < 0) {
