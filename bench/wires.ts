@@ -105,7 +105,7 @@ const STREAMS: readonly Stream[] = [
 ];
 
 const asked = (body: object) => new TextEncoder().encode(JSON.stringify({ model: 'm', ...body }));
-const ASKED_RESPONSE = openaiResponses.parse(asked({ input: 'Hello', stream: true }));
+const ASKED_RESPONSE = openaiResponses.parse(asked({ input: 'Hello', stream: true }), { path: '/v1/responses' });
 const ASKED_MESSAGE = anthropicMessages.parse(asked({ messages: [], max_tokens: 9, stream: true }));
 const ASKED_OLLAMA = ollamaChat.parse(asked({ messages: [] }));
 const ASKED_CHAT = openaiChat.parse(new TextEncoder().encode('{"model":"m","messages":[],"stream":true}'));

@@ -35,6 +35,7 @@ export const FAULTS = {
   upstream_timeout: { status: 504, text: 'The upstream did not answer in time.' },
   limits_unavailable: { status: 503, text: 'The limits cannot be checked at the moment.' },
   journal_unavailable: { status: 503, text: 'Usage cannot be recorded at the moment.' },
+  owners_unavailable: { status: 503, text: 'Whose what a provider keeps is cannot be checked at the moment.' },
   shutting_down: { status: 503, text: 'The gateway is shutting down.' },
   overloaded: { status: 503, text: 'The gateway has more calls in flight than it takes.' },
   internal: { status: 500, text: 'Something failed inside Weir.' },

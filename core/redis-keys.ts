@@ -22,6 +22,11 @@ export function dueKey(namespace: string, shard: number): string {
   return `${namespace}:{${shard}}:due`;
 }
 
+/** Calls of a shard's customers that a provider has not ended yet, by when they are to be looked at. */
+export function looksKey(namespace: string, shard: number): string {
+  return `${namespace}:{${shard}}:looks`;
+}
+
 /** The stream that takes the usage events of a shard's customers, in the same slot as their limits. */
 export function eventStream(namespace: string, shard: number): string {
   return `${namespace}:{${shard}}:events`;

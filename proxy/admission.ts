@@ -9,6 +9,7 @@ import type { CallSeen } from './observer.ts';
 import { growsWithOutput, heldInParts, holdsAt } from './reserving/holding.ts';
 import type { Rooms } from './reserving/rooms.ts';
 import type { Match } from './routes.ts';
+import type { StoredObject } from './stored/stored.ts';
 import { traceOf } from './trace.ts';
 import type { Target } from './upstream/route-table.ts';
 import type { Asked, Wire } from './wire/wire.ts';
@@ -22,6 +23,8 @@ export interface Decided {
   readonly body: Uint8Array;
   readonly asked: Asked;
   readonly targets: readonly Target[];
+  /** What its path names of what a provider keeps. */
+  readonly object?: StoredObject | undefined;
   /** How long the call's holds outlive its gateway. */
   readonly leaseMs: number;
   /** Somebody can say what quotas have used: counts that are not known are not trusted. */

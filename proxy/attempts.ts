@@ -206,7 +206,8 @@ function pathOf(target: Target, { endpoint, params, path }: Match, call: Call): 
   return `${whole === '' ? '/' : whole}${query === '' ? '' : `?${query}`}`;
 }
 
-function below(path: string, family: WireFamily): string {
+/** A path as callers ask for it, below the address of an upstream of that family. */
+export function below(path: string, family: WireFamily): string {
   const { prefix, otherPrefix } = FAMILIES[family];
   if (typeof prefix !== 'string') return path.replace(prefix, '');
   if (path.startsWith(prefix)) return path.slice(prefix.length);

@@ -24,6 +24,8 @@ import { Reserving } from './reserving/reserving.ts';
 import { dialectOfCall, getMatch, type Match, type Probe } from './routes.ts';
 import { getRoute, getWire } from './routing.ts';
 import type { Sink } from './sink/sink.ts';
+import { askedOf, checkNotKept, Keeping, type StoredParts } from './stored/keeping.ts';
+import type { Reconciler } from './stored/reconciler.ts';
 import { NO_COUNTER, type TokenCounter } from './tokens/token-counter.ts';
 import { RouteTable, targetsOf } from './upstream/route-table.ts';
 
@@ -50,6 +52,8 @@ export interface GatewayParts extends AttemptsParts {
   ready: () => MaybePromise<boolean>;
   /** What `/metrics` says, in the text format of Prometheus; without it there is nothing at that path. */
   metrics?: () => string;
+  /** Whose it is what providers keep; without it nothing of that can be asked for. */
+  stored?: StoredParts;
   /** SHA-256 of the operator's token as lower-case hex; without it there is nothing below /operator. */
   operatorHash?: string;
 }
@@ -67,6 +71,7 @@ export class Gateway {
   readonly #attempts: Attempts;
   readonly #reserving: Reserving;
   readonly #ledger: Ledger;
+  readonly #keeping: Keeping | undefined;
   #snapshot: Snapshot;
   readonly #flights = new Flights();
   /** What an operator turns off, here and now. */
@@ -82,6 +87,7 @@ export class Gateway {
     this.#ledger = new Ledger(parts, this.#reserving);
     this.#attempts = new Attempts(parts, this.killSwitch.halts, this.#reserving);
     this.#snapshot = snapshotOf(parts.config);
+    this.#keeping = parts.stored && new Keeping(parts, parts.stored, () => this.#snapshot);
     this.killSwitch.use('config', parts.config.halts);
   }
 
@@ -98,6 +104,11 @@ export class Gateway {
   beat(): void {
     this.#beats = true;
     this.#reserving.renewAll(this.#flights, this.#parts.clock(), this.#snapshot.config.gateway.holdLeaseMs);
+  }
+
+  /** What looks after calls that go on at their providers; a main starts it, and stops it before it leaves. */
+  get reconciler(): Reconciler | undefined {
+    return this.#keeping?.reconciler;
   }
 
   get callsInFlight(): number {
@@ -179,16 +190,21 @@ export class Gateway {
       throw new Fault('invalid_request', { detail: 'A compressed body is not taken.' });
     const body = await call.body(gateway.bodyBytesMax, gateway.bodyTimeoutMs);
     if (body === undefined) return;
-    const asked = wire.parse(body, call, match.params);
+    const parsed = wire.parse(body, call, match.params);
+    const named = parsed.object ?? parsed.buildsOn;
+    const owned = named === undefined ? undefined : await this.#keeping?.getOwned(policy, match, call.method, named);
+    const asked = owned ? askedOf(parsed, owned) : parsed;
+    if (!this.#keeping) checkNotKept(asked);
     flight.identify(asked);
     const route = this.killSwitch.halts.routeLeft(
       { policy, model: asked.model },
-      getRoute(snapshot.routes, policy, match, wire, asked),
+      getRoute(snapshot.routes, policy, match, wire, asked, owned?.upstream),
     );
     const targets = targetsOf(route, this.#parts.random());
     const leaseMs = this.#beats ? gateway.holdLeaseMs : callMsMax(gateway);
     const seeded = this.#parts.counters.seeded === true;
-    const decided = { config: snapshot.config, policy, match, wire, body, asked, targets, leaseMs, seeded };
+    const object = asked.object === undefined ? undefined : owned;
+    const decided = { config: snapshot.config, policy, match, wire, body, asked, targets, object, leaseMs, seeded };
     const admitted = admit(flight, decided, this.#reserving.rooms);
     if (flight.stopped && !flight.gone) throw faultOfStop(flight.stopped);
     const refusal = await this.#ledger.reserve(flight, admitted);
@@ -223,6 +239,10 @@ export class Gateway {
       this.#drains--;
     }
     this.#tellEnding(flight, ending);
+    const { asked, object } = admitted;
+    if (asked.makes !== undefined || object) {
+      if (await this.#keeping?.ended(flight, admitted, ending)) return this.#ledger.leave(flight, admitted);
+    }
     await this.#ledger.close(flight, admitted, ending);
   }
 

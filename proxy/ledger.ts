@@ -66,6 +66,15 @@ export class Ledger {
     return this.#parts.sink.abandon(opening);
   }
 
+  /** It goes on at its provider, and is closed by whoever sees its end. What it held of this gateway's own is spent. */
+  leave(flight: Flight, { reservation }: Admitted): void {
+    flight.reservation = null;
+    this.#reserving.settleLocal(
+      flight,
+      reservation.holds.map(({ amount }) => amount),
+    );
+  }
+
   /** Settles its limits and keeps its event. */
   async close(flight: Flight, admitted: Admitted, ending: Ending): Promise<void> {
     const { clock, sink, observer } = this.#parts;

@@ -88,16 +88,7 @@ export function openingOf(flight: Flight, admitted: Admitted): Opening {
 export function closingOf(flight: Flight, admitted: Admitted, ending: Ending, endMs: number): Closing {
   const { asked, config, limits, reservation, policy } = admitted;
   const measured = measure(ending, asked, heldMaxOf(admitted, targetOf(flight, admitted)));
-  const reading = 'reading' in ending ? ending.reading : null;
-  const served = reading
-    ? {
-        model: reading.model,
-        tier: reading.serviceTier,
-        region: reading.region ?? null,
-        run: reading.run ?? null,
-        session: reading.session ?? null,
-      }
-    : UNANSWERED;
+  const served = servedOf(ending);
   const { usage } = measured;
   const counts = asked.timed ? timed(measured, endMs - flight.atMs, config) : measured.counts;
   const cost = costOfCall(counts, usage, flight.target, asked, served, policy.customer, config, flight.atMs);
@@ -115,6 +106,19 @@ export function closingOf(flight: Flight, admitted: Admitted, ending: Ending, en
   };
 }
 
+/** What its answer said of who served it. */
+export function servedOf(ending: Ending): Served {
+  const reading = 'reading' in ending ? ending.reading : null;
+  if (!reading) return UNANSWERED;
+  return {
+    model: reading.model,
+    tier: reading.serviceTier,
+    region: reading.region ?? null,
+    run: reading.run ?? null,
+    session: reading.session ?? null,
+  };
+}
+
 /** The time of a call for which anything is billed at all; no more than is held for it. */
 function timed({ counts }: Measured, ms: number, config: Config): Counts {
   for (const _ in counts)
@@ -122,7 +126,7 @@ function timed({ counts }: Measured, ms: number, config: Config): Counts {
   return counts;
 }
 
-function partsOf({ usage }: Measured, asked: Asked, cost: CallCost): UsagePart[] | undefined {
+export function partsOf({ usage }: Measured, asked: Asked, cost: CallCost): UsagePart[] | undefined {
   if (!usage?.parts || usage.parts.length === 0) return undefined;
   return usage.parts.map(({ model, counts }, i) => ({
     // As every other call of it: by the name that was asked for.
@@ -135,12 +139,15 @@ function partsOf({ usage }: Measured, asked: Asked, cost: CallCost): UsagePart[]
 const UNANSWERED: Served = { model: null, tier: null, region: null };
 
 /** Who answered, or would have been the first to be asked. */
-function targetOf({ target }: Flight, { targets }: Admitted): Target {
+export function targetOf({ target }: Flight, { targets }: Admitted): Target {
   return target ?? (targets[0] as Target);
 }
 
 /** The most that one target can bill, and never more than is held: a guess of ours must not carry a budget past its limit. */
-function heldMaxOf({ asked, config, policy, part, outputMax, inputCounted }: Admitted, target: Target): TokensMax {
+export function heldMaxOf(
+  { asked, config, policy, part, outputMax, inputCounted }: Admitted,
+  target: Target,
+): TokensMax {
   const { inputTokens, outputTokens } = tokensMaxOf(asked, target, policy.customer, config);
   return {
     inputTokens: inputCounted === null ? inputTokens : min(inputTokens, inputHeld(asked, inputCounted)),

@@ -17,16 +17,36 @@ export function getWire({ endpoint, upstream: name, path }: Match, config: Confi
   return passthroughWire(family, dialectOf(path, {}));
 }
 
-/** Where a call may go. Throws `model_not_allowed` and `model_not_found`. */
-export function getRoute(routes: RouteTable, policy: KeyPolicy, match: Match, wire: Wire, asked: Asked): Route {
+/**
+ * Where a call may go; `madeAt`: the only upstream that knows what it names. Throws `model_not_allowed`,
+ * `model_not_found` and `not_found`.
+ */
+export function getRoute(
+  routes: RouteTable,
+  policy: KeyPolicy,
+  match: Match,
+  wire: Wire,
+  asked: Asked,
+  madeAt?: string,
+): Route {
   // What is stored at a provider has no model; of what nobody can read, nobody can say that its model is allowed.
   const checked = asked.model !== '' || asked.metering !== 'free';
   if (checked && !isAllowed(policy, asked)) throw new Fault('model_not_allowed');
+  const named = match.upstream ?? (asked.object === undefined ? null : (madeAt ?? null));
   const find = (family: WireFamily): Route | undefined =>
-    match.upstream === null ? routes.find(asked.model, family) : routes.findUpstream(match.upstream, family);
+    named === null ? routes.find(asked.model, family) : routes.findUpstream(named, family);
   const route = find(wire.family) ?? (wire.otherFamily && find(wire.otherFamily));
+  if (!route && asked.object !== undefined) throw new Fault('not_found', { detail: ELSEWHERE });
   if (!route) throw new Fault('model_not_found');
-  return route;
+  return madeAt === undefined ? route : routeAt(route, madeAt);
+}
+
+const ELSEWHERE = 'The upstream that keeps it does not serve this any more.';
+
+function routeAt({ choices, fallbacks }: Route, upstream: string): Route {
+  const target = [...choices, ...fallbacks].find((one) => one.upstream.name === upstream);
+  if (!target) throw new Fault('not_found', { detail: ELSEWHERE });
+  return { choices: [{ ...target, weight: 1 }], fallbacks: [] };
 }
 
 function isAllowed({ models }: KeyPolicy, { model, anyBelow }: Asked): boolean {

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { Config } from '#config/config.ts';
 import { openRedis, type RedisConnection } from '#config/redis-connection.ts';
@@ -22,11 +21,13 @@ import { followRedis } from '#proxy/policies/redis-feed.ts';
 import { snapshotFile } from '#proxy/policies/snapshot-file.ts';
 import { httpShipping } from '#proxy/sink/journal/http-shipping.ts';
 import { type Journal, openJournal } from '#proxy/sink/journal/journal.ts';
-import { recoverJournal } from '#proxy/sink/journal/recovery.ts';
 import { type Shipper, shipJournal } from '#proxy/sink/journal/shipper.ts';
 import { journalSink } from '#proxy/sink/journal-sink.ts';
 import { redisSink } from '#proxy/sink/redis-sink.ts';
 import type { Sink } from '#proxy/sink/sink.ts';
+import { redisStored } from '#proxy/stored/redis-stored.ts';
+import { sqliteStored } from '#proxy/stored/sqlite-node.ts';
+import type { Stored } from '#proxy/stored/stored.ts';
 import { gatewayGauges } from '#proxy/telemetry/node-gauges.ts';
 import type { Telemetry } from '#proxy/telemetry/node-telemetry.ts';
 import { tiktokenCounter } from '#proxy/tokens/tiktoken-node.ts';
@@ -34,7 +35,9 @@ import { googleTokens } from '#proxy/upstream/google-node.ts';
 import { undiciUpstream } from '#proxy/upstream/undici.ts';
 import { closeInOrder } from './close.ts';
 import type { ConfigSource } from './config-source.ts';
+import { sha256 } from './key-hash.ts';
 import { type LimitSeeds, limitSeeds } from './limit-seeds.ts';
+import { startRecovering } from './recovering.ts';
 import { startSweeping } from './sweeping.ts';
 
 export interface GatewayRoleOptions {
@@ -64,6 +67,7 @@ interface Backing {
   /** Brings the journal to billing, or to Redis when it was away. */
   shipper: Shipper;
   counters: CounterStore;
+  stored: Stored;
   feed: PolicyFeed;
   /** What the first call would have to wait for. */
   prepare(): Promise<void>;
@@ -88,9 +92,8 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
   const backing = options.redisUrl
     ? redisBacking(options, options.redisUrl, journal, table)
     : localBacking(options, journal, table);
-  const recovered = await recoverJournal({ journal, sink: backing.sink });
-  if (recovered > 0)
-    log.warn({ calls: recovered }, 'calls that were in flight when the gateway died are now estimated');
+  const recovering = startRecovering({ journal, stored: backing.stored, sink: backing.sink, log });
+  await recovering.begun;
   // A key that was made in billing must not be unknown for the moment that a restart takes.
   await Promise.all([backing.prepare(), Promise.race([backing.feed.ready, elapsed(PREPARE_MS)])]);
 
@@ -103,6 +106,7 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
     tokens,
     sink: backing.sink,
     upstream,
+    stored: { ...backing.stored, handedOver: (id) => journal.abandoned(id) },
     observer: telemetry.observer,
     metrics: telemetry.scrape,
     hash: sha256,
@@ -125,6 +129,7 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
   // One that came while the role started.
   if (config.current !== first) await take(config.current);
   telemetry.gauges(gatewayGauges({ gateway, journal, shipper: backing.shipper }));
+  gateway.reconciler?.start();
   const listener = await listen(gateway, settings);
   return {
     url: reachable(addressOf(listener)),
@@ -139,6 +144,10 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
           clearTimeout(cut);
         },
         async () => clearInterval(heart),
+        async () => {
+          recovering.stop();
+          await gateway.reconciler?.stop();
+        },
         () => upstream.close(),
         () => tokens.close(),
         () => backing.close(),
@@ -162,8 +171,10 @@ function localBacking(options: GatewayRoleOptions, journal: Journal, table: Poli
     snapshot: snapshotFile(join(options.dataDir, 'policies.json')),
   });
   const seeds = seeded(options, { table, counters, journal, shipper, signal: closing.signal });
+  const stored = sqliteStored(join(options.dataDir, 'stored.db'));
   return {
     ...seeds,
+    stored,
     sink: journalSink({ counters, journal }),
     shipper,
     feed,
@@ -175,6 +186,7 @@ function localBacking(options: GatewayRoleOptions, journal: Journal, table: Poli
       await Promise.race([shipper.shipped(), elapsed(SHIP_ON_CLOSE_MS)]);
       await shipper.stop();
       await shipping.close();
+      stored.close();
     },
   };
 }
@@ -205,6 +217,7 @@ function redisBacking(options: GatewayRoleOptions, redisUrl: string, journal: Jo
   return {
     ...seeds,
     sink,
+    stored: redisStored({ redis, namespace }),
     shipper,
     feed,
     // A first call before the first connection would be refused.
@@ -264,20 +277,6 @@ function elapsed(ms: number): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, ms).unref();
   });
-}
-
-const HASHES_MAX = 10_000;
-const hashes = new Map<string, string>();
-
-/** Remembered, since a key calls again and again: hashing costs more than all other work on it. */
-function sha256(secret: string): string {
-  let hash = hashes.get(secret);
-  if (hash === undefined) {
-    hash = createHash('sha256').update(secret).digest('hex');
-    if (hashes.size >= HASHES_MAX) hashes.clear();
-    hashes.set(secret, hash);
-  }
-  return hash;
 }
 
 /** An address that a person can open: what listens everywhere is found on loopback. */

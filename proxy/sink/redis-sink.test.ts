@@ -127,7 +127,7 @@ describe('the Redis sink', () => {
 
     // Away at the start as well.
     const after = await sinkOn(dir, counters);
-    expect(await recoverJournal({ journal: after.journal, sink: after.sink })).toBe(1);
+    expect(await recoverJournal({ journal: after.journal, sink: after.sink })).toMatchObject({ closed: 1 });
     counters.away = undefined;
     await after.sink.replay.shipped();
     expect(counters.settled.get('req_1')?.event).toBe(JSON.stringify(sampleClosing('req_1', 1n).event));
@@ -146,7 +146,7 @@ describe('the Redis sink', () => {
 
     const counters = recordingCounters();
     const after = await sinkOn(dir, counters);
-    expect(await recoverJournal({ journal: after.journal, sink: after.sink })).toBe(1);
+    expect(await recoverJournal({ journal: after.journal, sink: after.sink })).toMatchObject({ closed: 1 });
     await after.sink.replay.shipped();
     const event = JSON.stringify(sampleClosing('req_1', 1n).event);
     expect(counters.settled.get('req_1')).toEqual({ used: [], event });

@@ -4,6 +4,7 @@ import { openaiEmbeddings } from './openai-embeddings.ts';
 import { openaiImages } from './openai-images.ts';
 import { openaiInputTokens, openaiResponses } from './openai-responses.ts';
 import { openaiSpeech } from './openai-speech.ts';
+import { openaiStoredResponses } from './openai-stored-responses.ts';
 import { openaiTranscriptions } from './openai-transcriptions.ts';
 import type { Wire, WireEndpoint } from './wire.ts';
 
@@ -25,6 +26,7 @@ export const AZURE: readonly Wire[] = [
   openaiTranscriptions,
   openaiResponses,
   openaiInputTokens,
+  openaiStoredResponses,
 ].map((wire: Wire) => ({
   ...wire,
   family: 'azure',

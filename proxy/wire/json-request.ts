@@ -83,6 +83,14 @@ export function parseName(value: unknown): string | null {
   return typeof value === 'string' && value !== '' && value.length <= NAME_CHARS_MAX ? value : null;
 }
 
+/** What a provider keeps, by its id. */
+export function parseObjectId(value: unknown, name: string): string {
+  if (typeof value === 'string' && value !== '' && value.length <= NAME_CHARS_MAX) return value;
+  throw new Fault('invalid_request', {
+    detail: `The field '${name}' must be the id of something that was made before.`,
+  });
+}
+
 export function replaceModel(body: Uint8Array, model: string): Edit[] {
   return (membersOf(body) ?? [])
     .filter((member) => keyOf(body, member) === 'model')

@@ -16,8 +16,9 @@ const MEMBERS = [
   'output[].type',
   'output[].action.type',
   'output[].container_id',
+  'id',
 ];
-const [USAGE, MODEL, TIER, ERROR, STATUS, ITEM_TYPE, ACTION, CONTAINER] = [0, 1, 2, 3, 4, 5, 6, 7];
+const [USAGE, MODEL, TIER, ERROR, STATUS, ITEM_TYPE, ACTION, CONTAINER, ID] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
 /** Of events alone. */
 const EVENT = ['type', 'sequence_number', 'error', 'item.type', 'item.action.type', 'item.container_id'];
 const [EVENT_TYPE, SEQUENCE, EVENT_ERROR, EVENT_ITEM_TYPE, EVENT_ACTION, EVENT_CONTAINER] = [0, 1, 2, 3, 4, 5].map(
@@ -81,6 +82,7 @@ export class ResponseReader implements AnswerReader {
   #tier: string | null = null;
   #failed = false;
   #over = false;
+  #id: string | null = null;
   #event: unknown;
   #sequence = 0;
   #whole = new ToolUses();
@@ -107,6 +109,9 @@ export class ResponseReader implements AnswerReader {
         break;
       case STATUS:
         if (OVER.has(value)) this.#over = true;
+        break;
+      case ID:
+        this.#id ??= parseName(value);
         break;
       case ERROR:
       case EVENT_ERROR:
@@ -150,6 +155,7 @@ export class ResponseReader implements AnswerReader {
       failed: this.#failed,
       model: this.#model ?? this.#asked.model,
       serviceTier: this.#tier,
+      made: this.#id === null ? null : { id: this.#id, over: this.#over || TERMINAL.has(this.#event) },
       outputTokensGuess: guessTokens(textBytes),
     };
   }

@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import type { Fault } from '#core/fault.ts';
 import { decodeUtf8, encodeUtf8 } from './bytes.ts';
 import { openaiCompletions } from './openai-completions.ts';
 import { openaiModerations } from './openai-moderations.ts';
@@ -51,7 +50,9 @@ function streamOf(items: readonly object[], last: string, usage: object | null):
 }
 
 function asked(body: object): Asked {
-  return openaiResponses.parse(encodeUtf8(JSON.stringify({ model: 'gpt-6', input: 'Hi', ...body })));
+  return openaiResponses.parse(encodeUtf8(JSON.stringify({ model: 'gpt-6', input: 'Hi', ...body })), {
+    path: '/v1/responses',
+  });
 }
 
 function meterOf(type: string): Meter {
@@ -143,11 +144,12 @@ describe('a response', () => {
     );
   });
 
-  it('is not taken into the background where nobody would see its end', () => {
-    expect(() => asked({ background: true })).toThrow(
-      expect.objectContaining<Partial<Fault>>({ code: 'invalid_request' }),
-    );
-    expect(asked({ background: true, stream: true }).stream).toBe(true);
+  it('says what of it stays at the provider, and what it builds on', () => {
+    expect(asked({})).toMatchObject({ makes: 'response' });
+    expect(asked({ store: false }).makes).toBeUndefined();
+    expect(asked({ background: true })).toMatchObject({ makes: 'response', background: true });
+    expect(asked({ previous_response_id: 'resp_0' }).buildsOn).toBe('resp_0');
+    expect(() => asked({ previous_response_id: 7 })).toThrow("'previous_response_id' must be the id");
   });
 });
 

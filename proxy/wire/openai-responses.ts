@@ -1,7 +1,15 @@
-import { Fault } from '#core/fault.ts';
 import type { Counts } from '#core/quantity.ts';
 import { isObject } from './bytes.ts';
-import { type Fields, parseBody, parseCount, parseFlag, parseModel, parseName, replaceModel } from './json-request.ts';
+import {
+  type Fields,
+  parseBody,
+  parseCount,
+  parseFlag,
+  parseModel,
+  parseName,
+  parseObjectId,
+  replaceModel,
+} from './json-request.ts';
 import { edited } from './json-span.ts';
 import { openaiDialect } from './openai-dialect.ts';
 import { mediaBounds } from './openai-media.ts';
@@ -11,6 +19,7 @@ import { askedWithoutTokens, FREE_FACTS, SILENT_METER } from './unmetered.ts';
 import {
   type AnswerHead,
   type Asked,
+  type CallHead,
   guessTokens,
   isEventStream,
   type Meter,
@@ -41,9 +50,10 @@ export const openaiResponses = {
       'images',
     ],
     usage: '`usage` of the last event, or of the answer; tools by the items of `output`',
-    estimated: 'the answer to a call in the background, which comes later',
+    estimated: 'a response in the background that was cancelled, or whose end nobody could see',
     edited: null,
   },
+  goesOn: true,
   parse,
   rewrite: renameModel,
   meter(asked: Asked, answer: AnswerHead): Meter {
@@ -77,6 +87,7 @@ const DECISIVE = new Set([
   'service_tier',
   'tools',
   'previous_response_id',
+  'store',
   'conversation',
   'prompt',
 ]);
@@ -96,12 +107,11 @@ const BILLED_TOOLS: readonly (readonly [type: string, unit: 'web_searches' | 'fi
 ];
 const LOCAL_TOOLS: ReadonlySet<unknown> = new Set(['function', 'custom', 'local_shell', 'apply_patch']);
 
-function parse(body: Uint8Array): Asked {
+function parse(body: Uint8Array, { path }: Pick<CallHead, 'path'>): Asked {
   const fields = parseBody(body, DECISIVE);
   const stream = parseFlag(fields, 'stream') === true;
-  if (parseFlag(fields, 'background') === true && !stream) {
-    throw new Fault('invalid_request', { detail: 'A response in the background is taken with stream: true only.' });
-  }
+  const background = parseFlag(fields, 'background') === true;
+  const previous = fields.previous_response_id ?? null;
   const model = parseModel(fields);
   const media = mediaBounds(fields.input, model);
   const textBytes = body.length - media.bytes;
@@ -123,6 +133,10 @@ function parse(body: Uint8Array): Asked {
     answers: 1n,
     bounds: toolBounds(tools, parseCount(fields, 'max_tool_calls') ?? TOOL_CALLS_INITIAL),
     fixed: NO_COUNTS,
+    ...(background && { background }),
+    // What is compacted is not kept.
+    ...(parseFlag(fields, 'store') !== false && path.endsWith('/responses') && { makes: 'response' }),
+    ...(previous !== null && { buildsOn: parseObjectId(previous, 'previous_response_id') }),
   };
 }
 

@@ -2,6 +2,7 @@ import type { WireFamily } from '#config/wires.ts';
 import type { PartUsed } from '#core/call-cost.ts';
 import type { Counts, Unit } from '#core/quantity.ts';
 import type { Call, HeaderMap } from '../inbound/call.ts';
+import type { StoredKind } from '../stored/stored.ts';
 import type { Target } from '../upstream/route-table.ts';
 import type { CallId, Dialect } from './dialect.ts';
 import type { Params } from './path-pattern.ts';
@@ -38,6 +39,8 @@ export interface Wire {
    * stream can be held in parts. Never of a model that thinks where nobody sees it.
    */
   showsOutput?(model: string): boolean;
+  /** What its calls make may go on when they are over (`Asked.background`). */
+  readonly goesOn?: true;
   /** What a model reads of the body, to be counted; undefined where that is not text alone. */
   inputText?(body: Uint8Array): InputText | undefined;
 }
@@ -126,6 +129,14 @@ export interface Asked {
   readonly timed?: boolean;
   /** What it belongs to, for the label `run` where the caller says none: a task. */
   readonly run?: string | null;
+  /** What the provider keeps and the path names: it must be the customer's own, and is asked for where it was made. */
+  readonly object?: string;
+  /** Likewise, what the body builds on. */
+  readonly buildsOn?: string;
+  /** The answer names something that the provider keeps. */
+  readonly makes?: StoredKind;
+  /** And goes on with when the call is over: what it comes to is known at its end. */
+  readonly background?: true;
 }
 
 /** The `bounds` and `fixed` of calls that use tokens only. */
@@ -206,8 +217,17 @@ export interface Reading {
   /** What the call belongs to, where the caller says none: as `Asked.run` and `Asked.session`. */
   readonly run?: string | null;
   readonly session?: string | null;
+  /** What the provider keeps of it. */
+  readonly made?: Made | null;
   /** A plain guess of the output tokens that went by. */
   readonly outputTokensGuess: bigint;
+}
+
+/** What stays at a provider. */
+export interface Made {
+  readonly id: string;
+  /** Nothing of it changes any more. */
+  readonly over: boolean;
 }
 
 export interface Usage {

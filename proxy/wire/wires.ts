@@ -29,6 +29,7 @@ import { openaiImages } from './openai-images.ts';
 import { openaiModerations } from './openai-moderations.ts';
 import { openaiInputTokens, openaiResponses } from './openai-responses.ts';
 import { openaiSpeech } from './openai-speech.ts';
+import { openaiStoredResponses } from './openai-stored-responses.ts';
 import { openaiTranscriptions } from './openai-transcriptions.ts';
 import type { Wire } from './wire.ts';
 
@@ -38,6 +39,7 @@ export const WIRES: readonly Wire[] = [
   openaiCompletions,
   openaiResponses,
   openaiInputTokens,
+  openaiStoredResponses,
   openaiEmbeddings,
   openaiModerations,
   openaiImages,

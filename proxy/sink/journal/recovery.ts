@@ -2,22 +2,55 @@ import type { UsageEvent } from '#core/usage-event.ts';
 import type { Reservation } from '#proxy/limits/counters.ts';
 import { parseReservation, parseUsed } from '#proxy/limits/reservation-text.ts';
 import type { Closing, Sink } from '#proxy/sink/sink.ts';
+import { WIRES } from '#proxy/wire/wires.ts';
 import type { Journal, JournalEntry } from './journal.ts';
 
 const AT_ONCE = 256;
 
+export interface RecoveryParts {
+  journal: Journal;
+  sink: Sink;
+  /** True for a call that was handed over before the process died: whoever sees its end closes it. */
+  isHandedOver?: (customer: string, id: string) => Promise<boolean>;
+}
+
+export interface Recovered {
+  closed: number;
+  /** Nobody could say whether these were handed over: to be tried again. */
+  undecided: JournalEntry[];
+}
+
 /**
  * Closes what the process before opened and could not close, each with the estimate that its opening left. To be
- * called once, before the first call is taken. Answers how many there were. A crash in the middle of it is harmless:
- * what was not closed yet is still open for the next start.
+ * called once, before the first call is taken, and again with what was undecided. A crash in the middle of it is
+ * harmless: what was not closed yet is still open for the next start.
  */
-export async function recoverJournal({ journal, sink }: { journal: Journal; sink: Sink }): Promise<number> {
-  const entries = await journal.live();
+export async function recoverJournal(parts: RecoveryParts, undecided?: JournalEntry[]): Promise<Recovered> {
+  const entries = undecided ?? (await parts.journal.live());
+  const recovered: Recovered = { closed: 0, undecided: [] };
   for (let i = 0; i < entries.length; i += AT_ONCE) {
-    await Promise.all(entries.slice(i, i + AT_ONCE).map((entry) => sink.close(closingOf(entry))));
+    await Promise.all(entries.slice(i, i + AT_ONCE).map((entry) => recover(parts, entry, recovered)));
   }
-  return entries.length;
+  return recovered;
 }
+
+async function recover({ journal, sink, isHandedOver }: RecoveryParts, entry: JournalEntry, to: Recovered) {
+  const closing = closingOf(entry);
+  if (isHandedOver && GOING_ON.has(closing.event.data.wire)) {
+    try {
+      if (await isHandedOver(closing.event.data.customer, entry.id)) return journal.abandoned(entry.id);
+    } catch {
+      // The store is away, which says so itself wherever it is asked.
+      to.undecided.push(entry);
+      return;
+    }
+  }
+  await sink.close(closing);
+  to.closed++;
+}
+
+/** Wires whose calls may be handed over. */
+const GOING_ON: ReadonlySet<string> = new Set(WIRES.filter(({ goesOn }) => goesOn).map(({ name }) => name));
 
 function closingOf(entry: JournalEntry): Closing {
   return { reservation: reservationOf(entry), used: parseUsed(entry.used), event: JSON.parse(entry.event) };

@@ -1,0 +1,117 @@
+import type { Config } from '#config/config.ts';
+import { Fault, faultOf } from '#core/fault.ts';
+import { pause } from '#core/pause.ts';
+import type { Counters } from '../limits/counters.ts';
+import type { Observer } from '../observer.ts';
+import type { RouteTable, Target } from '../upstream/route-table.ts';
+import { askOf, type LookingParts } from './looking.ts';
+import { LOOKS, type Looked } from './looks.ts';
+import { closingByEstimate, closingOfOpen } from './open-closing.ts';
+import type { Settler } from './settler.ts';
+import { type Claimed, OPEN_LEASE_MS, type OpenCall, type OpenCalls } from './stored.ts';
+
+export interface ReconcilerParts extends LookingParts {
+  readonly calls: OpenCalls;
+  readonly counters: Counters;
+  readonly observer: Observer;
+  readonly settler: Settler;
+  readonly now: () => { readonly config: Config; readonly routes: RouteTable };
+}
+
+/** Looked at together. */
+const AT_ONCE = 32;
+const ROUND_MS = 1_000;
+/** What its provider does not know so soon may be about to be known. */
+const GONE_AFTER_MS = 120_000;
+
+/**
+ * Looks after open calls until they end, whether or not their clients ever ask: it renews what they hold, asks the
+ * upstream that has them, and settles what is over. What does not end within its bound is billed by its estimate.
+ */
+export class Reconciler {
+  readonly #parts: ReconcilerParts;
+  readonly #stopping = new AbortController();
+  #running: Promise<void> | undefined;
+
+  constructor(parts: ReconcilerParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** Resolves when nothing is asked any more. What is open stays so, for another gateway or the next start. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      const count = await this.round();
+      if (count < AT_ONCE) await pause(ROUND_MS, signal);
+    }
+  }
+
+  /** Looks at some of what is due. Answers how many. Never rejects. */
+  async round(): Promise<number> {
+    const { calls, clock, observer } = this.#parts;
+    try {
+      const claimed = await calls.claim(clock(), AT_ONCE);
+      await Promise.all(claimed.map((one) => this.look(one)));
+      return claimed.length;
+    } catch (thrown) {
+      observer.faulted(faultOf(thrown), '');
+      return 0;
+    }
+  }
+
+  /** True when it is over, and settled as far as that could be done. Never rejects. */
+  async look({ call, closing }: Claimed): Promise<boolean> {
+    const { clock, observer, settler } = this.#parts;
+    try {
+      if (closing) {
+        await settler.settle(call, closing);
+        return true;
+      }
+      await this.#renew(call);
+      const { config, target } = this.#whereIs(call);
+      const looked = target ? await this.#ask(call, target, config) : UNREACHABLE;
+      const nowMs = clock();
+      if (looked.kind === 'over' && target) {
+        await settler.settle(call, closingOfOpen(call, looked.ending, target, config, nowMs));
+        return true;
+      }
+      if (looked.kind === 'unseen')
+        observer.faulted(new Fault('upstream_invalid', { story: `${call.object}: ${String(looked.why)}` }), call.id);
+      const gone = looked.kind === 'gone' && nowMs - call.atMs >= GONE_AFTER_MS;
+      if (!gone && nowMs < call.untilMs) return false;
+      await settler.settle(call, closingByEstimate(call));
+      return true;
+    } catch (thrown) {
+      observer.faulted(faultOf(thrown), call.id);
+      return false;
+    }
+  }
+
+  async #renew({ opening: { reservation } }: OpenCall): Promise<void> {
+    const amounts = reservation.holds.map(({ amount }) => amount);
+    if (amounts.length > 0) await this.#parts.counters.extend({ ...reservation, leaseMs: OPEN_LEASE_MS }, amounts);
+  }
+
+  #whereIs({ upstream, family, modelSent }: OpenCall): { config: Config; target: Target | undefined } {
+    const { config, routes } = this.#parts.now();
+    const found = routes.findUpstream(upstream, family)?.choices[0];
+    return { config, target: found && { ...found, model: modelSent } };
+  }
+
+  async #ask(call: OpenCall, target: Target, { gateway }: Config): Promise<Looked> {
+    const look = LOOKS[call.kind];
+    if (!look) return { kind: 'gone' };
+    return look(call, askOf(this.#parts, target, call.query, gateway, this.#stopping.signal));
+  }
+}
+
+const UNREACHABLE: Looked = { kind: 'unseen', why: 'its upstream is not configured any more' };
