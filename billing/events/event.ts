@@ -23,6 +23,10 @@ export const EVENT_BYTES_MAX = 256 * 1024;
 export const TIME_MIN_MS = Date.UTC(2020, 0, 1);
 export const AHEAD_MS_MAX = 24 * 3_600_000;
 
+export function isTimeInRange(timeMs: number, nowMs: number): boolean {
+  return timeMs >= TIME_MIN_MS && timeMs <= nowMs + AHEAD_MS_MAX;
+}
+
 /** An event that can be stored and summed: the columns of its row, and its body as canonical JSON. What it does not name is ''. */
 export interface StorableEvent {
   kind: 'event';
@@ -165,7 +169,7 @@ function storable(
   { customer, key, model }: Who,
 ): StorableEvent | ParkedEvent {
   const timeMs = event.time === undefined ? receivedMs : parseInstant(event.time);
-  if (timeMs === undefined || timeMs < TIME_MIN_MS || timeMs > nowMs + AHEAD_MS_MAX) {
+  if (timeMs === undefined || !isTimeInRange(timeMs, nowMs)) {
     const hours = AHEAD_MS_MAX / 3_600_000;
     const detail = `${event.time} is before ${new Date(TIME_MIN_MS).getUTCFullYear()} or more than ${hours} hours ahead.`;
     return parkedEvent(value, body, 'time_out_of_range', [{ pointer: '#/time', detail }]);

@@ -2,7 +2,7 @@ import type { Database } from '#billing/db/database.ts';
 import { makePartitions } from '#billing/db/partitions.ts';
 import { forgetIdempotencyKeys } from '#billing/http/idempotency.ts';
 import { measureThePast } from '#billing/measurements/measure.ts';
-import { forgetSeries } from '#billing/otlp/deltas.ts';
+import { forgetPoints } from '#billing/otlp/count-metrics.ts';
 import { trimParked } from '#billing/parked-events/parked-event.ts';
 import { retryParked } from '#billing/parked-events/retry.ts';
 import { checkRollups } from '#billing/repairs/repair.ts';
@@ -23,6 +23,6 @@ export const JOB_KINDS: readonly JobKind[] = [
   { name: 'make_partitions', cron: '17 * * * *', run: (db, nowMs) => makePartitions(db, nowMs) },
   { name: 'retry_parked_events', cron: '29 * * * *', run: (db, nowMs) => retryParked(db, nowMs) },
   { name: 'trim_parked_events', cron: '37 * * * *', run: (db) => trimParked(db) },
-  { name: 'forget_series', cron: '41 3 * * *', run: forgetSeries },
+  { name: 'forget_points', cron: '41 3 * * *', run: forgetPoints },
   { name: 'forget_idempotency_keys', cron: '43 * * * *', run: forgetIdempotencyKeys },
 ];

@@ -6,8 +6,7 @@ import { type IngestResult, ingest } from '#billing/events/ingest.ts';
 import { GATEWAYS } from '#billing/http/role.ts';
 import type { Api, Encoded } from '#billing/http/route.ts';
 import { Fault } from '#core/fault.ts';
-import { deltasOf } from './deltas.ts';
-import { eventsOfMetrics } from './metrics.ts';
+import { countMetrics } from './count-metrics.ts';
 import { MetricsRequest, pointsOf } from './points.ts';
 import { type Answer, decodeMessage, encodeMessage, type Message } from './proto.ts';
 import { eventsOfTraces, TracesRequest } from './spans.ts';
@@ -51,9 +50,9 @@ export function otlpRoutes(api: Api): void {
     noun: 'events',
     summary: 'Take usage from OpenTelemetry metrics',
     description:
-      'ExportMetricsServiceRequest. Token counts by the GenAI names are events by interval; any other sum or gauge whose ' +
-      'weir.customer is set is an event of the metric’s name. Metrics cannot be counted exactly once by nature (a point ' +
-      'has no id): send spans or events for what is billed, and never both for the same calls.',
+      'ExportMetricsServiceRequest. Token counts by the GenAI names are events by collection; any other sum or gauge ' +
+      'whose weir.customer is set is an event of the metric’s name. Each point is counted once, whatever requests it ' +
+      'comes in. Send spans or metrics of the same calls, never both.',
     roles: GATEWAYS,
     body: MetricsRequest,
     formats: { types: TYPES, read: reader('MetricsRequest'), schema: z.looseObject({}) },
@@ -61,8 +60,7 @@ export function otlpRoutes(api: Api): void {
     answer: MetricsAnswer,
     encode: encoder('MetricsAnswer'),
     run: async ({ db, body, nowMs }) => {
-      const points = await deltasOf(db, pointsOf(body), nowMs);
-      const { count, errorMessage } = rejected(await ingest(db, eventsOfMetrics(points), nowMs));
+      const { count, errorMessage } = rejected(await countMetrics(db, pointsOf(body), nowMs));
       return count === 0 ? {} : { partialSuccess: { rejectedDataPoints: String(count), errorMessage } };
     },
   });

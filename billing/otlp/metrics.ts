@@ -1,119 +1,174 @@
+import { type ParsedEvent, parkedEvent } from '#billing/events/event.ts';
+import { cutText, storableJson } from '#billing/events/storable.ts';
 import { add, type Exact } from '#core/exact.ts';
+import { formatInstant } from '#core/time.ts';
 import { USAGE_EVENT_TYPE } from '#core/usage-event.ts';
 import { first, given, instantOfNanos, labelsOf, sourceOf, whoOf } from './attributes.ts';
 import { hashOf, type Point, seriesHash } from './points.ts';
-import { MODALITIES, noTokens, parseCount, quantitiesOfTokens, type TokenCounts } from './token-units.ts';
+import { MODALITIES, noTokens, quantitiesOfTokens, type TokenCounts } from './token-units.ts';
 
 /**
- * Usage events of metrics whose values are what came since the point before. The points of one call's attributes and one
- * interval are one event: its tokens by type and modality make disjoint quantities together.
+ * What points of metrics say, and the events that they are. The points of one call's attributes and one collection are
+ * one event: its tokens by type and modality make disjoint quantities together.
  */
 
 const TOKENS = 'gen_ai.client.inference.usage.';
 /** What the conventions had until 2026: a histogram of tokens by type. */
 const TOKENS_BEFORE = 'gen_ai.client.token.usage';
-const DURATIONS = new Set(['gen_ai.client.inference.duration', 'gen_ai.client.operation.duration']);
-/** Tell the points of one interval apart and not the calls. */
+const CALLS = 'gen_ai.client.inference.duration';
+const CALLS_BEFORE = 'gen_ai.client.operation.duration';
+/** Tell the points of one collection apart and not the calls. */
 const PER_POINT = new Set(['gen_ai.token.type', 'gen_ai.token.modality', 'error.type']);
 
-export function eventsOfMetrics(points: readonly Point[]): unknown[] {
-  // Who reports both reports the same twice.
-  const isNew = new Set(points.filter(({ name }) => name.startsWith(TOKENS)).map(({ resource }) => resource));
-  const intervals = new Map<string, Point[]>();
-  const others: unknown[] = [];
-  for (const point of points) {
-    if (point.value === undefined) continue;
-    const isTokens = point.name.startsWith(TOKENS) && point.kind === 'sum';
-    const isBefore = point.name === TOKENS_BEFORE && point.kind === 'histogram_sum' && !isNew.has(point.resource);
-    const isCalls = DURATIONS.has(point.name) && point.kind === 'histogram_count';
-    if (isTokens || isBefore || isCalls) {
-      const key = intervalOf(point);
-      intervals.set(key, [...(intervals.get(key) ?? []), point]);
-    } else if (!point.name.startsWith('gen_ai.')) others.push(...namedEvent(point));
+/** Counts of a call's attributes: part of an event with others. `usage` says of what, such as `input` or `input audio`. */
+export interface CallUse {
+  readonly kind: 'call';
+  readonly usage: string;
+  /** By the name that the conventions had before: who reports both reports the same twice. */
+  readonly former: boolean;
+  /** Of the event. */
+  readonly id: string;
+  /** The resource and the second, in which a former name gives way to a later one. */
+  readonly family: string;
+}
+
+/** Any other metric that names its customer: an event of the metric's name, for meters. */
+export interface NamedUse {
+  readonly kind: 'named';
+  readonly id: string;
+  readonly customer: string;
+}
+
+/** Undefined of what is nobody's usage. */
+export function useOf(point: Point): CallUse | NamedUse | undefined {
+  const { name, kind } = point;
+  if (name.startsWith(TOKENS) && kind === 'sum') return callUse(point, typeOf(name.slice(TOKENS.length)), false);
+  if (name === TOKENS_BEFORE && kind === 'histogram_sum') {
+    return callUse(point, typeOf(point.attributes.get('gen_ai.token.type') ?? ''), true);
   }
-  return [...[...intervals].flatMap(([key, of]) => tokenEvent(key, of)), ...others];
+  if (kind === 'histogram_count' && (name === CALLS || name === CALLS_BEFORE)) {
+    return callUse(point, 'calls', name === CALLS_BEFORE);
+  }
+  if (name.startsWith('gen_ai.') || (kind !== 'gauge' && kind !== 'sum')) return undefined;
+  const customer = first([point.attributes, point.resource], 'weir.customer');
+  if (customer === undefined) return undefined;
+  return { kind: 'named', id: hashOf([seriesHash(point), point.startNanos, point.timeNanos]), customer };
 }
 
-/** By its end: series of one process begin when each was first used. */
-function intervalOf({ resource, scope, attributes, timeNanos }: Point): string {
-  const of = [...attributes].filter(([name]) => !PER_POINT.has(name)).sort(([a], [b]) => (a < b ? -1 : 1));
-  return hashOf([[...resource].sort(([a], [b]) => (a < b ? -1 : 1)), scope, of, timeNanos]);
+const TYPES: Readonly<Record<string, 'input' | 'output' | 'cacheRead' | 'cacheWrite'>> = {
+  input: 'input',
+  input_tokens: 'input',
+  output: 'output',
+  output_tokens: 'output',
+  completion: 'output',
+  'cache_read.input_tokens': 'cacheRead',
+  'cache_write.input_tokens': 'cacheWrite',
+};
+
+function typeOf(name: string): string | undefined {
+  return Object.hasOwn(TYPES, name) ? TYPES[name] : undefined;
 }
 
-/** None where nothing was used. */
-function tokenEvent(key: string, points: readonly Point[]): unknown[] {
-  const [one] = points;
-  if (!one) return [];
+/**
+ * Points of one collection are found by the second of their end, since some libraries look at the clock for each of
+ * them; series of one process begin when each was first used.
+ */
+function callUse(point: Point, usage: string | undefined, former: boolean): CallUse | undefined {
+  if (usage === undefined) return undefined;
+  const { resource, scope, attributes } = point;
+  const modality = MODALITIES.find((each) => each === attributes.get('gen_ai.token.modality'));
+  const of = sorted([...attributes].filter(([name]) => !PER_POINT.has(name)));
+  const second = `${secondOf(BigInt(point.timeNanos))}`;
+  return {
+    kind: 'call',
+    usage: modality && usage !== 'calls' ? `${usage} ${modality}` : usage,
+    former,
+    id: hashOf([sorted([...resource]), scope, of, second]),
+    family: hashOf([sorted([...resource]), second]),
+  };
+}
+
+function sorted(entries: [string, string][]): [string, string][] {
+  return entries.sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+function secondOf(nanos: bigint): bigint {
+  return nanos / 1_000_000_000n;
+}
+
+/** One sender's points are counted one request after the other. */
+export function senderOf({ resource }: Point): string {
+  return hashOf(sorted([...resource]));
+}
+
+/** What the points of a call's attributes come to together, in disjoint quantities; without those of former names where others say the same. */
+export function quantitiesOf(
+  points: readonly { usage: string | null; former: boolean; counted: Exact }[],
+  later: { tokens: boolean; calls: boolean },
+): Record<string, string> {
   const counts = noTokens();
   let calls: Exact | undefined;
-  for (const point of points) {
-    const count = parseCount(point.value);
-    if (!count) continue;
-    if (DURATIONS.has(point.name)) calls = calls ? add(calls, count) : count;
-    else addTokens(counts, point, count);
+  for (const { usage, former, counted } of points) {
+    const isCalls = usage === 'calls';
+    if (former && (isCalls ? later.calls : later.tokens)) continue;
+    if (isCalls) calls = calls ? add(calls, counted) : counted;
+    else addTokens(counts, usage ?? '', counted);
   }
   const quantities = quantitiesOfTokens(counts);
   if (calls && calls.num > 0n) quantities.calls = calls.num.toString();
-  if (Object.keys(quantities).length === 0) return [];
-  const places = [one.attributes, one.resource];
-  const who = whoOf(places);
-  return [
-    {
-      ...envelopeOf(one, key, who.customer),
-      type: USAGE_EVENT_TYPE,
-      data: {
-        ...who,
-        labels: labelsOf(places),
-        wire: 'otlp',
-        endpoint: first(places, 'gen_ai.operation.name') ?? '',
-        usage_status: 'final',
-        quantities,
-        cost: null,
-      },
-    },
-  ];
+  return quantities;
 }
 
-function addTokens(counts: TokenCounts, { name, attributes }: Point, count: Exact): void {
-  const type = name === TOKENS_BEFORE ? (attributes.get('gen_ai.token.type') ?? '') : name.slice(TOKENS.length);
-  const modality = MODALITIES.find((each) => each === attributes.get('gen_ai.token.modality'));
-  const part = modality && counts.parts[modality];
-  if (type === 'input' || type === 'input_tokens') {
-    counts.input = add(counts.input, count);
-    if (part) part.input = add(part.input, count);
-  } else if (type === 'output' || type === 'output_tokens' || type === 'completion') {
-    counts.output = add(counts.output, count);
-    if (part) part.output = add(part.output, count);
-  } else if (type === 'cache_read.input_tokens') {
-    counts.cacheRead = add(counts.cacheRead, count);
-    if (part) part.cacheRead = add(part.cacheRead, count);
-  } else if (type === 'cache_write.input_tokens') {
-    counts.cacheWrite = add(counts.cacheWrite, count);
+function addTokens(counts: TokenCounts, usage: string, count: Exact): void {
+  const [type, named] = usage.split(' ');
+  const modality = MODALITIES.find((each) => each === named);
+  if (type !== 'input' && type !== 'output' && type !== 'cacheRead' && type !== 'cacheWrite') return;
+  counts[type] = add(counts[type], count);
+  if (modality && type !== 'cacheWrite') {
+    counts.parts[modality][type] = add(counts.parts[modality][type], count);
   }
 }
 
-/** Any other metric that names its customer: an event of the metric's name, for meters. Histograms are none. */
-function namedEvent(point: Point): unknown[] {
+/** At the second of the collection, whichever of its points came. */
+export function callEvent(point: Point, id: string, nanos: bigint, quantities: object): Record<string, unknown> {
   const places = [point.attributes, point.resource];
-  const customer = first(places, 'weir.customer');
-  if (customer === undefined || (point.kind !== 'gauge' && point.kind !== 'sum')) return [];
-  const key = hashOf([seriesHash(point), point.startNanos, point.timeNanos]);
-  const attributes = Object.fromEntries([...point.attributes].filter(([name]) => !name.startsWith('weir.')));
-  const { user, session, key: ofKey } = whoOf(places);
-  const data = {
-    ...attributes,
-    ...given({ user, session, key: ofKey }),
-    labels: labelsOf(places),
-    unit: point.unit,
-    value: point.value,
+  const who = whoOf(places);
+  return {
+    ...envelopeOf(point, id, who.customer),
+    time: formatInstant(Number(secondOf(nanos)) * 1_000),
+    type: USAGE_EVENT_TYPE,
+    data: {
+      ...who,
+      labels: labelsOf(places),
+      wire: 'otlp',
+      endpoint: first(places, 'gen_ai.operation.name') ?? '',
+      usage_status: 'final',
+      quantities,
+      cost: null,
+    },
   };
-  return [{ ...envelopeOf(point, key, customer), type: point.name, data }];
 }
 
-function envelopeOf(point: Point, key: string, customer: string | undefined): Record<string, unknown> {
-  const time = instantOfNanos(point.timeNanos);
-  return {
-    ...{ specversion: '1.0', id: key, source: sourceOf(point.resource) },
-    ...given({ subject: customer, time }),
-  };
+export function namedEvent(
+  point: Point,
+  { id, customer }: Pick<NamedUse, 'id' | 'customer'>,
+  nanos: bigint,
+  value: string | undefined,
+): Record<string, unknown> {
+  const places = [point.attributes, point.resource];
+  const attributes = Object.fromEntries([...point.attributes].filter(([name]) => !name.startsWith('weir.')));
+  const { user, session, key } = whoOf(places);
+  const data = { ...attributes, ...given({ user, session, key }), labels: labelsOf(places), unit: point.unit, value };
+  return { ...envelopeOf(point, id, customer), time: instantOfNanos(`${nanos}`), type: point.name, data };
+}
+
+function envelopeOf(point: Point, id: string, customer: string | undefined): Record<string, unknown> {
+  return { specversion: '1.0', id, source: sourceOf(point.resource), ...given({ subject: customer }) };
+}
+
+/** A point that cannot be counted once for sure, kept with its reason. */
+export function parkedPoint(point: Point, detail: string): ParsedEvent {
+  const { resource, attributes, ...rest } = point;
+  const shown = { ...rest, resource: Object.fromEntries(resource), attributes: Object.fromEntries(attributes) };
+  return parkedEvent(shown, storableJson(shown) ?? cutText(shown), 'malformed', [{ detail }]);
 }
