@@ -17,12 +17,12 @@
 -- ARGV 1: '' for the clock of Redis; a clock in ms in tests only. ARGV 2: the customer.
 --
 -- Kinds of holds: 'a' rate counted at admission, 's' rate counted at settlement, 'c' concurrency, 'q' quota.
--- A counter is a line of text: kind ('r' rate, 'c', 'q'), used, held, at, limit, span, extra.
+-- A counter is a packed text: kind ('r' rate, 'c', 'q'), then as doubles used, held, at, limit, span, extra.
 --   r: used is its level times the window, right at `at`; span the window in ms; extra the burst
---   c: only held says something
+--   c: only held says something; at is when it was last said how long it is kept
 --   q: at is the highest threshold that was reported; span the ms at which it ends; extra is 1 where all that was used is
 --      known to be in it
--- (One GET and one SET with its expiry: as a hash it took twice as long.)
+-- (One text each: as a hash it took twice as long, and as digits half as long again.)
 --
 -- Lua has doubles only: every sum stays below 2^53, where they are exact, and is written without an exponent.
 
@@ -58,28 +58,57 @@ local clock_ms = read_clock()
 local mark = tonumber(redis.call('SET', KEYS[1], int(clock_ms), 'PX', KEPT_MS, 'GET') or '0')
 local now = math.max(clock_ms, mark)
 if mark > clock_ms then redis.call('SET', KEYS[1], int(mark), 'PX', KEPT_MS) end
+local now_text = int(now)
 
+-- How long a key is kept is said when it is made, and from then on once an hour: a call of Redis is what a script pays for.
+local function is_new_hour(before)
+  return math.floor(now / 3600000) ~= math.floor(before / 3600000)
+end
+if is_new_hour(mark) then
+  redis.call('PEXPIRE', KEYS[2], KEPT_MS)
+  redis.call('PEXPIRE', KEYS[3], KEPT_MS)
+end
+
+-- Counters that are about to be read, in one step: their texts, each until it is read.
+local fetched = {}
+local function fetch_counters(from)
+  if #KEYS < from then return end
+  local texts = redis.call('MGET', unpack(KEYS, from))
+  for i = from, #KEYS do fetched[KEYS[i]] = texts[i - from + 1] end
+end
+
+local PACKED = '<c1dddddd'
 local function load_counter(key)
-  local text = redis.call('GET', key)
+  local text = fetched[key]
+  if text == nil then text = redis.call('GET', key) else fetched[key] = nil end
   if not text then return nil end
-  local kind, used, held, at, limit, span, extra =
-    string.match(text, '^(%a) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
-  return {
-    kind = kind, used = tonumber(used), held = tonumber(held), at = tonumber(at), limit = tonumber(limit),
-    span = tonumber(span), extra = tonumber(extra),
-  }
+  local kind, used, held, at, limit, span, extra = struct.unpack(PACKED, text)
+  -- When its key's end was said last, or for a quota which.
+  local kept = kind == 'q' and span or at
+  return { kind = kind, used = used, held = held, at = at, limit = limit, span = span, extra = extra, kept = kept }
+end
+
+-- The end of a quota's key is that of the quota, and more; every other key ends when nobody has used it for long.
+local function keeps_its_end(c)
+  if c.kind == 'q' then return c.kept == c.span end
+  if not c.kept or is_new_hour(c.kept) then return false end
+  return c.kind == 'c' or c.limit == 0 or c.used / c.limit < KEPT_MS / 2
 end
 
 local function save_counter(key, c)
+  if keeps_its_end(c) then
+    redis.call('SET', key, struct.pack(PACKED, c.kind, c.used, c.held, c.at, c.limit, c.span, c.extra), 'KEEPTTL')
+    return
+  end
   local ttl = KEPT_MS
   if c.kind == 'q' then
     ttl = ttl + c.span - now
   elseif c.kind == 'r' and c.limit > 0 then
     ttl = ttl + ceil_divide(c.used, c.limit)
+  elseif c.kind == 'c' then
+    c.at = now
   end
-  local text =
-    string.format('%s %.0f %.0f %.0f %.0f %.0f %.0f', c.kind, c.used, c.held, c.at, c.limit, c.span, c.extra)
-  redis.call('SET', key, text, 'PX', int(ttl))
+  redis.call('SET', key, struct.pack(PACKED, c.kind, c.used, c.held, c.at, c.limit, c.span, c.extra), 'PX', int(ttl))
 end
 
 -- A counter as a hold finds it. A quota ends at the later of the ends that were named for it.
@@ -154,7 +183,7 @@ end
 
 -- Leases that have ended: quotas are charged with what was held, everything else is given back. The counters of these
 -- calls are not among KEYS; they were among the KEYS of their own reserve, so they are in the same slot.
-local leases_ended = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', int(now), 'LIMIT', 0, LEASES_PER_STEP)
+local leases_ended = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now_text, 'LIMIT', 0, LEASES_PER_STEP)
 for _, id in ipairs(leases_ended) do
   local text = redis.call('HGET', KEYS[2], id)
   if text then
@@ -189,28 +218,33 @@ end
 
 -- A call holds what `holds` says until its lease ends.
 local function keep_call(id, holds, lease)
+  local until_text = int(now + lease)
   redis.call('HSET', KEYS[2], id, 'l' .. cmsgpack.pack(holds))
+  redis.call('ZADD', KEYS[3], until_text, id)
+  if redis.call('ZCARD', KEYS[3]) > 1 then return end
   redis.call('PEXPIRE', KEYS[2], KEPT_MS)
-  redis.call('ZADD', KEYS[3], int(now + lease), id)
   redis.call('PEXPIRE', KEYS[3], KEPT_MS)
   -- For the sweeper: it keeps an entry as long as there are leases, so only the first of them needs one.
-  if redis.call('ZCARD', KEYS[3]) == 1 then redis.call('ZADD', due_key(), 'NX', int(now + lease), ARGV[2]) end
+  redis.call('ZADD', due_key(), 'NX', until_text, ARGV[2])
 end
 
 local function forget(zset, hash)
-  local over = redis.call('ZRANGEBYSCORE', zset, '-inf', int(now), 'LIMIT', 0, LEASES_PER_STEP)
+  local over = redis.call('ZRANGEBYSCORE', zset, '-inf', now_text, 'LIMIT', 0, LEASES_PER_STEP)
   if #over == 0 then return end
   redis.call('ZREM', zset, unpack(over))
   if hash then redis.call('HDEL', hash, unpack(over)) end
 end
 
--- Remembers that a call was settled or released, and forgets some whose time is over.
+-- Remembers that a call was settled or released. In one of eight milliseconds some are forgotten whose time is over: more
+-- than come meanwhile.
 local function close(id, state)
   if state then redis.call('HDEL', KEYS[2], id) end
   if state == 'live' then redis.call('ZREM', KEYS[3], id) end
   if state == 'ended' then redis.call('ZREM', KEYS[4], id) end
   redis.call('ZADD', KEYS[5], int(now + CLOSED_KEPT_MS), id)
   redis.call('PEXPIRE', KEYS[5], KEPT_MS)
-  forget(KEYS[4], KEYS[2])
-  forget(KEYS[5])
+  if math.fmod(now, 8) == 0 then
+    forget(KEYS[4], KEYS[2])
+    forget(KEYS[5])
+  end
 end

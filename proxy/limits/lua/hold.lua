@@ -64,7 +64,8 @@ end
 -- `amounts` on top of what the call holds already (`live`: key, kind, amount, span of each hold), which may be nothing.
 local function hold_all(amounts, live)
   local answer, unknown, crossed = { '1' }, {}, {}
-  local holds, counters = {}, {}
+  local holds, counters, stands = {}, {}, {}
+  fetch_counters(FIRST_COUNTER)
   for i = 1, hold_count do
     local hold = hold_at(i)
     local c = counter_of(hold.key, hold.kind, hold.limit, hold.burst, hold.span)
@@ -81,7 +82,7 @@ local function hold_all(amounts, live)
       used = c.used
       if c.span <= now then used, held = 0, 0 end
     end
-    answer[i + 1] = string.format('%.0f %.0f ', used, held) .. (fits and '' or (wait and int(wait) or 'n'))
+    stands[i] = { used, held, fits and '' or (wait and int(wait) or 'n') }
   end
   if #unknown > 0 then answer[1] = '0' end
   if answer[1] == '1' then
@@ -94,9 +95,7 @@ local function hold_all(amounts, live)
         if hold.kind ~= 'q' or c.span > now then
           if hold.thresholds then warn(c, i - 1, hold.thresholds, crossed) end
           save_counter(hold.key, c)
-          local used, held = state_of(c)
-          local wait = string.match(answer[i + 1], '%S*$')
-          answer[i + 1] = string.format('%.0f %.0f ', used, held) .. wait
+          stands[i][1], stands[i][2] = state_of(c)
         end
       end
       local at = i * 4 - 3
@@ -104,6 +103,7 @@ local function hold_all(amounts, live)
     end
     keep_call(id, packed, lease)
   end
+  for i = 1, hold_count do answer[i + 1] = string.format('%.0f %.0f %s', stands[i][1], stands[i][2], stands[i][3]) end
   answer[#answer + 1] = int(#unknown)
   for _, place in ipairs(unknown) do answer[#answer + 1] = place end
   for _, part in ipairs(crossed) do answer[#answer + 1] = part end

@@ -13,6 +13,7 @@ if state == 'closed' then return { '0', '0' } end
 -- First, since it is what could fail: then nothing has been written.
 if ARGV[5] ~= '' then redis.call('XADD', KEYS[6], '*', ARGV[4], ARGV[5]) end
 
+fetch_counters(7)
 local over, crossed = {}, {}
 for i = 1, #KEYS - 6 do
   local key = KEYS[6 + i]
