@@ -6,7 +6,7 @@
  *
  *   --quick             one short round
  *   --rounds N          how often each takes its turn (5)
- *   --only a,b          some of direct, pass-through, nginx, weir, portkey
+ *   --only a,b          some of direct, pass-through, nginx, weir, weir-redis, portkey
  */
 import { cpus, release, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -163,6 +163,12 @@ function report(found: ReadonlyMap<SubjectName, Figures>): void {
     if (Number.isNaN(ratio)) continue;
     console.log(
       `Weir serves ${ratio >= 1.5 ? `${number(ratio, 1)} times` : `${number(ratio * 100)} % of`} the requests/s of ${name}.`,
+    );
+  }
+  const onRedis = median((found.get('weir-redis')?.throughput ?? []).map((one) => one.perSecond)) / weir;
+  if (!Number.isNaN(onRedis)) {
+    console.log(
+      `With its limits and events in Redis it serves ${number(onRedis * 100)} % of what it serves with them in memory.`,
     );
   }
   const cpuOf = (name: SubjectName): number => median((found.get(name)?.throughput ?? []).map((one) => one.cpuMicros));

@@ -1,7 +1,10 @@
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { openRedis, type RedisConnection } from '#config/redis-connection.ts';
 import { newSecret } from '#config/secret.ts';
+import { DEFAULT_NAMESPACE, eventStream, SHARDS } from '#core/redis-keys.ts';
+import { startRedis } from '#test/servers/redis.ts';
 import { freePort, type Running, runProgram, startServer } from './processes.ts';
 
 /** What is measured: the way straight to the upstream, and the gateways that stand in it. */
@@ -13,12 +16,13 @@ export interface Subject {
   stop(): Promise<void>;
 }
 
-export const SUBJECTS = ['direct', 'pass-through', 'nginx', 'weir', 'portkey'] as const;
+export const SUBJECTS = ['direct', 'pass-through', 'nginx', 'weir', 'weir-redis', 'portkey'] as const;
 export type SubjectName = (typeof SUBJECTS)[number];
 
 const PATH = '/v1/chat/completions';
 const HEADERS = { 'content-type': 'application/json', authorization: 'Bearer client' };
 const ROOT = join(import.meta.dirname, '..');
+const TRIM_MS = 1_000;
 
 export async function startUpstream(): Promise<{ port: number; process: Running }> {
   const port = await freePort();
@@ -40,6 +44,8 @@ export async function startSubject(
       return await startNginx(upstream.port);
     case 'weir':
       return await startWeir(upstream.port);
+    case 'weir-redis':
+      return await startWeirOnRedis(upstream.port);
     case 'portkey':
       return await startPortkey(upstream.port);
   }
@@ -113,7 +119,7 @@ http {
 }
 
 /** Weir as its own process: a key, three limits that every call is held to, the journal on, billing elsewhere. */
-async function startWeir(upstreamPort: number): Promise<Subject | undefined> {
+async function startWeir(upstreamPort: number, redisUrl = ''): Promise<Subject | undefined> {
   const cli = join(ROOT, 'src', 'cli.ts');
   if (!existsSync(cli)) return undefined;
   const [port, billingPort] = [await freePort(), await freePort()];
@@ -148,18 +154,49 @@ customers:
     WEIR_DATA_DIR: folder,
     WEIR_ADMIN_TOKEN: secret,
     WEIR_BILLING_TOKEN: secret,
-    REDIS_URL: '',
+    REDIS_URL: redisUrl,
     DATABASE_URL: '',
   };
   const billing = await startServer(process.execPath, [join(import.meta.dirname, 'billing.ts'), `${billingPort}`], {
     port: billingPort,
   });
   const running = await startServer(process.execPath, [cli, 'gateway'], { port, env, cwd: ROOT });
-  return subject('weir', port, { ...HEADERS, authorization: `Bearer ${secret}` }, running, async () => {
-    await running.stop();
-    await billing.stop();
-    rmSync(folder, { recursive: true });
-  });
+  return subject(
+    redisUrl === '' ? 'weir' : 'weir-redis',
+    port,
+    { ...HEADERS, authorization: `Bearer ${secret}` },
+    running,
+    async () => {
+      await running.stop();
+      await billing.stop();
+      rmSync(folder, { recursive: true });
+    },
+  );
+}
+
+/** The same with its limits and events in a Redis of its own, as several gateways would have them. */
+async function startWeirOnRedis(upstreamPort: number): Promise<Subject | undefined> {
+  const redis = await startRedis();
+  const weir = await startWeir(upstreamPort, redis.url);
+  const client = openRedis(redis.url, { onError: (error) => console.error(error) });
+  const trimming = setInterval(() => void trimStreams(client), TRIM_MS);
+  return (
+    weir && {
+      ...weir,
+      stop: async () => {
+        clearInterval(trimming);
+        client.disconnect();
+        await weir.stop();
+        await redis.stop();
+      },
+    }
+  );
+}
+
+/** In place of billing's consumer. */
+async function trimStreams(redis: RedisConnection): Promise<void> {
+  if (redis.status !== 'ready') return;
+  for (let shard = 0; shard < SHARDS; shard++) await redis.xtrim(eventStream(DEFAULT_NAMESPACE, shard), 'MAXLEN', 0);
 }
 
 /** The npm package of the best known gateway on Node, installed here when it is first asked for. */
