@@ -1,9 +1,10 @@
 import { AS_OF_NOW } from '#billing/billed-usage/billed-usage.ts';
 import type { Database } from '#billing/db/database.ts';
 import { listAdjustablePeriods } from '#billing/late-usage/late-usage.ts';
+import { getPlanVersion } from '#billing/plans/plan.ts';
 import type { Charge } from '#billing/rating/charge.ts';
 import type { Step } from '#billing/rating/step.ts';
-import { getPeriod, type Period } from '#billing/subscriptions/period.ts';
+import { getPeriod, type Period, type PeriodKey } from '#billing/subscriptions/period.ts';
 import { type Exact, subtract, ZERO } from '#core/exact.ts';
 import { addMoney, type Money, money, subtractMoney } from '#core/money.ts';
 import { formatInstant } from '#core/time.ts';
@@ -32,19 +33,28 @@ export interface Adjustment {
 
 const NOTHING: Omit<BilledRow, 'price_id'> = { quantity: ZERO, exact: ZERO, nanos: 0n };
 
+/** What earlier periods lack, and which of them were looked at, up to which late row. */
+export interface Adjustments {
+  readonly lines: readonly Adjustment[];
+  readonly adjusted: readonly (PeriodKey & { lateSeq: bigint })[];
+}
+
 /** For the invoice of a period: what the customer's earlier periods still lack, by their own policy. */
-export async function adjustmentsOn(tx: Database, period: Period, currency: string): Promise<Adjustment[]> {
-  const found: Adjustment[] = [];
+export async function adjustmentsOn(tx: Database, period: Period, currency: string): Promise<Adjustments> {
+  const lines: Adjustment[] = [];
+  const adjusted: (PeriodKey & { lateSeq: bigint })[] = [];
   const own = (await findInvoiceOfPeriod(tx, period))?.id ?? null;
   for (const { lateSeq, ...key } of await listAdjustablePeriods(tx, period)) {
     const earlier = await getPeriod(tx, key);
     if (earlier.policies.late_usage !== 'next_invoice') continue;
     // What a void invoice billed is billed by nothing else.
     if ((await findInvoiceOfPeriod(tx, earlier))?.state === 'void') continue;
+    if ((await getPlanVersion(tx, earlier.plan_id, earlier.plan_version)).currency !== currency) continue;
     const rating = await ratePeriod(tx, earlier, lateSeq);
-    if (rating.total.currency === currency) found.push(...(await differences(tx, earlier, rating, lateSeq, own)));
+    lines.push(...(await differences(tx, earlier, rating, lateSeq, own)));
+    adjusted.push({ ...key, lateSeq });
   }
-  return found;
+  return { lines, adjusted };
 }
 
 /** What is not billed for a closed period as of now, on all invoices together. */

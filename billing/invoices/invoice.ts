@@ -1,14 +1,20 @@
 import type { Database } from '#billing/db/database.ts';
 import { lockCustomer } from '#billing/db/lock.ts';
-import { CLOSE_GRACE_MS_MIN } from '#billing/late-usage/late-usage.ts';
+import { CLOSE_GRACE_MS_MIN, markAdjusted } from '#billing/late-usage/late-usage.ts';
 import { modelsInText, stepsInText } from '#billing/rating/exact-amount.ts';
 import { type DocumentLine, taxOn, type UsageQuantity } from '#billing/rating/rating.ts';
-import { getPeriod, markPeriodClosed, type Period, type PeriodKey } from '#billing/subscriptions/period.ts';
+import {
+  getPeriod,
+  markPeriodBilled,
+  markPeriodClosed,
+  type Period,
+  type PeriodKey,
+} from '#billing/subscriptions/period.ts';
 import { formatExact } from '#core/exact.ts';
 import { Fault } from '#core/fault.ts';
 import { newId } from '#core/id.ts';
 import { addMoney, type Money } from '#core/money.ts';
-import { type Adjustment, adjustmentsOn } from './adjustments.ts';
+import { type Adjustment, type Adjustments, adjustmentsOn } from './adjustments.ts';
 import { ratePeriod } from './period-rating.ts';
 import {
   type AdjustsRow,
@@ -64,13 +70,19 @@ export async function closePeriod(db: Database, key: PeriodKey, nowMs: number, g
     if (period.end_at + graceMs > nowMs) return { outcome: 'not_due' };
     const contents = await contentsOf(tx, period);
     await markPeriodClosed(tx, period, nowMs);
-    if (contents.lines.length === 0 && contents.unrated.length === 0) return { outcome: 'empty' };
+    if (contents.lines.length === 0 && contents.unrated.length === 0) {
+      await markAdjusted(tx, contents.adjusted);
+      return { outcome: 'empty' };
+    }
     const id = newId('inv', nowMs);
     const { currency, nanos } = contents.total;
     const sums = { total_nanos: nanos, tax_nanos: contents.tax.nanos };
     await insertInvoice(tx, { id, currency, ...sums, created_at: nowMs }, period);
     await insertContents(tx, id, contents, nowMs);
-    if (period.policies.finalization === 'automatic') await giveNumber(tx, id, nowMs);
+    if (period.policies.finalization === 'automatic') {
+      await giveNumber(tx, id, nowMs);
+      await markAdjusted(tx, contents.adjusted);
+    }
     return { outcome: 'invoiced', invoiceId: id };
   });
 }
@@ -83,11 +95,14 @@ export async function finalizeInvoice(tx: Database, id: string, nowMs: number): 
   const invoice = await lockInvoice(tx, id);
   if (invoice.state === 'open') return invoice;
   if (invoice.state === 'void') throw new Fault('state_conflict', { detail: `Invoice ${id} is void.` });
-  const contents = await contentsOf(tx, await getPeriod(tx, invoice));
+  const period = await getPeriod(tx, invoice);
+  const contents = await contentsOf(tx, period);
   await deleteContents(tx, id);
   await insertContents(tx, id, contents, nowMs);
   await updateInvoiceTotal(tx, id, contents.total.nanos, contents.tax.nanos);
   await giveNumber(tx, id, nowMs);
+  await markAdjusted(tx, contents.adjusted);
+  await markPeriodBilled(tx, period);
   return getInvoice(tx, id);
 }
 
@@ -110,14 +125,15 @@ export interface InvoiceContents {
   /** The printed lines and the tax. */
   total: Money;
   unrated: readonly UsageQuantity[];
+  adjusted: Adjustments['adjusted'];
 }
 
 export async function contentsOf(db: Database, period: Period): Promise<InvoiceContents> {
   const { lines, total, unrated } = await ratePeriod(db, period);
-  const adjustments = await adjustmentsOn(db, period, total.currency);
+  const { lines: adjustments, adjusted } = await adjustmentsOn(db, period, total.currency);
   const net = adjustments.reduce((sum, { rounded }) => addMoney(sum, rounded), total);
   const tax = taxOn(net, period.policies);
-  return { lines: [...lines, ...adjustments], tax, total: addMoney(net, tax), unrated };
+  return { lines: [...lines, ...adjustments], tax, total: addMoney(net, tax), unrated, adjusted };
 }
 
 async function insertContents(tx: Database, invoiceId: string, rating: InvoiceContents, nowMs: number): Promise<void> {

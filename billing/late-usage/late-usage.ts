@@ -9,6 +9,7 @@ import {
   listLateEvents,
   listLatePeriods,
   sumLateUsage,
+  updateAdjusted,
 } from './store.ts';
 
 /**
@@ -41,13 +42,18 @@ export async function recordLateEvents(tx: Database, events: readonly TakenEvent
   if (old.length > 0) await insertLateEvents(tx, old, nowMs);
 }
 
-/** Closed periods of the customer of a period, but not that one, for which rows came late that nothing else has billed. */
+/** Closed periods of the customer of a period, but not that one, for which rows came late that no final invoice has. */
 export async function listAdjustablePeriods(
   db: Database,
   period: Period,
 ): Promise<(PeriodKey & { lateSeq: bigint })[]> {
   const rows = await listAdjustable(db, period);
   return rows.map(({ late_seq, ...key }) => ({ ...key, lateSeq: late_seq }));
+}
+
+/** Called when what was found to be adjusted is final: it is not looked at again until something else comes. */
+export async function markAdjusted(tx: Database, periods: readonly (PeriodKey & { lateSeq: bigint })[]): Promise<void> {
+  if (periods.length > 0) await updateAdjusted(tx, periods);
 }
 
 /** What came late for a period, by model and unit. */

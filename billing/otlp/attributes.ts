@@ -96,7 +96,12 @@ export function sourceOf(resource: AttributeMap): string {
 /** Nanoseconds since 1970 as an instant, to the millisecond; undefined for 0, which stands for unknown. */
 export function instantOfNanos(nanos: string | undefined): string | undefined {
   if (nanos === undefined || !/^\d{1,19}$/.test(nanos) || /^0+$/.test(nanos)) return undefined;
-  return formatInstant(Number.parseInt((BigInt(nanos) / 1_000_000n).toString(), 10));
+  return formatInstant(millisOf(BigInt(nanos)));
+}
+
+/** Of nanoseconds since 1970, to the millisecond. */
+export function millisOf(nanos: bigint): number {
+  return Number.parseInt((nanos / 1_000_000n).toString(), 10);
 }
 
 /** Text that is a decimal: tokens are whole, durations are not. */

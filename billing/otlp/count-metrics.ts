@@ -6,7 +6,7 @@ import { type IngestResult, take } from '#billing/events/ingest.ts';
 import { canonicalJson } from '#core/canonical-json.ts';
 import { exactOfNumeric, formatExact, ZERO } from '#core/exact.ts';
 import { formatInstant } from '#core/time.ts';
-import { sourceOf } from './attributes.ts';
+import { millisOf, sourceOf } from './attributes.ts';
 import {
   type CallUse,
   callEvent,
@@ -68,7 +68,7 @@ export async function countMetrics(tx: Database, points: readonly Point[], nowMs
 
 /** Of a point that would stand between others: what is counted for these must not hang on it. */
 function wrongIn(point: Point, value: StreamPoint['value'] | undefined, nowMs: number): string | undefined {
-  const atMs = Number(BigInt(point.timeNanos) / 1_000_000n);
+  const atMs = millisOf(BigInt(point.timeNanos));
   if (!value) return 'It is below zero.';
   return isTimeInRange(atMs, nowMs) ? undefined : `${formatInstant(atMs)} is in a past or a future that nobody bills.`;
 }
@@ -260,7 +260,7 @@ function eventOf({ before, now, made, known, nanos }: Told, stands: StandingRow 
     id: `~${revision.toString().padStart(10, '0')}.${hashOf([source, id, event])}`,
     source: SOURCE,
     type: CORRECTION_TYPE,
-    time: formatInstant((isOurs ? stands.decided_at : null) ?? Number(nanos / 1_000_000n)),
+    time: formatInstant((isOurs ? stands.decided_at : null) ?? millisOf(nanos)),
     data: { source, id, reason: 'More points of its collection came', event },
   };
 }

@@ -3,7 +3,7 @@ import { cutText, storableJson } from '#billing/events/storable.ts';
 import { add, type Exact } from '#core/exact.ts';
 import { formatInstant } from '#core/time.ts';
 import { USAGE_EVENT_TYPE } from '#core/usage-event.ts';
-import { first, given, instantOfNanos, labelsOf, sourceOf, whoOf } from './attributes.ts';
+import { first, given, instantOfNanos, labelsOf, millisOf, sourceOf, whoOf } from './attributes.ts';
 import { hashOf, type Point, seriesHash } from './points.ts';
 import { MODALITIES, noTokens, quantitiesOfTokens, type TokenCounts } from './token-units.ts';
 
@@ -12,6 +12,7 @@ import { MODALITIES, noTokens, quantitiesOfTokens, type TokenCounts } from './to
  * one event: its tokens by type and modality make disjoint quantities together.
  */
 
+const NANOS_PER_SECOND = 1_000_000_000n;
 const TOKENS = 'gen_ai.client.inference.usage.';
 /** What the conventions had until 2026: a histogram of tokens by type. */
 const TOKENS_BEFORE = 'gen_ai.client.token.usage';
@@ -93,7 +94,7 @@ function sorted(entries: [string, string][]): [string, string][] {
 }
 
 function secondOf(nanos: bigint): bigint {
-  return nanos / 1_000_000_000n;
+  return nanos / NANOS_PER_SECOND;
 }
 
 /** One sender's points are counted one request after the other. */
@@ -135,7 +136,7 @@ export function callEvent(point: Point, id: string, nanos: bigint, quantities: o
   const who = whoOf(places);
   return {
     ...envelopeOf(point, id, who.customer),
-    time: formatInstant(Number(secondOf(nanos)) * 1_000),
+    time: formatInstant(millisOf(secondOf(nanos) * NANOS_PER_SECOND)),
     type: USAGE_EVENT_TYPE,
     data: {
       ...who,

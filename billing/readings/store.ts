@@ -5,20 +5,23 @@ import type { StoredEvent } from '#billing/measurements/measure.ts';
 export interface Billed {
   subscription_id: string;
   period_index: number;
-  /** Also of what came late for an earlier period after this one was closed: it changes the level that this one began with. */
+  /** Also of what came late for an earlier time after this one was closed: it changes the level that this one began with. */
   lateSeq: bigint;
 }
 
-/** True of a row that came after a period was billed. */
+/** True of a row that came after a period was billed. Nothing is late for a draft: it is rated again when it is finalised. */
 function cameLate(billed: Billed, source: Sql, id: Sql, revision: Sql): Sql {
   return sql`exists (
     select from late_event
     where late_event.source = ${source} and late_event.event_id = ${id} and late_event.revision = ${revision}
       and late_event.seq > ${billed.lateSeq}
-      and (late_event.subscription_id = ${billed.subscription_id} and late_event.period_index = ${billed.period_index}
-        or late_event.seq > (
-          select closed_seq from subscription_period as closed
-          where closed.subscription_id = ${billed.subscription_id} and closed.period_index = ${billed.period_index})))`;
+      and late_event.seq > (
+        select closed_seq from subscription_period as closed
+        where closed.subscription_id = ${billed.subscription_id} and closed.period_index = ${billed.period_index}
+          and not exists (
+            select from invoice
+            where invoice.subscription_id = closed.subscription_id and invoice.period_index = closed.period_index
+              and invoice.state = 'draft')))`;
 }
 
 /** The slots into which rows fall that came after a period was billed. */

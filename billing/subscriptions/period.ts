@@ -22,6 +22,7 @@ import {
   type SubscriptionToOpen,
   updateAnchor,
   updateOpenedUntil,
+  updatePeriodBilled,
   updatePeriodClosed,
   updatePeriodEnd,
 } from './store.ts';
@@ -147,6 +148,11 @@ export async function openDuePeriods(db: Database, nowMs: number, log: Log): Pro
 
 export async function markPeriodClosed(tx: Database, period: Period, nowMs: number): Promise<void> {
   await updatePeriodClosed(tx, period, nowMs);
+}
+
+/** Its draft was rated with all that came until now, and is final. */
+export async function markPeriodBilled(tx: Database, period: Period): Promise<void> {
+  await updatePeriodBilled(tx, period);
 }
 
 /** Lets an open period end with its subscription, should that end within it; one that would be empty goes. */

@@ -231,14 +231,26 @@ export async function deletePeriod(
     where subscription_id = ${row.subscription_id} and period_index = ${row.period_index} and closed_at is null`);
 }
 
+/** The last late row of the period's customer. */
+const LAST_SEQ = sql`coalesce((
+  select max(seq) from late_event where late_event.customer_id = subscription_period.customer_id), 0)`;
+
+export async function updatePeriodBilled(
+  db: Database,
+  row: Pick<PeriodRow, 'subscription_id' | 'period_index'>,
+): Promise<void> {
+  await db.query(sql`
+    update subscription_period set closed_seq = ${LAST_SEQ}
+    where subscription_id = ${row.subscription_id} and period_index = ${row.period_index}`);
+}
+
 export async function updatePeriodClosed(
   db: Database,
   row: Pick<PeriodRow, 'subscription_id' | 'period_index'>,
   nowMs: number,
 ): Promise<void> {
   await db.query(sql`
-    update subscription_period set closed_at = ${instant(nowMs)}, closed_seq = coalesce((
-      select max(seq) from late_event where late_event.customer_id = subscription_period.customer_id), 0)
+    update subscription_period set closed_at = ${instant(nowMs)}, closed_seq = ${LAST_SEQ}
     where subscription_id = ${row.subscription_id} and period_index = ${row.period_index} and closed_at is null`);
 }
 
