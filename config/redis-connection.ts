@@ -31,7 +31,7 @@ export function openRedis(url: string, options: RedisOptions): RedisConnection {
     ...(name !== undefined && { connectionName: name }),
   };
   const retry = (attempt: number): number => Math.min(20 * 2 ** attempt, 1_000);
-  const shared = { enableAutoPipelining: true, enableOfflineQueue: false };
+  const shared = { enableOfflineQueue: false };
   const redis = address.isCluster
     ? new Cluster(address.urls, {
         ...shared,
@@ -44,7 +44,28 @@ export function openRedis(url: string, options: RedisOptions): RedisConnection {
       })
     : new Redis(address.urls[0] as string, { ...shared, ...own, retryStrategy: retry, reconnectOnError: isDemoted });
   redis.on('error', onError);
+  if (redis instanceof Cluster) redis.on('+node', writeTogether);
+  else writeTogether(redis);
   return redis;
+}
+
+/**
+ * What is asked in one turn of the event loop goes out in one write. ioredis has its own way to do that
+ * (`enableAutoPipelining`), which sends nothing while the answers of the batch before are on their way: with a call in
+ * two round trips that was half of what could be served.
+ */
+function writeTogether(redis: Redis): void {
+  redis.on('connect', () => {
+    const { stream } = redis;
+    const write = stream.write;
+    stream.write = function (this: typeof stream, ...args: Parameters<typeof write>) {
+      if (stream.writableCorked === 0) {
+        stream.cork();
+        setImmediate(() => stream.uncork());
+      }
+      return write.apply(stream, args);
+    } as typeof write;
+  });
 }
 
 /** A primary that has become a replica keeps its connections. Its address may lead to the new one by now. */
