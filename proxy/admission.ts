@@ -4,6 +4,7 @@ import { labelsOf, textHeader } from './caller.ts';
 import { worstCaseOf } from './cost.ts';
 import type { Flight } from './flight.ts';
 import type { Hold, HoldState, Reservation } from './limits/counters.ts';
+import { isWindow } from './limits/periods.ts';
 import { type CallScope, holdsFor } from './limits/policy.ts';
 import type { CallSeen } from './observer.ts';
 import { growsWithOutput, heldInParts, holdsAt } from './reserving/holding.ts';
@@ -67,7 +68,8 @@ export function callMsMax({ callTimeoutMs }: Config['gateway']): number {
 
 /** Everything that the reservation, the attempts and the event need. Throws `invalid_request` and `unpriced_model`. */
 export function admit({ id, atMs, call }: Flight, decided: Decided, rooms: Rooms): Admitted {
-  const { config, policy, wire, asked, targets, leaseMs } = decided;
+  const { config, wire, asked, targets, leaseMs } = decided;
+  const policy = asked.atLeisure ? withoutSpeed(decided.policy) : decided.policy;
   const { headers } = call;
   const worst = worstCaseOf(asked, targets, policy.customer, config, atMs);
   const user = textHeader(headers, 'x-weir-user') ?? asked.user;
@@ -77,6 +79,7 @@ export function admit({ id, atMs, call }: Flight, decided: Decided, rooms: Rooms
   const { limits, holds } = holdsFor(policy, scope, worst, atMs, decided.seeded);
   const admitted: Admitted = {
     ...decided,
+    policy,
     endpoint: call.path,
     seen: {
       id,
@@ -109,6 +112,14 @@ export function admit({ id, atMs, call }: Flight, decided: Decided, rooms: Rooms
   };
   if (asked.stream && wire.showsOutput && holds.some(growsWithOutput)) holdFirstPart(admitted, rooms);
   return admitted;
+}
+
+/** How fast a provider works a batch off is its own business: money, totals and how often it is asked still count. */
+function withoutSpeed(policy: KeyPolicy): KeyPolicy {
+  const limits = policy.limits.filter(
+    ({ kind, per }) => kind === 'budget' || kind === 'requests' || (per !== null && !isWindow(per)),
+  );
+  return { ...policy, limits };
 }
 
 /** A stream whose output shows as it comes need not hold all of it from the start, unless that is little. */

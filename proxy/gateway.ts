@@ -24,10 +24,11 @@ import { Reserving } from './reserving/reserving.ts';
 import { dialectOfCall, getMatch, type Match, type Probe } from './routes.ts';
 import { getRoute, getWire } from './routing.ts';
 import type { Sink } from './sink/sink.ts';
-import { askedOf, checkNotKept, Keeping, type StoredParts } from './stored/keeping.ts';
+import { isAboutKept, Keeping, type Known, knownWithoutStore, type StoredParts } from './stored/keeping.ts';
 import type { Reconciler } from './stored/reconciler.ts';
 import { NO_COUNTER, type TokenCounter } from './tokens/token-counter.ts';
 import { RouteTable, targetsOf } from './upstream/route-table.ts';
+import type { Asked } from './wire/wire.ts';
 
 /**
  * The request path, and every branch of it: who calls, what for, where to, held, opened, sent, passed on, settled.
@@ -191,19 +192,17 @@ export class Gateway {
     const body = await call.body(gateway.bodyBytesMax, gateway.bodyTimeoutMs);
     if (body === undefined) return;
     const parsed = wire.parse(body, call, match.params);
-    const named = parsed.object ?? parsed.buildsOn;
-    const owned = named === undefined ? undefined : await this.#keeping?.getOwned(policy, match, call.method, named);
-    const asked = owned ? askedOf(parsed, owned) : parsed;
-    if (!this.#keeping) checkNotKept(asked);
+    const known = isAboutKept(parsed) ? await this.#known(flight, policy, match, parsed) : undefined;
+    const asked = known?.asked ?? parsed;
     flight.identify(asked);
     const route = this.killSwitch.halts.routeLeft(
       { policy, model: asked.model },
-      getRoute(snapshot.routes, policy, match, wire, asked, owned?.upstream),
+      getRoute(snapshot.routes, policy, match, wire, asked, known?.madeAt),
     );
     const targets = targetsOf(route, this.#parts.random());
     const leaseMs = this.#beats ? gateway.holdLeaseMs : callMsMax(gateway);
     const seeded = this.#parts.counters.seeded === true;
-    const object = asked.object === undefined ? undefined : owned;
+    const object = known?.object;
     const decided = { config: snapshot.config, policy, match, wire, body, asked, targets, object, leaseMs, seeded };
     const admitted = admit(flight, decided, this.#reserving.rooms);
     if (flight.stopped && !flight.gone) throw faultOfStop(flight.stopped);
@@ -217,6 +216,10 @@ export class Gateway {
       return;
     }
     await this.#finish(flight, admitted, await this.#attempts.send(flight, admitted));
+  }
+
+  #known({ call }: Flight, policy: KeyPolicy, match: Match, asked: Asked): MaybePromise<Known> {
+    return this.#keeping ? this.#keeping.known(policy, match, call.method, asked) : knownWithoutStore(asked);
   }
 
   #clientGone(flight: Flight, { onDisconnect, drainsMax, drainTimeoutMs }: Config['gateway']): void {

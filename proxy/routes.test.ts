@@ -36,7 +36,7 @@ describe('a path', () => {
     expect(nameAt('POST', '/u/azure-eu/v1/chat/completions')).toBe('azure-eu: openai-chat');
     expect(getMatch('POST', '/u/azure-eu/v1/chat/completions').path).toBe('/v1/chat/completions');
     expect(nameAt('GET', '/u/azure-eu/v1/models')).toBe('azure-eu: unknown');
-    expect(nameAt('DELETE', '/u/azure-eu/v1/files/f-1')).toBe('azure-eu: unknown');
+    expect(nameAt('DELETE', '/u/azure-eu/v1/vector_stores/v-1')).toBe('azure-eu: unknown');
     expect(nameAt('GET', '/u/azure-eu')).toBe('route_not_found');
   });
 

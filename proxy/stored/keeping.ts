@@ -12,11 +12,21 @@ import type { Match } from '../routes.ts';
 import type { Sink } from '../sink/sink.ts';
 import type { Target } from '../upstream/route-table.ts';
 import type { Asked, Made } from '../wire/wire.ts';
+import { askedByRequests } from './batch-asked.ts';
 import type { LookingParts } from './looking.ts';
 import { closingOfOpen } from './open-closing.ts';
 import { Reconciler, type ReconcilerParts } from './reconciler.ts';
 import { Settler } from './settler.ts';
-import { OPEN_LEASE_MS, type OpenCall, type Stored, type StoredKind, type StoredObject } from './stored.ts';
+import {
+  fileOf,
+  KEPT_MS,
+  OPEN_LEASE_MS,
+  OPEN_MS,
+  type OpenCall,
+  type Stored,
+  type StoredKind,
+  type StoredObject,
+} from './stored.ts';
 
 /** What a main gives. */
 export interface StoredParts extends Stored {
@@ -31,24 +41,6 @@ const FIND_AGAIN_MS = [20, 80, 300] as const;
 /** Where the store is away, its call stays in the journal meanwhile. */
 const KEEP_AGAIN_MS = [100, 1_000, 5_000] as const;
 
-const DAY_MS = 86_400_000;
-/** How long it is known whose it is: as long as its provider keeps it, or longer. */
-const KEPT_MS: Readonly<Record<StoredKind, number>> = {
-  response: 30 * DAY_MS,
-  file: 400 * DAY_MS,
-  batch: 60 * DAY_MS,
-  message_batch: 60 * DAY_MS,
-  video: 30 * DAY_MS,
-};
-/** How long the reconciler waits for an end: longer than any provider takes. */
-const OPEN_MS: Readonly<Record<StoredKind, number>> = {
-  response: 2 * DAY_MS,
-  file: 0,
-  batch: 16 * DAY_MS,
-  message_batch: 3 * DAY_MS,
-  video: 2 * DAY_MS,
-};
-
 /** Whose things at a provider are, on the way of a call: checked before it goes out, kept when it has made one. */
 export class Keeping {
   readonly reconciler: Reconciler;
@@ -61,15 +53,41 @@ export class Keeping {
     this.#parts = parts;
     this.#stored = stored;
     this.#settler = new Settler(stored.calls, parts.sink, parts.observer);
-    this.reconciler = new Reconciler({ ...parts, calls: stored.calls, settler: this.#settler, now });
+    this.reconciler = new Reconciler({ ...parts, stored, settler: this.#settler, now });
   }
 
-  /** What the call names and must be the customer's. Throws `not_found`, `state_conflict` and `owners_unavailable`. */
-  async getOwned({ customer }: KeyPolicy, match: Match, method: string, id: string): Promise<StoredObject> {
+  /**
+   * What the call names and builds on, which must be the customer's, and what the requests come to that it brings. Throws
+   * `not_found`, `invalid_request`, `state_conflict` and `owners_unavailable`.
+   */
+  async known(policy: KeyPolicy, match: Match, method: string, parsed: Asked): Promise<Known> {
+    const { object: named, buildsOn = [], requests, ...asked } = parsed;
+    if (named !== undefined) {
+      const object = await this.#getOwned(policy, match, named);
+      if (method === 'DELETE') await this.#checkSettled(object);
+      return { asked: { ...parsed, model: object.model }, madeAt: object.upstream, object };
+    }
+    if (requests) {
+      const batch = await askedByRequests(requests);
+      const isFile = asked.makes === 'file';
+      return { asked: isFile ? { ...asked, model: batch.model, batch } : together(batch, asked) };
+    }
+    const base: StoredObject[] = [];
+    for (const id of buildsOn) base.push(await this.#getOwned(policy, match, id));
+    const [first] = base;
+    if (!first) return { asked };
+    const elsewhere = base.find(({ upstream }) => upstream !== first.upstream);
+    if (elsewhere) throw notFound(elsewhere.id);
+    if (asked.makes !== 'batch') return { asked, madeAt: first.upstream };
+    if (!first.asked)
+      throw new Fault('invalid_request', { detail: `The purpose of the file '${first.id}' is no batch.` });
+    return { asked: together(first.asked, asked), madeAt: first.upstream };
+  }
+
+  async #getOwned({ customer }: KeyPolicy, match: Match, id: string): Promise<StoredObject> {
     const found = await this.#find(customer, id);
     // Named or not, it is where it was made.
     if (!found || (match.upstream !== null && match.upstream !== found.upstream)) throw notFound(id);
-    if (method === 'DELETE') await this.#checkSettled(found);
     return found;
   }
 
@@ -112,8 +130,7 @@ export class Keeping {
     if (!made || ('status' in ending && ending.status >= 400)) return false;
     const { asked, object } = admitted;
     if (object) {
-      if (ending.kind === 'answered' && made.over && made.id === object.id)
-        await this.#seenToEnd(object, admitted, ending);
+      if (ending.kind === 'answered' && made.id === object.id) await this.#seen(object, made, admitted, ending);
       return false;
     }
     if (asked.makes === undefined) return false;
@@ -146,14 +163,22 @@ export class Keeping {
     return true;
   }
 
-  async #seenToEnd(object: StoredObject, { config, targets }: Admitted, ending: Ending): Promise<void> {
-    if (object.call === null) return;
+  /** Its own client has looked at it. */
+  async #seen(object: StoredObject, made: Made, { config, targets }: Admitted, ending: Ending): Promise<void> {
+    const nowMs = this.#parts.clock();
+    for (const file of made.files ?? []) await this.#stored.objects.keep(fileOf(object, file, nowMs));
+    if (object.call === null || !made.over) return;
     const open = await this.#stored.calls.find(object.customer, object.call);
     const [target] = targets;
     if (open === undefined || open === 'forgotten' || !target) return;
     const { call, closing } = open;
+    if (closing === null && object.kind !== 'response') {
+      // What it came to stands elsewhere, which may take a while to read.
+      this.reconciler.lookSoon(open);
+      return;
+    }
     const from: Target = { ...target, model: call.modelSent };
-    await this.#settler.settle(call, closing ?? closingOfOpen(call, ending, from, config, this.#parts.clock()));
+    await this.#settler.settle(call, closing ?? closingOfOpen(call, ending, from, config, nowMs));
   }
 
   /** False when the store stayed away. */
@@ -172,16 +197,39 @@ export class Keeping {
   }
 }
 
-/** The call with what is known of the thing that it names. */
-export function askedOf(asked: Asked, { model }: StoredObject): Asked {
-  return asked.object === undefined ? asked : { ...asked, model };
+/** What is known of a call before it goes out. */
+export interface Known {
+  readonly asked: Asked;
+  /** Where it has to go. */
+  readonly madeAt?: string;
+  /** What its path names. */
+  readonly object?: StoredObject;
+}
+
+/** True for a call that has to do with what providers keep before it goes out; all others pay nothing for it. */
+export function isAboutKept({ object, buildsOn, background, makes }: Asked): boolean {
+  return object !== undefined || buildsOn !== undefined || background === true || (makes ?? 'response') !== 'response';
 }
 
 /** Where nobody keeps whose it is. Throws `invalid_request` and `route_not_found`. */
-export function checkNotKept({ object, background, stream }: Asked): void {
-  if (object !== undefined) throw new Fault('route_not_found');
-  if (!background || stream) return;
+export function knownWithoutStore(asked: Asked): Known {
+  const { object, background, stream, makes } = asked;
+  if (object !== undefined || (makes !== undefined && makes !== 'response')) throw new Fault('route_not_found');
+  if (!background || stream) return { asked };
   throw new Fault('invalid_request', { detail: 'This gateway takes nothing in the background: stream it.' });
+}
+
+/** A batch is asked as its requests are, all together. */
+function together(batch: Asked, { user, session, makes, background, atLeisure, once }: Asked): Asked {
+  return {
+    ...batch,
+    user,
+    session,
+    ...(makes && { makes }),
+    ...(background && { background }),
+    ...(atLeisure && { atLeisure }),
+    ...(once && { once }),
+  };
 }
 
 function notFound(id: string): Fault {
@@ -200,6 +248,7 @@ function objectOf(flight: Flight, admitted: Admitted, kind: StoredKind, { id, ov
     madeAtMs: flight.atMs,
     keptUntilMs: flight.atMs + KEPT_MS[kind],
     call: asked.background && !over ? flight.id : null,
+    ...(asked.batch && { asked: asked.batch }),
   };
 }
 

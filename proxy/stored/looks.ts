@@ -1,7 +1,14 @@
 import type { Ending } from '../ending.ts';
 import type { ExchangeEnd } from '../exchange.ts';
+import { isObject } from '../wire/bytes.ts';
+import { MadeReader } from '../wire/made-reader.ts';
+import { OPENAI_BATCH } from '../wire/openai-batches.ts';
 import { ResponseReader } from '../wire/openai-response-reader.ts';
 import { jsonMeter } from '../wire/paths-meter.ts';
+import { SILENT_METER } from '../wire/unmetered.ts';
+import type { AnswerHead, Meter } from '../wire/wire.ts';
+import { wireOfRequest } from './batch-asked.ts';
+import { type Result, ResultsMeter } from './batch-results.ts';
 import type { Ask } from './looking.ts';
 import type { OpenCall, StoredKind } from './stored.ts';
 
@@ -11,24 +18,58 @@ export type Looked =
   | { readonly kind: 'over'; readonly ending: Ending }
   | { readonly kind: 'unseen'; readonly why: unknown };
 
+/** Keeps files that a call has written for its customer, before they can be asked for. */
+type KeepFiles = (files: readonly string[]) => Promise<void>;
+
+type Look = (call: OpenCall, ask: Ask, keepFiles: KeepFiles) => Promise<Looked>;
+
 /** How each kind of thing is looked at while it may still be billed. */
-export const LOOKS: Readonly<Partial<Record<StoredKind, (call: OpenCall, ask: Ask) => Promise<Looked>>>> = {
+export const LOOKS: Readonly<Partial<Record<StoredKind, Look>>> = {
   response: lookAtResponse,
+  batch: lookAtBatch,
 };
 
 async function lookAtResponse({ path, object, asked }: OpenCall, ask: Ask): Promise<Looked> {
-  const end = await ask(`${path}/${object}`, () => jsonMeter(new ResponseReader(asked, false)));
-  return lookedOf(end);
+  return lookedOf(await ask(`${path}/${object}`, () => jsonMeter(new ResponseReader(asked, false))));
 }
 
+/** What is billed stands in the file of results, answer by answer, whatever became of the batch as a whole. */
+async function lookAtBatch(call: OpenCall, ask: Ask, keepFiles: KeepFiles): Promise<Looked> {
+  const looked = lookedOf(await ask(`${call.path}/${call.object}`, () => jsonMeter(new MadeReader(OPENAI_BATCH))));
+  if (looked.kind !== 'over' || !('reading' in looked.ending)) return looked;
+  const files = looked.ending.reading?.made?.files ?? [];
+  await keepFiles(files);
+  const results = new ResultsMeter(openaiResult, () => meterOfAnswer(call));
+  for (const file of files) {
+    const end = await ask(`${call.path.replace(/batches$/, 'files')}/${file}/content`, () => results);
+    // Without one of its files nobody knows what it came to.
+    if (end.kind !== 'answered') return unseen(end);
+  }
+  return { kind: 'over', ending: { kind: 'answered', status: 200, reading: results.read() } };
+}
+
+function openaiResult({ custom_id, response }: Readonly<Record<string, unknown>>): Result | undefined {
+  if (typeof custom_id !== 'string') return undefined;
+  const served = isObject(response) && typeof response.status_code === 'number' && response.status_code < 300;
+  return { id: custom_id, answer: served ? response.body : null };
+}
+
+/** Each answer is read as it would be had it been asked for alone. */
+function meterOfAnswer({ asked }: OpenCall): Meter {
+  const wire = wireOfRequest(asked.each ?? '');
+  return wire ? wire.meter(asked, ALONE) : SILENT_METER;
+}
+
+const ALONE: AnswerHead = { status: 200, headers: { 'content-type': 'application/json' }, hideUsage: false };
+
 function lookedOf(end: ExchangeEnd): Looked {
-  if (end.kind === 'answered') {
-    return end.reading.made?.over && end.reading.complete ? { kind: 'over', ending: end } : { kind: 'going' };
-  }
-  if (end.kind === 'discarded') {
-    return GONE.has(end.status) ? { kind: 'gone' } : { kind: 'unseen', why: `status ${end.status}` };
-  }
-  return { kind: 'unseen', why: end.failure.cause };
+  if (end.kind !== 'answered') return end.kind === 'discarded' && GONE.has(end.status) ? { kind: 'gone' } : unseen(end);
+  const { complete, made } = end.reading;
+  return complete && made?.over ? { kind: 'over', ending: end } : { kind: 'going' };
 }
 
 const GONE: ReadonlySet<number> = new Set([404, 410]);
+
+function unseen(end: Exclude<ExchangeEnd, { kind: 'answered' }>): Looked {
+  return { kind: 'unseen', why: end.kind === 'discarded' ? `status ${end.status}` : end.failure.cause };
+}

@@ -8,10 +8,10 @@ import { askOf, type LookingParts } from './looking.ts';
 import { LOOKS, type Looked } from './looks.ts';
 import { closingByEstimate, closingOfOpen } from './open-closing.ts';
 import type { Settler } from './settler.ts';
-import { type Claimed, OPEN_LEASE_MS, type OpenCall, type OpenCalls } from './stored.ts';
+import { type Claimed, fileOf, OPEN_LEASE_MS, type OpenCall, type Stored } from './stored.ts';
 
 export interface ReconcilerParts extends LookingParts {
-  readonly calls: OpenCalls;
+  readonly stored: Stored;
   readonly counters: Counters;
   readonly observer: Observer;
   readonly settler: Settler;
@@ -31,6 +31,7 @@ const GONE_AFTER_MS = 120_000;
 export class Reconciler {
   readonly #parts: ReconcilerParts;
   readonly #stopping = new AbortController();
+  readonly #looking = new Set<Promise<unknown>>();
   #running: Promise<void> | undefined;
 
   constructor(parts: ReconcilerParts) {
@@ -44,7 +45,7 @@ export class Reconciler {
   /** Resolves when nothing is asked any more. What is open stays so, for another gateway or the next start. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await this.#running;
+    await Promise.all([this.#running, ...this.#looking]);
   }
 
   async #run(): Promise<void> {
@@ -57,15 +58,21 @@ export class Reconciler {
 
   /** Looks at some of what is due. Answers how many. Never rejects. */
   async round(): Promise<number> {
-    const { calls, clock, observer } = this.#parts;
+    const { stored, clock, observer } = this.#parts;
     try {
-      const claimed = await calls.claim(clock(), AT_ONCE);
+      const claimed = await stored.calls.claim(clock(), AT_ONCE);
       await Promise.all(claimed.map((one) => this.look(one)));
       return claimed.length;
     } catch (thrown) {
       observer.faulted(faultOf(thrown), '');
       return 0;
     }
+  }
+
+  /** Behind the back of whoever found that there is something to be seen. */
+  lookSoon(claimed: Claimed): void {
+    const looking: Promise<unknown> = this.look(claimed).finally(() => this.#looking.delete(looking));
+    this.#looking.add(looking);
   }
 
   /** True when it is over, and settled as far as that could be done. Never rejects. */
@@ -110,7 +117,11 @@ export class Reconciler {
   async #ask(call: OpenCall, target: Target, { gateway }: Config): Promise<Looked> {
     const look = LOOKS[call.kind];
     if (!look) return { kind: 'gone' };
-    return look(call, askOf(this.#parts, target, call.query, gateway, this.#stopping.signal));
+    const { clock, stored } = this.#parts;
+    const owner = { ...call, key: call.opening.estimate.data.key, call: call.id };
+    return look(call, askOf(this.#parts, target, call.query, gateway, this.#stopping.signal), async (files) => {
+      for (const file of files) await stored.objects.keep(fileOf(owner, file, clock()));
+    });
   }
 }
 

@@ -67,6 +67,34 @@ export interface StoredObject {
   readonly asked?: Asked;
 }
 
+/** A file that a call has written, as its results: it is the customer's, and stays until the call is billed. */
+export function fileOf(
+  { customer, key, upstream, call }: Pick<StoredObject, 'customer' | 'key' | 'upstream' | 'call'>,
+  id: string,
+  nowMs: number,
+): StoredObject {
+  const keptUntilMs = nowMs + KEPT_MS.file;
+  return { id, customer, key, kind: 'file', upstream, model: '', madeAtMs: nowMs, keptUntilMs, call };
+}
+
+const DAY_MS = 86_400_000;
+/** How long it is known whose it is: as long as its provider keeps it, or longer. */
+export const KEPT_MS: Readonly<Record<StoredKind, number>> = {
+  response: 30 * DAY_MS,
+  file: 400 * DAY_MS,
+  batch: 60 * DAY_MS,
+  message_batch: 60 * DAY_MS,
+  video: 30 * DAY_MS,
+};
+/** How long an end is waited for: longer than any provider takes. */
+export const OPEN_MS: Readonly<Record<StoredKind, number>> = {
+  response: 2 * DAY_MS,
+  file: 0,
+  batch: 16 * DAY_MS,
+  message_batch: 3 * DAY_MS,
+  video: 2 * DAY_MS,
+};
+
 export interface OpenCall {
   /** Its request id, which is that of its reservation and of its event. */
   readonly id: string;

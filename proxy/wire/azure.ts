@@ -1,6 +1,8 @@
+import { openaiBatches, openaiStoredBatches } from './openai-batches.ts';
 import { openaiChat } from './openai-chat.ts';
 import { openaiCompletions } from './openai-completions.ts';
 import { openaiEmbeddings } from './openai-embeddings.ts';
+import { openaiFiles } from './openai-files.ts';
 import { openaiImages } from './openai-images.ts';
 import { openaiInputTokens, openaiResponses } from './openai-responses.ts';
 import { openaiSpeech } from './openai-speech.ts';
@@ -10,7 +12,7 @@ import type { Wire, WireEndpoint } from './wire.ts';
 
 const OPENAI = '/v1/';
 /** Those that Azure has never had by deployment. */
-const WITHOUT_DEPLOYMENT = '/v1/responses';
+const WITHOUT_DEPLOYMENT = ['/v1/responses', '/v1/files', '/v1/batches'];
 
 /**
  * Azure OpenAI speaks the formats of OpenAI at paths of its own, of two kinds: with the deployment in the path, which is
@@ -27,6 +29,9 @@ export const AZURE: readonly Wire[] = [
   openaiResponses,
   openaiInputTokens,
   openaiStoredResponses,
+  openaiFiles,
+  openaiBatches,
+  openaiStoredBatches,
 ].map((wire: Wire) => ({
   ...wire,
   family: 'azure',
@@ -36,6 +41,6 @@ export const AZURE: readonly Wire[] = [
 
 function endpointsOf({ method, path }: WireEndpoint): WireEndpoint[] {
   const younger: WireEndpoint = { method, path: `/openai${path}` };
-  if (path.startsWith(WITHOUT_DEPLOYMENT)) return [younger];
+  if (WITHOUT_DEPLOYMENT.some((one) => path.startsWith(one))) return [younger];
   return [younger, { method, path: `/openai/deployments/{model}/${path.slice(OPENAI.length)}` }];
 }

@@ -148,7 +148,7 @@ describe('a response', () => {
     expect(asked({})).toMatchObject({ makes: 'response' });
     expect(asked({ store: false }).makes).toBeUndefined();
     expect(asked({ background: true })).toMatchObject({ makes: 'response', background: true });
-    expect(asked({ previous_response_id: 'resp_0' }).buildsOn).toBe('resp_0');
+    expect(asked({ previous_response_id: 'resp_0' }).buildsOn).toEqual(['resp_0']);
     expect(() => asked({ previous_response_id: 7 })).toThrow("'previous_response_id' must be the id");
   });
 });

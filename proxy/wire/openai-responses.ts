@@ -136,7 +136,7 @@ function parse(body: Uint8Array, { path }: Pick<CallHead, 'path'>): Asked {
     ...(background && { background }),
     // What is compacted is not kept.
     ...(parseFlag(fields, 'store') !== false && path.endsWith('/responses') && { makes: 'response' }),
-    ...(previous !== null && { buildsOn: parseObjectId(previous, 'previous_response_id') }),
+    ...(previous !== null && { buildsOn: [parseObjectId(previous, 'previous_response_id')] }),
   };
 }
 

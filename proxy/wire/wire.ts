@@ -132,7 +132,15 @@ export interface Asked {
   /** What the provider keeps and the path names: it must be the customer's own, and is asked for where it was made. */
   readonly object?: string;
   /** Likewise, what the body builds on. */
-  readonly buildsOn?: string;
+  readonly buildsOn?: readonly string[];
+  /** The requests of a batch, or of a file that is one: what they come to together is what the batch can. */
+  readonly requests?: Iterable<BatchRequest>;
+  /** Of a file that is to be a batch: what its requests come to. */
+  readonly batch?: Asked;
+  /** Of a batch: the path that each of its requests would be asked at by itself. */
+  readonly each?: string;
+  /** It is worked off at the provider's leisure: no limit of speed counts what it does there. */
+  readonly atLeisure?: true;
   /** The answer names something that the provider keeps. */
   readonly makes?: StoredKind;
   /** And goes on with when the call is over: what it comes to is known at its end. */
@@ -228,6 +236,17 @@ export interface Made {
   readonly id: string;
   /** Nothing of it changes any more. */
   readonly over: boolean;
+  /** Files that it has written. */
+  readonly files?: readonly string[];
+}
+
+/** One of the requests of a batch. */
+export interface BatchRequest {
+  /** Where it stands, for people: `line 3`. */
+  readonly place: string;
+  /** As a caller would ask it by itself. */
+  readonly path: string;
+  readonly body: Uint8Array;
 }
 
 export interface Usage {

@@ -21,10 +21,12 @@ import { mcp, mcpDialect } from './mcp.ts';
 import { mistralFill, mistralOcr } from './mistral.ts';
 import { ollamaChat, ollamaEmbed, ollamaGenerate } from './ollama.ts';
 import { ollamaDialect } from './ollama-dialect.ts';
+import { openaiBatches, openaiStoredBatches } from './openai-batches.ts';
 import { openaiChat } from './openai-chat.ts';
 import { openaiCompletions } from './openai-completions.ts';
 import { openaiDialect } from './openai-dialect.ts';
 import { openaiEmbeddings } from './openai-embeddings.ts';
+import { openaiFiles } from './openai-files.ts';
 import { openaiImages } from './openai-images.ts';
 import { openaiModerations } from './openai-moderations.ts';
 import { openaiInputTokens, openaiResponses } from './openai-responses.ts';
@@ -40,6 +42,9 @@ export const WIRES: readonly Wire[] = [
   openaiResponses,
   openaiInputTokens,
   openaiStoredResponses,
+  openaiFiles,
+  openaiBatches,
+  openaiStoredBatches,
   openaiEmbeddings,
   openaiModerations,
   openaiImages,
