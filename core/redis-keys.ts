@@ -32,6 +32,14 @@ export function eventStream(namespace: string, shard: number): string {
   return `${namespace}:{${shard}}:events`;
 }
 
+/** A hash of a shard, in the same slot: which gateways have brought billing all that they had when it began. */
+export function gatewaysKey(namespace: string, shard: number): string {
+  return `${namespace}:{${shard}}:gateways`;
+}
+
+/** Its field that says since when, in epoch ms: what the shard holds has not been lost since. */
+export const LIFE_FIELD = '@since';
+
 /** The field of a stream entry that holds the event as JSON. */
 export const EVENT_FIELD = 'event';
 

@@ -5,11 +5,10 @@ import { pause } from '#core/pause.ts';
 import { type Clock, formatInstant } from '#core/time.ts';
 import { turns } from '#core/turns.ts';
 import { within } from '#core/within.ts';
-import type { CounterStore, Hold, HoldState, Reservation, ReserveAnswer, Seed } from '#proxy/limits/counters.ts';
-import { isWindow, SESSION_QUIET_MS } from '#proxy/limits/periods.ts';
-import { dimensionOf, originOf, quotaCounter, type SeriesOrigin } from '#proxy/limits/policy.ts';
+import type { CounterStore, HoldState, Reservation, ReserveAnswer, Standing } from '#proxy/limits/counters.ts';
 import { type ModelUse, usedSince, whereOf } from '#proxy/limits/used-since.ts';
 import type { Policies } from '#proxy/policies/policies.ts';
+import { type Count, countOf, countsOf, isOfValue, nameOf } from './limit-counts.ts';
 
 /**
  * Counters know nothing of what was used before they existed, or before they were lost; billing does. The store says
@@ -31,6 +30,8 @@ export interface LimitSeedOptions {
   counters: CounterStore;
   /** Resolves when every event that this gateway closed so far is where billing can read it. */
   shipped: () => Promise<void>;
+  /** Of counters that several gateways share: how one stands, once what it has counted is there too. */
+  standing?: (customer: string, counter: string) => Promise<Standing>;
   /** How long a call that is in flight now may still take. */
   callMs: () => number;
   url: string;
@@ -41,6 +42,11 @@ export interface LimitSeedOptions {
 }
 
 const RETRY_MS = { min: 100, max: 5_000 };
+/**
+ * Calls that were in flight when a counter was lost are settled in it while billing is asked: then it is asked again. So
+ * often; beyond it billing's sum is taken as the least, and once more when these calls are over.
+ */
+const MOVED_MAX = 20;
 const ANSWER_TIMEOUT_MS = 10_000;
 /** How long a call waits for the counts that it comes under. Mostly they are there within milliseconds. */
 const WAIT_MS = 2_000;
@@ -53,17 +59,6 @@ const AT_ONCE = 16;
  */
 const PENDING_MAX = 10_000;
 const PENDING_OF_CUSTOMER_MAX = 1_000;
-
-interface Count {
-  /** The counter, whosever it is. */
-  name: string;
-  customer: string;
-  seed: Omit<Seed, 'used'>;
-  sinceMs: number;
-  origin: SeriesOrigin;
-}
-
-type Quota = Hold & { kind: 'quota' };
 
 export function limitSeeds(options: LimitSeedOptions): LimitSeeds {
   const { counters, policies, clock, log, signal } = options;
@@ -98,12 +93,17 @@ export function limitSeeds(options: LimitSeedOptions): LimitSeeds {
   }
 
   async function raiseUntilDone(count: Count): Promise<void> {
+    const { customer, seed } = count;
+    let moved = 0;
     for (let waitMs = RETRY_MS.min; !signal.aborted; waitMs = Math.min(waitMs * 2, RETRY_MS.max)) {
       try {
         await options.shipped();
-        const used = await inTurn(() => askBilling(count));
-        await counters.seed(count.customer, { ...count.seed, used });
-        return;
+        while (!signal.aborted) {
+          const as = moved < MOVED_MAX ? await options.standing?.(customer, seed.counter) : undefined;
+          const used = await inTurn(() => askBilling(count));
+          if (await counters.seed(customer, { ...seed, used, ...(as && { as }) })) return;
+          moved++;
+        }
       } catch (error) {
         if (signal.aborted) return;
         log.warn({ error: reasonOf(error), limit: count.origin.limit.id }, 'waiting for billing to say what was used');
@@ -238,46 +238,6 @@ export function limitSeeds(options: LimitSeedOptions): LimitSeeds {
       },
     },
   };
-}
-
-function countOf({ customer, holds, atMs }: Reservation, place: number): Count[] {
-  const { counter, expiresAtMs, series } = holds[place] as Quota;
-  const origin = series && originOf(series);
-  if (!origin) return [];
-  return [
-    {
-      name: nameOf(customer, counter),
-      customer,
-      seed: { counter, expiresAtMs, series },
-      sinceMs: origin.limit.per === 'session' ? atMs - SESSION_QUIET_MS : series.startMs,
-      origin,
-    },
-  ];
-}
-
-/** By series: the present counters of what a policy counts in periods, all of its calls together. */
-function countsOf({ customer, key, limits }: KeyPolicy, atMs: number): Map<string, Count> {
-  const found = new Map<string, Count>();
-  for (const limit of limits) {
-    if (limit.per === null || isWindow(limit.per) || dimensionOf(limit)) continue;
-    const { counter, series, period } = quotaCounter(limit, key, null, atMs);
-    found.set(series, {
-      name: nameOf(customer, counter),
-      customer,
-      seed: { counter, expiresAtMs: period.expiresAtMs, series: { name: series, startMs: period.startMs } },
-      sinceMs: period.startMs,
-      origin: { limit, key, value: undefined },
-    });
-  }
-  return found;
-}
-
-function nameOf(customer: string, part: string): string {
-  return JSON.stringify([customer, part]);
-}
-
-function isOfValue({ origin }: Count): boolean {
-  return origin.value !== undefined;
 }
 
 /** Of a hold that the store was not asked about. */

@@ -1,12 +1,10 @@
 import type { Log } from '#core/log.ts';
 import type { Journal } from '#proxy/sink/journal/journal.ts';
 import { recoverJournal } from '#proxy/sink/journal/recovery.ts';
-import type { Sink } from '#proxy/sink/sink.ts';
 import type { Stored } from '#proxy/stored/stored.ts';
 
 export interface RecoveringParts {
   journal: Journal;
-  sink: Sink;
   stored: Stored;
   log: Log;
 }
@@ -15,7 +13,7 @@ export interface RecoveringParts {
 const AGAIN_MS = 2_000;
 
 /** Closes what the process before left open: at once, and what has to wait for the store of open calls until it is there. */
-export function startRecovering({ journal, sink, stored, log }: RecoveringParts): {
+export function startRecovering({ journal, stored, log }: RecoveringParts): {
   begun: Promise<void>;
   stop(): void;
 } {
@@ -25,7 +23,7 @@ export function startRecovering({ journal, sink, stored, log }: RecoveringParts)
   let stopped = false;
 
   async function recover(entries?: Parameters<typeof recoverJournal>[1]): Promise<void> {
-    const { closed, undecided } = await recoverJournal({ journal, sink, isHandedOver }, entries);
+    const { closed, undecided } = await recoverJournal({ journal, isHandedOver }, entries);
     if (closed > 0) log.warn({ calls: closed }, 'calls that were in flight when the gateway died are now estimated');
     if (undecided.length === 0 || stopped) return;
     const again = (): void => {

@@ -36,6 +36,16 @@ describe.each(DATABASE_KINDS)('the events of the API on %s', (kind) => {
     expect((await api.call('GET', '/v1/events/req_none')).json).toMatchObject({ code: 'not_found' });
   });
 
+  it('names those of the ids of a source that no event has come with', async () => {
+    const [a, b] = [usageEvent(), usageEvent()];
+    await post([a, b]);
+    const ids = ['req_never', a.id, b.id, 'req_neither'];
+    const ask = (source: string) =>
+      api.call('POST', '/v1/events/missing', { token: api.tokens.ingest, body: { source, ids } });
+    expect((await ask(a.source)).json).toEqual({ missing: ['req_never', 'req_neither'] });
+    expect((await ask('/other')).json).toEqual({ missing: ids });
+  });
+
   it('refuses what is no cursor and no text', async () => {
     const cursor = Buffer.from(JSON.stringify(['soon', '/s', 'x'])).toString('base64url');
     expect(await api.call('GET', `/v1/events?cursor=${cursor}`)).toMatchObject({ status: 422 });

@@ -11,7 +11,7 @@ import { formatInstant } from '#core/time.ts';
 import { answerOf, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Results, RowsIn, refusalOf, resultsQuery } from './batch.ts';
 import { ID_CHARS_MAX } from './event-schema.ts';
 import { ingest } from './ingest.ts';
-import { type EventRow, selectConflicts, selectEvents, selectEventsOfId } from './store.ts';
+import { type EventRow, findFreeIds, selectConflicts, selectEvents, selectEventsOfId } from './store.ts';
 
 const CloudEvent = z
   .looseObject({
@@ -96,6 +96,20 @@ export function eventRoutes(api: Api): void {
     answer: Results,
     run: async ({ db, body, query, nowMs }) => answerOf(await ingest(db, body.values, nowMs), body, query.results),
     refusal: refusalOf,
+  });
+
+  api.route({
+    method: 'post',
+    path: '/v1/events/missing',
+    noun: 'events',
+    summary: 'Name the events that billing does not have',
+    description:
+      'Of these ids of a source, those that no event has come with. Gateways keep a copy of what they put into Redis ' +
+      'until it is not among them any more.',
+    roles: GATEWAYS,
+    body: z.strictObject({ source: text, ids: z.array(z.string().min(1).max(ID_CHARS_MAX)).max(BATCH_EVENTS_MAX) }),
+    answer: z.object({ missing: z.array(z.string()) }).openapi('MissingEvents'),
+    run: async ({ db, body }) => ({ missing: await findFreeIds(db, body.source, body.ids) }),
   });
 
   api.route({

@@ -62,6 +62,21 @@ export async function findHashes(db: Database, events: readonly Identified[]): P
   return rows.map((row) => row.hash);
 }
 
+/** Those of the ids of a source that are free, in no order. */
+export async function findFreeIds(db: Database, source: string, ids: readonly string[]): Promise<string[]> {
+  const rows = await db.query<{ id: string }>(
+    prepared(
+      'find_free_ids',
+      sql`
+        select asked.id from unnest(${ids}::text[]) asked (id)
+        where not exists (
+          select from event_id where event_id.source = ${source} collate "C" and event_id.id = asked.id collate "C"
+        )`,
+    ),
+  );
+  return rows.map((row) => row.id);
+}
+
 export async function insertConflicts(
   db: Database,
   events: readonly (Identified & { hash: string; body: string })[],

@@ -26,9 +26,16 @@ export interface Counters {
    * Replaces what is held by what was used. Always succeeds: more than was held is recorded as it is (debt). Idempotent
    * by reservation id: `settled` is false when it was settled or released before. A reservation whose lease has ended is
    * corrected. A reservation that the store has never seen (the counters were lost) counts in full, now.
-   * `event` is appended to the store's own event stream in the same step, where the store has one.
+   * `event` is appended to the store's own event stream in the same step, where the store has one. `replayed`: the store
+   * may have settled it once and lost it since, so billing may have it: quotas with a series are not charged with what
+   * the store has never seen, but are unknown until they have been seeded again.
    */
-  settle(reservation: Reservation, used: readonly bigint[], event?: string): MaybePromise<SettleAnswer>;
+  settle(
+    reservation: Reservation,
+    used: readonly bigint[],
+    event?: string,
+    replayed?: boolean,
+  ): MaybePromise<SettleAnswer>;
 
   /**
    * Gives every hold back: the call never reached an upstream. Idempotent. What counted at admission stays counted.
@@ -45,9 +52,10 @@ export interface CounterBook {
   /**
    * What a quota has used, from billing's sums, for counters that were lost or never existed. Raises `used` to it and
    * never lowers it, since billing may lag behind what is counted here; leaves holds alone. From then on the count is
-   * trusted, and with a series every later period of it too.
+   * trusted, and with a series every later period of it too. False, and nothing is done, where the counter is not as
+   * the seed says that it was.
    */
-  seed(customer: string, seed: Seed): MaybePromise<void>;
+  seed(customer: string, seed: Seed): MaybePromise<boolean>;
 
   /** Where a counter stands, for tests and the operator's page. */
   read(customer: string, counter: string): MaybePromise<CounterState>;
@@ -165,6 +173,17 @@ export interface Seed {
   used: bigint;
   expiresAtMs: number;
   series?: Series;
+  /** How it was when the sum was asked for: the sum does not hold what has been settled since. */
+  as?: Standing;
+}
+
+/** A counter of a period, wherever it stands. */
+export type CountedIn = Pick<Seed, 'counter' | 'expiresAtMs'>;
+
+export interface Standing {
+  readonly used: bigint;
+  /** 0 while it has not been seeded, 1 when it has, more where that is in doubt: a number that grows with every doubt. */
+  readonly mark: number;
 }
 
 export interface LivePlace {

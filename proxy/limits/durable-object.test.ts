@@ -76,6 +76,7 @@ function remoteCounters(clockMs: () => number | null): CounterStore {
     },
     async seed(customer, seed) {
       await ask({ verb: 'seed', customer, clockMs: clockMs(), seed });
+      return true;
     },
     async listLive(customer, after, max) {
       return (await ask({ verb: 'listLive', customer, clockMs: clockMs(), after, max })) as LiveReservation[];

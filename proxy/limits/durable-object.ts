@@ -220,6 +220,7 @@ export function durableObjectCounters(namespace: CustomerCountersNamespace): Cou
     },
     async seed(customer, seed) {
       await ask(customer, (object) => object.seed(seed));
+      return true;
     },
     async read(customer, counter) {
       return ask(customer, (object) => object.read(counter));

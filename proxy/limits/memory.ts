@@ -21,7 +21,7 @@ export interface MemoryCounters extends CounterStore {
   extend(reservation: Reservation, amounts: readonly bigint[]): ReserveAnswer;
   settle(reservation: Reservation, used: readonly bigint[], event?: string): SettleAnswer;
   release(reservation: Reservation): void;
-  seed(customer: string, seed: Seed): void;
+  seed(customer: string, seed: Seed): boolean;
   read(customer: string, counter: string): CounterState;
   listLive(customer: string, after: LivePlace | null, max: number): LiveReservation[];
   listDebts(customer: string, after: string, max: number): Debt[];
@@ -103,6 +103,7 @@ export function memoryCounters({ clock }: { clock: Clock }): MemoryCounters {
     seed(customer, seed) {
       const clockMs = now();
       rule.seed(stateOf(customer), seed, clockMs);
+      return true;
     },
     read(customer, counter) {
       const clockMs = now();

@@ -32,7 +32,8 @@ export function noticedCounters<Store extends Counters>(counters: Store, notice:
     ...counters,
     reserve: (reservation) => told(reservation, counters.reserve(reservation)),
     extend: (reservation, amounts) => told(reservation, counters.extend(reservation, amounts)),
-    settle: (reservation, used, event) => told(reservation, counters.settle(reservation, used, event)),
+    settle: (reservation, used, event, replayed) =>
+      told(reservation, counters.settle(reservation, used, event, replayed)),
   };
 }
 

@@ -24,6 +24,8 @@ const VERBS = {
   settle: ['common', 'settle'],
   release: ['common', 'release'],
   seed: ['common', 'seed'],
+  doubt: ['common', 'doubt'],
+  standing: ['common', 'standing'],
   read: ['common', 'read'],
   live: ['common', 'live'],
   debts: ['common', 'debts'],

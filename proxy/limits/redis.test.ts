@@ -1,15 +1,23 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { Redis } from 'ioredis';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openRedis } from '#config/redis-connection.ts';
-import { customerPrefix, dueKey, EVENT_FIELD, eventStream, shardOf } from '#core/redis-keys.ts';
+import {
+  customerPrefix,
+  dueKey,
+  EVENT_FIELD,
+  eventStream,
+  gatewaysKey,
+  LIFE_FIELD,
+  shardOf,
+} from '#core/redis-keys.ts';
 import { countersConformance } from '#test/conformance/counters.ts';
 import { redisUrl, removeNamespace, startRedis, testNamespace } from '#test/servers/redis.ts';
 import { spend } from '#test/support/spend.ts';
-import type { CounterStore, Hold, Reservation } from './counters.ts';
-import { LEASES_PER_STEP } from './limit-state.ts';
-import { redisCounters } from './redis.ts';
+import type { CounterStore, Hold, Reservation, Seed, Standing } from './counters.ts';
+import { CLOSED_KEPT_MS, LEASES_PER_STEP } from './limit-state.ts';
+import { type RedisCounters, redisCounters } from './redis.ts';
 
 const namespace = testNamespace();
 const opened: { disconnect(): void }[] = [];
@@ -23,7 +31,7 @@ async function connect(url = redisUrl(), commandTimeoutMs = 1_000): Promise<Redi
 }
 
 let redis: Redis;
-let counters: CounterStore;
+let counters: RedisCounters;
 beforeAll(async () => {
   redis = await connect();
   counters = redisCounters({ redis, namespace });
@@ -307,3 +315,87 @@ test('leaves a server that has become a replica: its address may lead to the new
     await server.stop();
   }
 }, 60_000);
+
+describe('a count that may have been lost', () => {
+  const PERIOD = { name: 'budget/month', startMs: 0 };
+  const counted = (amount: bigint): Hold => ({ ...(budget(amount) as Hold & { kind: 'quota' }), series: PERIOD });
+  const seedOf = (used: bigint, as?: Standing): Seed => {
+    const { counter, expiresAtMs } = budget(0n) as Hold & { kind: 'quota' };
+    return { counter, used, expiresAtMs, series: PERIOD, ...(as && { as }) };
+  };
+  const settledCall = (id: string, customer: string, atMs: number) => {
+    const { counter, expiresAtMs } = budget(0n) as Hold & { kind: 'quota' };
+    return { id, customer, atMs, counts: [{ counter, expiresAtMs }] };
+  };
+
+  test('is not charged with a replayed settlement that it has never seen, and is unknown until it is seeded', async () => {
+    const { customer, call } = scene();
+    await counters.seed(customer, seedOf(100n));
+    const first = call([counted(10n)]);
+    expect(await counters.reserve(first)).toMatchObject({ admitted: true });
+    await counters.settle(first, [7n], '{}', true);
+    expect(await counters.standing(customer, 'budget')).toEqual({ used: 107n, mark: 1 });
+
+    const lost = call([counted(10n)]);
+    expect(await counters.settle(lost, [5n], '{}', true)).toMatchObject({ settled: true });
+    expect(await counters.settle(lost, [5n], '{}', true)).toMatchObject({ settled: false });
+    expect(await counters.standing(customer, 'budget')).toEqual({ used: 107n, mark: 2 });
+    const next = call([counted(10n)]);
+    expect(await counters.reserve(next)).toMatchObject({ admitted: false, unknown: [0] });
+    await counters.seed(customer, seedOf(112n));
+    expect(await counters.reserve(next)).toMatchObject({ admitted: true, unknown: [] });
+    expect(await counters.read(customer, 'budget')).toEqual({ used: 112n, held: 10n });
+  });
+
+  test('is charged with a replayed settlement where nobody can say what it has used', async () => {
+    const { customer, call } = scene();
+    await counters.settle(call([budget(10n)]), [5n], '{}', true);
+    expect(await counters.read(customer, 'budget')).toEqual({ used: 5n, held: 0n });
+  });
+
+  test('is seeded only as it was when billing was asked', async () => {
+    const { customer, call } = scene();
+    const as = await counters.standing(customer, 'budget');
+    expect(as).toEqual({ used: 0n, mark: 0 });
+    await counters.settle(call([counted(10n)]), [3n], '{}');
+    expect(await counters.seed(customer, seedOf(50n, as))).toBe(false);
+    expect(await counters.reserve(call([counted(1n)]))).toMatchObject({ unknown: [0] });
+    const now = await counters.standing(customer, 'budget');
+    expect(now).toEqual({ used: 3n, mark: 0 });
+    expect(await counters.seed(customer, seedOf(53n, now))).toBe(true);
+    expect(await counters.read(customer, 'budget')).toEqual({ used: 53n, held: 0n });
+    await counters.settle(call([counted(1n)]), [2n], '{}', true);
+    expect(await counters.seed(customer, seedOf(53n, { used: 53n, mark: 1 }))).toBe(false);
+  });
+
+  test('is in doubt when billing gets the event of a call from elsewhere that is not settled here', async () => {
+    const { customer, call } = scene();
+    await counters.seed(customer, seedOf(0n));
+    const here = call([counted(10n)]);
+    await counters.settle(here, [4n], '{}');
+    await counters.doubt(settledCall(here.id, customer, Date.now()));
+    expect(await counters.standing(customer, 'budget')).toEqual({ used: 4n, mark: 1 });
+    await counters.doubt(settledCall('req_elsewhere', customer, Date.now()));
+    expect(await counters.standing(customer, 'budget')).toEqual({ used: 4n, mark: 2 });
+    // What is held can be raised all the same, and leaves the doubt.
+    const live = call([counted(1n)]);
+    await counters.seed(customer, seedOf(4n));
+    await counters.reserve(live);
+    await counters.doubt(settledCall('req_another', customer, Date.now()));
+    await counters.extend(live, [2n]);
+    expect(await counters.standing(customer, 'budget')).toEqual({ used: 4n, mark: 2 });
+  });
+
+  test('is in no doubt by a call of long ago that Redis has forgotten in due time', async () => {
+    const { customer } = scene();
+    await counters.seed(customer, seedOf(0n));
+    const shard = gatewaysKey(namespace, shardOf(customer));
+    const longAgo = Date.now() - 2 * CLOSED_KEPT_MS;
+    await redis.hset(shard, LIFE_FIELD, String(longAgo - CLOSED_KEPT_MS));
+    await counters.doubt(settledCall('req_old', customer, longAgo));
+    expect(await counters.standing(customer, 'budget')).toEqual({ used: 0n, mark: 1 });
+    await redis.hset(shard, LIFE_FIELD, String(longAgo + CLOSED_KEPT_MS / 2));
+    await counters.doubt(settledCall('req_old', customer, longAgo));
+    expect(await counters.standing(customer, 'budget')).toEqual({ used: 0n, mark: 2 });
+  });
+});

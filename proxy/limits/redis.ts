@@ -1,10 +1,27 @@
 import type { RedisConnection } from '#config/redis-connection.ts';
 import { Fault } from '#core/fault.ts';
-import { customerPrefix, dueKey, EVENT_FIELD, eventStream, SHARDS, shardOf } from '#core/redis-keys.ts';
+import {
+  customerPrefix,
+  dueKey,
+  EVENT_FIELD,
+  eventStream,
+  gatewaysKey,
+  LIFE_FIELD,
+  SHARDS,
+  shardOf,
+} from '#core/redis-keys.ts';
 import type { Clock } from '#core/time.ts';
 import { assertAmounts, assertReservation, assertUsed } from './assert.ts';
 import { min } from './counter.ts';
-import { COUNTER_MAX, type CounterStore, type Hold, type Reservation, type ReserveAnswer } from './counters.ts';
+import {
+  COUNTER_MAX,
+  type CountedIn,
+  type CounterStore,
+  type Hold,
+  type Reservation,
+  type ReserveAnswer,
+  type Standing,
+} from './counters.ts';
 import { debtsOf, livesOf, reserveAnswerOf, settleAnswerOf, textsOf } from './redis-answers.ts';
 import { loadScripts, type Script } from './redis-scripts.ts';
 
@@ -13,6 +30,22 @@ export interface RedisCountersOptions {
   namespace: string;
   /** For tests only: replaces the clock of Redis. Several gateways must never bring clocks of their own. */
   clock?: Clock;
+}
+
+/** A call that was settled, and where it counts. */
+export interface SettledCall {
+  id: string;
+  customer: string;
+  atMs: number;
+  counts: readonly CountedIn[];
+}
+
+export interface RedisCounters extends CounterStore {
+  /** The event of a call came to billing by another way than its stream: if the store has lost the call, its counts are unknown from now on. */
+  doubt(call: SettledCall): Promise<void>;
+
+  /** How a quota stands before billing is asked what it has used. */
+  standing(customer: string, counter: string): Promise<Standing>;
 }
 
 /** Reservations of unknown fate that are remembered while Redis is away. */
@@ -27,7 +60,7 @@ const SWEPT_PER_SHARD = 16;
  * Every verb rejects with `limits_unavailable` when Redis does not answer in time. A reserve whose answer was lost may
  * have been carried out: it is released as soon as Redis answers again.
  */
-export function redisCounters({ redis, namespace, clock }: RedisCountersOptions): CounterStore {
+export function redisCounters({ redis, namespace, clock }: RedisCountersOptions): RedisCounters {
   const scripts = loadScripts();
   const unsure = new Map<string, Reservation>();
   let givingBack = false;
@@ -85,7 +118,7 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
     return reserveAnswerOf(textsOf(await run(script, keys, customer, args)), holds.length);
   }
 
-  const counters: CounterStore = {
+  const counters: RedisCounters = {
     async reserve(reservation) {
       assertReservation(reservation);
       try {
@@ -104,17 +137,17 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
       return holdAll(scripts.extend, reservation, amounts);
     },
 
-    async settle(reservation, used, event = '') {
+    async settle(reservation, used, event = '', replayed = false) {
       assertReservation(reservation);
       assertUsed(reservation, used);
       const { id, customer, holds } = reservation;
       const prefix = customerPrefix(namespace, customer);
       const keys = [...keysOf(prefix), eventStream(namespace, shardOf(customer))];
-      const args = [id, EVENT_FIELD, event];
+      const args = [id, EVENT_FIELD, event, replayed ? '1' : ''];
       holds.forEach((hold, i) => {
         keys.push(counterKey(prefix, hold.counter));
         args.push(letterOf(hold), String(hold.amount), String(min(used[i] as bigint, COUNTER_MAX)));
-        args.push(String(hold.limit), burstOf(hold), spanOf(hold), warningsOf(hold));
+        args.push(String(hold.limit), burstOf(hold), spanOf(hold), saidOf(hold));
       });
       return settleAnswerOf(textsOf(await run(scripts.settle, keys, customer, args)));
     },
@@ -125,11 +158,31 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
       await run(scripts.release, keysOf(customerPrefix(namespace, customer)), customer, [id]);
     },
 
-    async seed(customer, { counter, used, expiresAtMs, series }) {
+    async seed(customer, { counter, used, expiresAtMs, series, as }) {
       const prefix = customerPrefix(namespace, customer);
       const keys = [...keysOf(prefix), counterKey(prefix, counter)];
       const args = [String(min(used, COUNTER_MAX)), String(expiresAtMs), series?.name ?? ''];
-      await run(scripts.seed, keys, customer, args);
+      args.push(as ? String(as.used) : '', as ? String(as.mark) : '');
+      return (await run(scripts.seed, keys, customer, args)) === 1;
+    },
+
+    async doubt({ id, customer, atMs, counts }) {
+      if (counts.length === 0) return;
+      const prefix = customerPrefix(namespace, customer);
+      const keys = [...keysOf(prefix), gatewaysKey(namespace, shardOf(customer))];
+      const args = [id, String(atMs), LIFE_FIELD];
+      for (const { counter, expiresAtMs } of counts) {
+        keys.push(counterKey(prefix, counter));
+        args.push(String(expiresAtMs));
+      }
+      await run(scripts.doubt, keys, customer, args);
+    },
+
+    async standing(customer, counter) {
+      const prefix = customerPrefix(namespace, customer);
+      const keys = [...keysOf(prefix), counterKey(prefix, counter)];
+      const [used = '', mark = ''] = textsOf(await run(scripts.standing, keys, customer, []));
+      return { used: BigInt(used), mark: Number.parseInt(mark, 10) };
     },
 
     async read(customer, counter) {
@@ -195,6 +248,10 @@ function spanOf(hold: Hold): string {
 }
 
 /** What a settlement has to know beside. */
+function saidOf(hold: Hold): string {
+  return hold.kind === 'quota' && hold.series ? `k${warningsOf(hold)}` : warningsOf(hold);
+}
+
 function warningsOf(hold: Hold): string {
   const soft = hold.soft ? 's' : '';
   return hold.kind === 'quota' && hold.warnAt ? soft + hold.warnAt.join(',') : soft;

@@ -1,6 +1,6 @@
-import type { Hold, Reservation } from './counters.ts';
+import type { CountedIn, Hold, Reservation, Series } from './counters.ts';
 
-/** A reservation as JSON; bigints as decimal text. What only a reserve needs (`series`) is left out: it is settled from here. */
+/** A reservation as JSON; bigints as decimal text. It is settled from here, so of a series it says only that there is one. */
 export function encodeReservation(reservation: Reservation): string {
   const holds = new Array<HoldJson>(reservation.holds.length);
   for (let i = 0; i < holds.length; i++) holds[i] = encodeHold(reservation.holds[i] as Hold);
@@ -21,8 +21,28 @@ export function parseUsed(text: string): bigint[] {
   return text === '' ? [] : text.split(',').map(BigInt);
 }
 
+/** The counters of a call whose counts are asked for when they are not known; empty where there are none. */
+export function encodeCounts({ holds }: Reservation): string {
+  let counts: [counter: string, expiresAtMs: number][] | undefined;
+  for (const hold of holds) {
+    if (hold.kind !== 'quota' || !hold.series) continue;
+    counts ??= [];
+    counts.push([hold.counter, hold.expiresAtMs]);
+  }
+  return counts ? JSON.stringify(counts) : '';
+}
+
+export function parseCounts(text: string): CountedIn[] {
+  if (text === '') return [];
+  const counts: [string, number][] = JSON.parse(text);
+  return counts.map(([counter, expiresAtMs]) => ({ counter, expiresAtMs }));
+}
+
 type TextFor<T> = { [K in keyof T]: T[K] extends bigint ? string : T[K] };
-type QuotaJson = TextFor<Omit<Hold & { kind: 'quota' }, 'warnAt' | 'series'>> & { warnAt?: string };
+type QuotaJson = TextFor<Omit<Hold & { kind: 'quota' }, 'warnAt' | 'series'>> & { warnAt?: string; series?: true };
+
+/** Of a hold that comes from text. */
+const SOME_SERIES: Series = { name: '', startMs: 0 };
 type HoldJson = TextFor<Exclude<Hold, { kind: 'quota' }>> | QuotaJson;
 
 function encodeHold(hold: Hold): HoldJson {
@@ -53,6 +73,7 @@ function encodeHold(hold: Hold): HoldJson {
         expiresAtMs: hold.expiresAtMs,
         ...soft,
         ...(hold.warnAt && { warnAt: hold.warnAt.join(',') }),
+        ...(hold.series && { series: true }),
       };
   }
 }
@@ -64,9 +85,13 @@ function parseHold(hold: HoldJson): Hold {
     case 'concurrency':
       return { ...hold, amount: 1n, limit: BigInt(hold.limit) };
     case 'quota': {
-      const { warnAt, ...quota } = hold;
+      const { warnAt, series, ...quota } = hold;
       const amounts = { amount: BigInt(hold.amount), limit: BigInt(hold.limit) };
-      return { ...quota, ...amounts, ...(warnAt !== undefined && { warnAt: parseUsed(warnAt) }) };
+      const more = {
+        ...(warnAt !== undefined && { warnAt: parseUsed(warnAt) }),
+        ...(series && { series: SOME_SERIES }),
+      };
+      return { ...quota, ...amounts, ...more };
     }
   }
 }

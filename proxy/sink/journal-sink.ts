@@ -13,7 +13,7 @@ export function journalSink({ counters, journal }: { counters: Counters; journal
   return {
     open: ({ reservation, estimate }) => journal.opened(reservation.id, JSON.stringify(estimate), NONE, NONE),
     async close({ reservation, used, event }) {
-      const written = journal.closed(reservation.id, JSON.stringify(event), NONE, NONE);
+      const written = journal.closed(reservation.id, JSON.stringify(event));
       await counters.settle(reservation, used);
       await written;
     },

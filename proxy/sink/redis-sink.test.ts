@@ -2,6 +2,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { SILENT } from '#core/log.ts';
 import { type RecordingCounters, recordingCounters } from '#test/support/counters.ts';
 import { openTestJournal, temporaryFolder } from '#test/support/journal.ts';
+import { eventOf, unshipped } from '#test/support/journal-calls.ts';
 import { sampleClosing, sampleOpening } from '#test/support/usage.ts';
 import type { Journal } from './journal/journal.ts';
 import { recoverJournal } from './journal/recovery.ts';
@@ -34,7 +35,7 @@ describe('the Redis sink', () => {
     expect(counters.settled.get('req_1')).toEqual({ used: closing.used, event: JSON.stringify(closing.event) });
     await sink.drain();
     expect(journal.liveCount).toBe(0);
-    expect(journal.unshipped).toBe(0);
+    expect(journal.unsettled.unshipped).toBe(0);
     await stop();
   });
 
@@ -46,7 +47,7 @@ describe('the Redis sink', () => {
     counters.away = AWAY;
     for (const id of ids) await sink.close(sampleClosing(id, 5n));
     await vi.waitFor(() => expect(sink.replay.failing).toBe(true));
-    expect(journal.unshipped).toBe(200);
+    expect(journal.unsettled.unshipped).toBe(200);
     expect(counters.settled.size).toBe(0);
 
     counters.away = undefined;
@@ -79,7 +80,7 @@ describe('the Redis sink', () => {
     await sink.open(sampleOpening('req_1'));
     vi.spyOn(counters, 'settle').mockReturnValue(new Promise(() => undefined));
     await sink.close(sampleClosing('req_1', 5n));
-    expect(journal.unshipped).toBe(1);
+    expect(journal.unsettled.unshipped).toBe(1);
     await stop();
   });
 
@@ -127,7 +128,7 @@ describe('the Redis sink', () => {
 
     // Away at the start as well.
     const after = await sinkOn(dir, counters);
-    expect(await recoverJournal({ journal: after.journal, sink: after.sink })).toMatchObject({ closed: 1 });
+    expect(await recoverJournal({ journal: after.journal })).toMatchObject({ closed: 1 });
     counters.away = undefined;
     await after.sink.replay.shipped();
     expect(counters.settled.get('req_1')?.event).toBe(JSON.stringify(sampleClosing('req_1', 1n).event));
@@ -136,7 +137,7 @@ describe('the Redis sink', () => {
     await after.stop();
   });
 
-  it('takes over the journal of a gateway that kept its counters itself: every event, and nothing to give back', async () => {
+  it('takes over the journal of a gateway that kept its counters itself: every event is shipped, and nothing settled', async () => {
     const dir = temporaryFolder();
     const journal = await openTestJournal(dir);
     const before = journalSink({ counters: recordingCounters(), journal });
@@ -146,11 +147,11 @@ describe('the Redis sink', () => {
 
     const counters = recordingCounters();
     const after = await sinkOn(dir, counters);
-    expect(await recoverJournal({ journal: after.journal, sink: after.sink })).toMatchObject({ closed: 1 });
-    await after.sink.replay.shipped();
-    const event = JSON.stringify(sampleClosing('req_1', 1n).event);
-    expect(counters.settled.get('req_1')).toEqual({ used: [], event });
-    expect(counters.settled.get('req_2')?.event).toBe(JSON.stringify(sampleOpening('req_2').estimate));
+    expect(await recoverJournal({ journal: after.journal })).toMatchObject({ closed: 1 });
+    expect(after.journal.unsettled.unshipped).toBe(0);
+    const events = new Map((await unshipped(after.journal)).map((entry) => [entry.id, eventOf(entry)]));
+    expect(events.get('req_1')).toEqual(sampleClosing('req_1', 1n).event);
+    expect(events.get('req_2')).toEqual(sampleOpening('req_2').estimate);
     await after.stop();
   });
 });

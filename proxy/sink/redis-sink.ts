@@ -3,7 +3,7 @@ import type { Log } from '#core/log.ts';
 import type { Clock } from '#core/time.ts';
 import { within } from '#core/within.ts';
 import type { Counters } from '../limits/counters.ts';
-import { encodeReservation, encodeUsed, parseUsed } from '../limits/reservation-text.ts';
+import { encodeCounts, encodeReservation, encodeUsed, parseUsed } from '../limits/reservation-text.ts';
 import type { Journal, JournalEntry } from './journal/journal.ts';
 import { reservationOf } from './journal/recovery.ts';
 import { type Shipper, shipEntries, shipJournal } from './journal/shipper.ts';
@@ -19,7 +19,7 @@ export interface RedisSinkOptions {
 }
 
 export interface RedisSink extends Sink {
-  /** Brings to Redis what is in the journal because Redis was away. */
+  /** Settles in Redis what is unsettled in the journal because Redis was away. */
   readonly replay: Shipper;
 }
 
@@ -29,7 +29,8 @@ const REPLAY = { count: 64, bytes: 1024 * 1024 };
 
 /**
  * The sink of a gateway whose counters are in Redis: a settlement and its event are one script there, so they are both
- * done or both not. The opening stands in the local journal, and so does the closing while Redis is away.
+ * done or both not. The opening stands in the local journal, and so does the closing: while Redis is away, to be settled
+ * there; afterwards, until billing has the event, since Redis may lose what billing has not read.
  *
  * A settlement that timed out may have been done all the same. That is why it is replayed and not looked up: settling
  * the same reservation again does nothing and appends nothing.
@@ -48,21 +49,21 @@ export function redisSink(options: RedisSinkOptions): RedisSink {
     if (!replay.failing) {
       try {
         await inTime(counters.settle(reservation, used, event));
-        // Not awaited: if the mark is lost in a crash, recovery settles again, which does nothing.
-        void journal.settled(reservation.id);
+        // Not awaited: if it is lost in a crash, recovery settles again, which does nothing.
+        void journal.closedSettled(reservation.id, event, encodeCounts(reservation));
         return;
       } catch (error) {
         log.warn({ err: error, id: reservation.id }, 'A settlement goes to the journal, to be replayed.');
       }
     }
-    await journal.closed(reservation.id, event, encodeReservation(reservation), encodeUsed(used));
+    await journal.closedUnsettled(reservation.id, event, encodeReservation(reservation), encodeUsed(used));
   }
 
   async function replayOne(entry: JournalEntry): Promise<void> {
     const { id, event, used } = entry;
     const held = reservationOf(entry);
     try {
-      await inTime(event === '' ? counters.release(held) : counters.settle(held, parseUsed(used), event));
+      await inTime(event === '' ? counters.release(held) : counters.settle(held, parseUsed(used), event, true));
     } catch (error) {
       if (!isFinal(error)) throw error;
       log.error({ err: error, id }, 'The limits do not take a settlement: its holds end with their lease.');
@@ -72,11 +73,11 @@ export function redisSink(options: RedisSinkOptions): RedisSink {
   }
 
   const replay = shipJournal({
-    journal,
+    journal: journal.unsettled,
     now,
     log,
     batch: REPLAY,
-    ship: shipEntries(journal, async (batch) => {
+    ship: shipEntries(async (batch) => {
       await Promise.all(batch.map(replayOne));
     }),
   });
@@ -102,7 +103,7 @@ export function redisSink(options: RedisSinkOptions): RedisSink {
       } catch (error) {
         log.warn({ err: error, id: reservation.id }, 'A release goes to the journal, to be replayed.');
         // A closing without an event: replayed as a release.
-        await journal.closed(reservation.id, '', encodeReservation(reservation), '');
+        await journal.closedUnsettled(reservation.id, '', encodeReservation(reservation), '');
       }
     },
     async drain() {

@@ -43,7 +43,7 @@ const BACKOFF = { firstMs: 5, maxMs: 100 };
 const settings = { fsync: options.fsync, fsyncIntervalMs: 10, bytesMax: 2 ** 26, segmentBytesMax: 2 ** 18 };
 const journal = await openJournal({ dir: options.dir, settings, now: Date.now, log: SILENT });
 const gateway = startGateway(journal);
-await recoverJournal({ journal, sink: gateway.sink });
+await recoverJournal({ journal });
 console.log('ready');
 
 if (options.finish) {

@@ -13,6 +13,8 @@ export interface BillingStub {
   readonly headers: readonly (string | undefined)[][];
   /** The status of the next answers, instead of 200; with `afterCommit` the events are kept all the same. */
   answer: { status: number; afterCommit: boolean };
+  /** An event that comes another way. */
+  keep(event: UsageEvent): void;
   /** Stops listening, and breaks off what is open. */
   down(): Promise<void>;
   /** Listens again, on the same port. */
@@ -35,7 +37,14 @@ export async function billingStub(): Promise<BillingStub> {
         response.writeHead(404).end();
         return;
       }
-      const batch: UsageEvent[] = JSON.parse(Buffer.concat(chunks).toString());
+      const body = Buffer.concat(chunks).toString();
+      if (request.url === '/v1/events/missing') {
+        const { ids }: { ids: string[] } = JSON.parse(body);
+        const missing = ids.filter((id) => !events.has(id));
+        response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ missing }));
+        return;
+      }
+      const batch: UsageEvent[] = JSON.parse(body);
       headers.push([request.method, request.url, request.headers['content-type'], request.headers.authorization]);
       batches.push(batch.length);
       const { status, afterCommit } = stub.answer;
@@ -64,6 +73,7 @@ export async function billingStub(): Promise<BillingStub> {
     batches,
     headers,
     answer: { status: 200, afterCommit: false },
+    keep,
     down: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

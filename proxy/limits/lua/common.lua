@@ -1,5 +1,5 @@
 -- Shared head of every script of the limits: decide.ts and counter.ts in Lua. redis.ts puts it before reserve.lua,
--- extend.lua, settle.lua, release.lua, seed.lua, read.lua, live.lua, debts.lua and sweep.lua, and the constants of
+-- extend.lua, settle.lua, release.lua, seed.lua, doubt.lua, read.lua, live.lua, debts.lua and sweep.lua, and the constants of
 -- decide.ts before that:
 --   CLOSED_KEPT_MS, ENDED_KEPT_MS, LEASES_PER_STEP, KEPT_MS (how long keys outlive their last use), SERIES_KEPT_MS.
 --
@@ -21,7 +21,7 @@
 --   r: used is its level times the window, right at `at`; span the window in ms; extra the burst
 --   c: only held says something; at is when it was last said how long it is kept
 --   q: at is the highest threshold that was reported; span the ms at which it ends; extra is 1 where all that was used is
---      known to be in it
+--      known to be in it, and above where that was so and is in doubt: one more for every doubt
 -- (One text each: as a hash it took twice as long, and as digits half as long again.)
 --
 -- Lua has doubles only: every sum stays below 2^53, where they are exact, and is written without an exponent.
@@ -160,6 +160,14 @@ end
 local function change(key, kind, given, charge, span)
   local c = changed(key, kind, given, charge, kind == 'q' and MAX or 0, 0, span)
   if c then save_counter(key, c) end
+end
+
+-- What was used may be missing in a quota: it is not known until it is seeded again.
+local function doubt(key, span)
+  local c = counter_of(key, 'q', MAX, 0, span)
+  if c.span <= now then return end
+  c.extra = math.max(c.extra, 1) + 1
+  save_counter(key, c)
 end
 
 -- Beyond its limit; right at the counter's own time.

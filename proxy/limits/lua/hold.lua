@@ -39,6 +39,7 @@ end
 
 local function is_known(hold, c)
   if not hold.series or c.extra == 1 then return true end
+  if c.extra > 1 then return false end
   local since = redis.call('HGET', key_beside('since'), hold.series)
   return since and tonumber(since) <= hold.start
 end
@@ -47,7 +48,7 @@ end
 local function admit(hold, c, amount)
   if hold.kind == 'q' then
     if c.span <= now then return 0 end
-    c.limit, c.extra = hold.limit, 1
+    c.limit, c.extra = hold.limit, math.max(c.extra, 1)
   elseif hold.kind ~= 'c' then
     c.used, c.at, c.limit, c.extra = leaked(c, hold.limit), now, hold.limit, hold.burst
     if hold.kind == 'a' then

@@ -16,8 +16,10 @@ export interface Group {
   /** Everything but openings, in order: these are never refused. */
   others: string[];
   otherChars: number;
-  /** How many of them are closings. */
+  /** How many of them are closings, how many of these are nowhere else, and which are unsettled, counted from 0. */
   closings: number;
+  onlyHere: number;
+  unsettled: number[];
   /** The segments whose calls end with this group, one for each call. */
   ended: Segment[];
   /** Calls whose opening is copied here from an older segment. */
@@ -245,6 +247,8 @@ function newGroup(): Group {
     others: [],
     otherChars: 0,
     closings: 0,
+    onlyHere: 0,
+    unsettled: [],
     ended: [],
     carried: [],
     opened,

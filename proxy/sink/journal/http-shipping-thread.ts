@@ -5,11 +5,13 @@
  * A 2xx answer means that billing has committed the batch; rows that it refused are parked and shown there, and are not
  * our business any more. Everything else is a failure of the batch.
  */
+
 import { parentPort, workerData } from 'node:worker_threads';
 import { Agent, request } from 'undici';
 import { reasonOf } from '#core/fault.ts';
-import type { FromThread, ShippingTarget } from './http-shipping.ts';
-import { type ClosingsRange, readEvents } from './read.ts';
+import { GATEWAY_SOURCE, type UsageEvent } from '#core/usage-event.ts';
+import type { Brought, FromThread, ShippingThreadData, ToThread } from './http-shipping.ts';
+import { type ClosedEvent, type ClosingsRange, readEvents } from './read.ts';
 
 const TIMEOUT_MS = 30_000;
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -19,10 +21,13 @@ const OPEN = Buffer.from('[');
 const BETWEEN = Buffer.from(',');
 const CLOSE = Buffer.from(']');
 
-const { url, token } = workerData as ShippingTarget;
+const { url, token, onlyMissing } = workerData as ShippingThreadData;
 const agent = new Agent({ connections: 1, connect: { timeout: CONNECT_TIMEOUT_MS } });
 const address = `${url.replace(/\/+$/, '')}/v1/events`;
-const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/cloudevents-batch+json' };
+const authorization = `Bearer ${token}`;
+
+/** That what is on its way has arrived. */
+let go = Promise.withResolvers<void>();
 
 function tell(message: FromThread): void {
   parentPort?.postMessage(message);
@@ -31,29 +36,60 @@ function tell(message: FromThread): void {
 async function ship(range: ClosingsRange): Promise<void> {
   const { events, oldestAtMs, next } = await readEvents(range);
   tell({ kind: 'started', oldestAtMs });
-  if (events.length > 0) await post(events);
-  tell({ kind: 'shipped', next });
+  const sent = onlyMissing ? await missingOf(events) : events;
+  if (sent.length > 0) await post(sent);
+  tell({ kind: 'shipped', next, brought: onlyMissing ? sent.map(broughtOf) : [] });
+}
+
+/** Those that billing does not have, and does not get the other way. */
+async function missingOf(events: readonly ClosedEvent[]): Promise<readonly ClosedEvent[]> {
+  const first = await stillMissing(events);
+  if (first.length === 0) return first;
+  tell({ kind: 'missing' });
+  await go.promise;
+  return stillMissing(first);
+}
+
+async function stillMissing(events: readonly ClosedEvent[]): Promise<readonly ClosedEvent[]> {
+  if (events.length === 0) return events;
+  const ids = events.map(({ id }) => id);
+  const body = JSON.stringify({ source: GATEWAY_SOURCE, ids });
+  const { missing } = JSON.parse(await asked(`${address}/missing`, 'application/json', body)) as { missing: string[] };
+  if (missing.length === 0) return [];
+  const wanted = new Set(missing);
+  return events.filter(({ id }) => wanted.has(id));
+}
+
+function broughtOf({ id, atMs, event, counts }: ClosedEvent): Brought {
+  const { subject } = JSON.parse(event.toString('utf8')) as UsageEvent;
+  return { id, customer: subject, atMs, counts };
 }
 
 /** The events are JSON already. */
-async function post(events: readonly Buffer[]): Promise<void> {
-  const parts = events.flatMap((event, i) => [i === 0 ? OPEN : BETWEEN, event]);
-  const answer = await request(address, {
+async function post(events: readonly ClosedEvent[]): Promise<void> {
+  const parts = events.flatMap(({ event }, i) => [i === 0 ? OPEN : BETWEEN, event]);
+  await asked(address, 'application/cloudevents-batch+json', Buffer.concat([...parts, CLOSE]));
+}
+
+async function asked(to: string, type: string, body: string | Buffer): Promise<string> {
+  const answer = await request(to, {
     method: 'POST',
-    headers,
-    body: Buffer.concat([...parts, CLOSE]),
+    headers: { authorization, 'content-type': type },
+    body,
     dispatcher: agent,
     headersTimeout: TIMEOUT_MS,
     bodyTimeout: TIMEOUT_MS,
   });
-  if (answer.statusCode >= 200 && answer.statusCode < 300) {
-    await answer.body.dump();
-    return;
-  }
   const text = await answer.body.text();
+  if (answer.statusCode >= 200 && answer.statusCode < 300) return text;
   throw new Error(`billing answered ${answer.statusCode}: ${text.slice(0, STORY_CHARS)}`);
 }
 
-parentPort?.on('message', (range: ClosingsRange) => {
-  ship(range).catch((error: unknown) => tell({ kind: 'failed', reason: reasonOf(error) }));
+parentPort?.on('message', (message: ToThread) => {
+  if (message.kind === 'go') {
+    go.resolve();
+    return;
+  }
+  go = Promise.withResolvers();
+  ship(message.range).catch((error: unknown) => tell({ kind: 'failed', reason: reasonOf(error) }));
 });

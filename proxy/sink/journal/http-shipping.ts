@@ -8,15 +8,40 @@ export interface ShippingTarget {
   token: string;
 }
 
+/** An event that did not come to billing by its stream, and what of its call is counted in periods. */
+export interface Brought {
+  id: string;
+  customer: string;
+  atMs: number;
+  counts: string;
+}
+
+/** Events go to billing another way, which can lose them: only what is lost is shipped. */
+export interface OtherWay {
+  /** Resolves when what is on that way now has arrived. */
+  arrived(): Promise<void>;
+  /** Billing has these now, which it did not get that way. */
+  brought(calls: readonly Brought[]): Promise<void>;
+}
+
+export interface ShippingThreadData extends ShippingTarget {
+  /** Billing is asked first what it does not have. */
+  onlyMissing: boolean;
+}
+
+export type ToThread = { kind: 'ship'; range: ClosingsRange } | { kind: 'go' };
+
 export type FromThread =
+  /** Of what it asked about: it waits to be told to go on. */
+  | { kind: 'missing' }
   | { kind: 'started'; oldestAtMs: number }
-  | { kind: 'shipped'; next: Cursor }
+  | { kind: 'shipped'; next: Cursor; brought: Brought[] }
   | { kind: 'failed'; reason: string };
 
 /** What one batch waits for. */
 interface Asked {
   started(oldestAtMs: number): void;
-  resolve(next: Cursor): void;
+  resolve(shipped: { next: Cursor; brought: readonly Brought[] }): void;
   reject(error: Error): void;
 }
 
@@ -27,19 +52,21 @@ const THREAD_HEAP_MB = 64;
  * Ships a journal to billing on a thread of its own. Posting takes a tenth of what a call costs, and the thread that
  * serves calls has better to do. A thread that dies fails its batch, and the next batch starts another.
  */
-export function httpShipping(target: ShippingTarget): { ship: Ship; close(): Promise<void> } {
+export function httpShipping(target: ShippingTarget, otherWay?: OtherWay): { ship: Ship; close(): Promise<void> } {
+  const workerData: ShippingThreadData = { url: target.url, token: target.token, onlyMissing: otherWay !== undefined };
   let asked: Asked | undefined;
   let worker: Worker | undefined = start();
 
   function start(): Worker {
     const started = new Worker(new URL('./http-shipping-thread.ts', import.meta.url), {
-      workerData: target,
+      workerData,
       name: 'shipping',
       resourceLimits: { maxOldGenerationSizeMb: THREAD_HEAP_MB },
     });
     started.on('message', (message: FromThread) => {
       if (message.kind === 'started') asked?.started(message.oldestAtMs);
-      else if (message.kind === 'shipped') asked?.resolve(message.next);
+      else if (message.kind === 'missing') goOn(started);
+      else if (message.kind === 'shipped') asked?.resolve(message);
       else asked?.reject(new Error(message.reason));
     });
     started.on('error', (error: Error) => asked?.reject(error));
@@ -52,17 +79,25 @@ export function httpShipping(target: ShippingTarget): { ship: Ship; close(): Pro
     return started;
   }
 
+  function goOn(waiting: Worker): void {
+    const tellIt = (): void => waiting.postMessage({ kind: 'go' } satisfies ToThread);
+    const fail = (error: unknown): void => asked?.reject(error instanceof Error ? error : new Error(String(error)));
+    otherWay?.arrived().then(tellIt, fail);
+  }
+
   return {
     async ship(range: ClosingsRange, started, signal) {
       worker ??= start();
-      const { promise, resolve, reject } = Promise.withResolvers<Cursor>();
+      const { promise, resolve, reject } = Promise.withResolvers<{ next: Cursor; brought: readonly Brought[] }>();
       asked = { started, resolve, reject };
       const stop = (): void => reject(new Error('stopped'));
       signal.addEventListener('abort', stop, { once: true });
       worker.ref();
-      worker.postMessage(range);
+      worker.postMessage({ kind: 'ship', range } satisfies ToThread);
       try {
-        return await promise;
+        const { next, brought } = await promise;
+        if (brought.length > 0) await otherWay?.brought(brought);
+        return next;
       } finally {
         asked = undefined;
         worker?.unref();

@@ -3,8 +3,18 @@ import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { SILENT } from '#core/log.ts';
 import { openTestJournal, temporaryFolder } from '#test/support/journal.ts';
-import { closeCall, eventOf, idsOf, openCall, shipAll, unshipped } from '#test/support/journal-calls.ts';
-import { CLOSING_BYTES } from './journal.ts';
+import {
+  closeCall,
+  closeSettled,
+  closeUnsettled,
+  eventOf,
+  idsOf,
+  openCall,
+  shipAll,
+  unsettled,
+  unshipped,
+} from '#test/support/journal-calls.ts';
+import { CLOSING_BYTES, readClosings } from './journal.ts';
 
 const segmentsOf = (dir: string) => readdirSync(dir).filter((name) => name.startsWith('journal-'));
 
@@ -24,20 +34,22 @@ describe('a journal', () => {
   it('gives back after a restart what was opened and what was closed, in order, as it was', async () => {
     const dir = temporaryFolder();
     const journal = await openTestJournal(dir);
-    await Promise.all(['req_1', 'req_2', 'req_3', 'req_4', 'req_5'].map((id) => openCall(journal, id)));
+    await Promise.all(['req_1', 'req_2', 'req_3', 'req_4', 'req_5', 'req_6'].map((id) => openCall(journal, id)));
     await closeCall(journal, 'req_3', 33n);
     await closeCall(journal, 'req_1', 11n);
     await journal.abandoned('req_4');
-    await journal.settled('req_5');
+    await closeUnsettled(journal, 'req_5', 55n);
+    await closeSettled(journal, 'req_6', 66n);
     await journal.close();
 
     const again = await openTestJournal(dir);
     expect(again.cut).toBeUndefined();
     expect(idsOf(await again.live())).toEqual(['req_2']);
     const closings = await unshipped(again);
-    expect(idsOf(closings)).toEqual(['req_3', 'req_1']);
-    expect(closings.map((entry) => eventOf(entry).data.quantities.output_tokens)).toEqual(['33', '11']);
-    expect(again.unshipped).toBe(2);
+    expect(idsOf(closings)).toEqual(['req_3', 'req_1', 'req_5', 'req_6']);
+    expect(closings.map((entry) => eventOf(entry).data.quantities.output_tokens)).toEqual(['33', '11', '55', '66']);
+    expect(again.unshipped).toBe(4);
+    expect(idsOf(await unsettled(again))).toEqual(['req_5']);
     await again.close();
   });
 
@@ -59,7 +71,7 @@ describe('a journal', () => {
       await openCall(journal, id);
       await closeCall(journal, id);
     }
-    const page = await journal.read(journal.cursor, { count: 2, bytes: 1_000_000 });
+    const page = await readClosings(journal.range(journal.cursor, { count: 2, bytes: 1_000_000 }));
     expect(idsOf(page.entries)).toEqual(['req_1', 'req_2']);
     await journal.shipped(page.next);
     await journal.close();
@@ -79,14 +91,79 @@ describe('a journal', () => {
       await closeCall(journal, id);
     }
     const seen: string[] = [];
-    let page = await journal.read(journal.cursor, { count: 7, bytes: 1_000_000 });
+    let page = await readClosings(journal.range(journal.cursor, { count: 7, bytes: 1_000_000 }));
     while (page.entries.length > 0) {
       expect(page.entries.length).toBeLessThanOrEqual(7);
       seen.push(...idsOf(page.entries));
-      page = await journal.read(page.next, { count: 7, bytes: 1_000_000 });
+      page = await readClosings(journal.range(page.next, { count: 7, bytes: 1_000_000 }));
     }
     expect(seen).toEqual(ids);
-    expect((await journal.read(journal.cursor, { count: 7, bytes: 1 })).entries).toHaveLength(1);
+    const one = await readClosings(journal.range(journal.cursor, { count: 7, bytes: 1 }));
+    expect(one.entries).toHaveLength(1);
+    await journal.close();
+  });
+
+  it('remembers over restarts which closings were settled since, and keeps all of them until they are shipped', async () => {
+    const dir = temporaryFolder();
+    const journal = await openTestJournal(dir, { segmentBytesMax: 8 * 1024 });
+    journal.unsettled.watch(() => undefined);
+    const ids = Array.from({ length: 30 }, (_, i) => `req_${i}`);
+    for (const [i, id] of ids.entries()) {
+      await openCall(journal, id);
+      await (i % 3 === 0 ? closeUnsettled(journal, id) : closeSettled(journal, id));
+    }
+    const wanted = ids.filter((_, i) => i % 3 === 0);
+    expect(idsOf(await unsettled(journal))).toEqual(wanted);
+    const { cursor } = journal.unsettled;
+    const page = await readClosings(journal.unsettled.range(cursor, { count: 4, bytes: 1_000_000 }));
+    expect(idsOf(page.entries)).toEqual(wanted.slice(0, 4));
+    await journal.unsettled.shipped(page.next);
+    await journal.close();
+
+    const again = await openTestJournal(dir);
+    expect(idsOf(await unsettled(again))).toEqual(wanted.slice(4));
+    expect(again.unsettled.unshipped).toBe(6);
+    expect(idsOf(await unshipped(again))).toEqual(ids);
+    await again.close();
+  });
+
+  it('lets go of what its store has too when it is half full, and refuses no call for it', async () => {
+    const dir = temporaryFolder();
+    const said = vi.fn();
+    const log = { ...SILENT, error: said };
+    const bytesMax = 256 * 1024;
+    const journal = await openTestJournal(dir, { segmentBytesMax: 16 * 1024, bytesMax }, log);
+    for (let i = 0; i < 500; i++) {
+      await openCall(journal, `req_${i}`);
+      await closeSettled(journal, `req_${i}`);
+    }
+    expect(said).toHaveBeenCalled();
+    expect(journal.fault).toBeUndefined();
+    await vi.waitFor(() => expect(journal.bytes).toBeLessThan(bytesMax * 0.75));
+    const kept = idsOf(await unshipped(journal));
+    expect(kept.at(-1)).toBe('req_499');
+    expect(kept.length).toBeGreaterThan(20);
+    expect(journal.unshipped).toBe(kept.length);
+    await journal.close();
+    const again = await openTestJournal(dir);
+    expect(idsOf(await unshipped(again))).toEqual(kept);
+    await again.close();
+  });
+
+  it('never lets go of what is nowhere else', async () => {
+    const journal = await openTestJournal(temporaryFolder(), { segmentBytesMax: 16 * 1024, bytesMax: 256 * 1024 });
+    const ids: string[] = [];
+    for (let i = 0; journal.fault === undefined; i++) {
+      const opened = await openCall(journal, `req_${i}`).then(
+        () => true,
+        () => false,
+      );
+      if (!opened) break;
+      ids.push(`req_${i}`);
+      await (i % 10 === 0 ? closeCall(journal, `req_${i}`) : closeSettled(journal, `req_${i}`));
+    }
+    expect(journal.fault?.code).toBe('journal_unavailable');
+    expect(idsOf(await unshipped(journal))).toEqual(ids);
     await journal.close();
   });
 

@@ -1,4 +1,3 @@
-import { unlink } from 'node:fs/promises';
 import type { GatewaySettings } from '#config/config.ts';
 import { type DataDirLock, lockDataDir } from '#config/data-dir.ts';
 import { Fault } from '#core/fault.ts';
@@ -6,21 +5,14 @@ import type { Log } from '#core/log.ts';
 import type { Clock } from '#core/time.ts';
 import { Committer, type Group } from './committer.ts';
 import { type Cursor, type Cut, type Loaded, loadJournal, type Segment } from './load.ts';
-import {
-  type Backlog,
-  bodyOfCall,
-  type ClosingsRange,
-  type JournalEntry,
-  type PageMax,
-  readClosings,
-  readOpenings,
-  visitOpenings,
-} from './read.ts';
-import { bodyOf, JOURNAL_VERSION } from './record.ts';
+import { type Backlog, bodyOfCall, type ClosingsRange, type JournalEntry, type PageMax, readOpenings } from './read.ts';
+import { Reaper } from './reaper.ts';
+import { bodyOf, type ClosingKind, JOURNAL_VERSION } from './record.ts';
 import { segmentPath } from './segment.ts';
+import { UnsettledClosings } from './unsettled.ts';
 
 export type { Cursor, Cut } from './load.ts';
-export type { Backlog, ClosingsRange, JournalEntry, PageMax } from './read.ts';
+export { type Backlog, type ClosingsRange, type JournalEntry, type PageMax, readClosings } from './read.ts';
 
 export interface JournalOptions {
   /** A directory of its own. */
@@ -35,8 +27,6 @@ export const CLOSING_BYTES = 4096;
 
 /** More than this waiting for a write means that the disk hangs. */
 const QUEUE_CHARS_MAX = 64 * 1024 * 1024;
-/** Openings of long calls are copied out of old segments only when the journal is this full: most end by themselves. */
-const CARRY_FROM_SHARE = 4;
 
 /** Opens the journal of a directory that no other process uses. Throws `data_dir_locked` or `journal_corrupt`. */
 export async function openJournal(options: JournalOptions): Promise<Journal> {
@@ -57,16 +47,18 @@ export class Journal {
   readonly #options: JournalOptions;
   readonly #lock: DataDirLock;
   readonly #committer: Committer;
+  readonly #reaper: Reaper;
   readonly #segments: Segment[];
   /** Opened and not closed, with the segment that holds the opening. */
   readonly #live: Map<string, Segment>;
   readonly #watchers = new Set<() => void>();
+  /** Those whose limits the store has to settle yet, on their own way. */
+  readonly unsettled: UnsettledClosings;
   #cursor: Cursor;
   #ordinal: number;
   #bytes: number;
   #full: Fault | undefined;
   #closed = false;
-  #reaping = false;
 
   constructor(options: JournalOptions, lock: DataDirLock, loaded: Loaded) {
     this.#options = options;
@@ -77,6 +69,12 @@ export class Journal {
     this.#ordinal = loaded.ordinal;
     this.#bytes = loaded.segments.reduce((sum, segment) => sum + segment.bytes, 0);
     this.cut = loaded.cut;
+    this.unsettled = new UnsettledClosings({
+      segments: this.#segments,
+      ordinals: loaded.unsettled,
+      ordinal: () => this.#ordinal,
+      mark: (ordinal) => this.#committer.append(bodyOf('R', String(ordinal))),
+    });
     if (loaded.cut)
       options.log.warn({ ...loaded.cut }, 'The journal ended in an unfinished record, which was cut off.');
     this.#committer = new Committer(options.dir, loaded.segments.at(-1)?.number ?? 0, options.settings, {
@@ -85,6 +83,20 @@ export class Journal {
       wrote: (group, startOffset, bytes) => this.#wrote(group, startOffset, bytes),
       reservedBytes: () => this.#reservedBytes(0),
       broke: (fault) => this.#say(fault),
+    });
+    this.#reaper = new Reaper({
+      options,
+      segments: this.#segments,
+      live: this.#live,
+      committer: this.#committer,
+      bytes: () => this.#bytes,
+      isClosed: () => this.#closed,
+      unsettled: this.unsettled,
+      cursor: () => this.#cursor,
+      skip: (to) => void this.shipped(to),
+      deleted: (bytes) => {
+        this.#bytes -= bytes;
+      },
     });
   }
 
@@ -96,15 +108,18 @@ export class Journal {
   }
 
   /** Resolves when the closing is recorded, however long the disk takes to have room. Only the first closing counts. */
-  closed(id: string, event: string, reservation: string, used: string): Promise<void> {
-    if (!this.#end(id)) return this.#committer.written();
-    this.#committer.group.closings++;
-    return this.#committer.append(bodyOfCall('C', { id, atMs: this.#options.now(), event, reservation, used }));
+  closed(id: string, event: string, reservation = '', used = ''): Promise<void> {
+    return this.#close('C', { id, event, reservation, used });
   }
 
-  /** The call is closed and its event is durable elsewhere. */
-  settled(id: string): Promise<void> {
-    return this.#end(id) ? this.#committer.append(bodyOf('D', id)) : this.#committer.written();
+  /** The same, and the store of the limits has to be told yet. */
+  closedUnsettled(id: string, event: string, reservation: string, used: string): Promise<void> {
+    return this.#close('U', { id, event, reservation, used });
+  }
+
+  /** The same, and the store has settled its limits and has the event as well. */
+  closedSettled(id: string, event: string, counts: string): Promise<void> {
+    return this.#close('K', { id, event, reservation: counts, used: '' });
   }
 
   /** Nothing was served: no event comes of the opening. */
@@ -114,8 +129,14 @@ export class Journal {
 
   /** Every closing before this place is durable in billing. */
   async shipped(to: Cursor): Promise<void> {
-    this.#cursor = to;
+    // What was let go of meanwhile may be behind it.
+    if (to.ordinal >= this.#cursor.ordinal) this.#cursor = to;
     await this.#committer.append(bodyOf('S', `${to.segment}\t${to.offset}\t${to.ordinal}`));
+  }
+
+  /** How many closings there have been since the journal began. */
+  get ordinal(): number {
+    return this.#ordinal;
   }
 
   isLive(id: string): boolean {
@@ -159,12 +180,7 @@ export class Journal {
     return () => this.#watchers.delete(onClosings);
   }
 
-  /** The closings from a place on. */
-  read(from: Cursor, max: PageMax) {
-    return readClosings(this.range(from, max));
-  }
-
-  /** Where in the files they stand. */
+  /** Where in the files the closings from a place on stand. */
   range(from: Cursor, max: PageMax): ClosingsRange {
     return { segments: this.#segments, from, untilOrdinal: this.#ordinal, max };
   }
@@ -187,6 +203,15 @@ export class Journal {
     } finally {
       this.#lock.release();
     }
+  }
+
+  #close(kind: ClosingKind, call: Omit<JournalEntry, 'atMs'>): Promise<void> {
+    if (!this.#end(call.id)) return this.#committer.written();
+    const { group } = this.#committer;
+    if (kind === 'U') group.unsettled.push(group.closings);
+    if (kind !== 'K') group.onlyHere++;
+    group.closings++;
+    return this.#committer.append(bodyOfCall(kind, { ...call, atMs: this.#options.now() }));
   }
 
   /** Takes a call out of those in flight. False when it is not one of them. */
@@ -231,7 +256,7 @@ export class Journal {
 
   #begun(number: number, bytes: number): void {
     const path = segmentPath(this.#options.dir, number);
-    this.#segments.push({ number, path, bytes, live: 0, firstOrdinal: this.#ordinal });
+    this.#segments.push({ number, path, bytes, live: 0, firstOrdinal: this.#ordinal, onlyHere: 0 });
     this.#bytes += bytes;
   }
 
@@ -253,48 +278,13 @@ export class Journal {
     if (group.closings > 0) {
       // Nothing waits to be shipped: whoever ships need not read what is before this group.
       const idle = this.#cursor.ordinal === this.#ordinal;
-      if (idle) this.#cursor = { segment: head.number, offset: startOffset, ordinal: this.#ordinal };
+      const from = { segment: head.number, offset: startOffset, ordinal: this.#ordinal };
+      if (idle) this.#cursor = from;
+      head.onlyHere += group.onlyHere;
       this.#ordinal += group.closings;
+      this.unsettled.wrote(from, group.unsettled);
       for (const onClosings of this.#watchers) onClosings();
     }
-    if (this.#reapable() && !this.#reaping) void this.#reap();
-  }
-
-  /** The oldest segment, when it is neither the newest nor needed any longer for shipping. */
-  #reapable(): Segment | undefined {
-    const [oldest, second] = this.#segments;
-    if (!oldest || !second || second.firstOrdinal > this.#cursor.ordinal) return undefined;
-    const pressed = this.#bytes > this.#options.settings.bytesMax / CARRY_FROM_SHARE;
-    return oldest.live === 0 || pressed ? oldest : undefined;
-  }
-
-  /** Deletes segments from the oldest on: a closing is never deleted before the opening that it closes. */
-  async #reap(): Promise<void> {
-    this.#reaping = true;
-    try {
-      for (let oldest = this.#reapable(); oldest && !this.#closed; oldest = this.#reapable()) {
-        if (oldest.live > 0) await this.#carry(oldest);
-        // Durable first: the closings of its calls, and the mark that its own closings are shipped.
-        await this.#committer.synced();
-        if (oldest.live > 0) break;
-        await unlink(oldest.path);
-        this.#segments.shift();
-        this.#bytes -= oldest.bytes;
-      }
-    } catch (error) {
-      this.#committer.fail(error);
-    } finally {
-      this.#reaping = false;
-    }
-  }
-
-  /** Copies the openings of calls that are still in flight to the newest segment. */
-  async #carry(from: Segment): Promise<void> {
-    await visitOpenings(from, (id, body) => {
-      // Checked and queued in one step: a closing can only come after the copy.
-      if (this.#live.get(id) !== from) return;
-      this.#committer.group.carried.push({ id, from });
-      void this.#committer.append(body);
-    });
+    this.#reaper.reap();
   }
 }

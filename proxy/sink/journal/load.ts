@@ -1,6 +1,6 @@
 import { open, unlink } from 'node:fs/promises';
 import { Fault } from '#core/fault.ts';
-import { fieldsOf, idOf, JOURNAL_VERSION, type RawRecord } from './record.ts';
+import { fieldsOf, idOf, isClosing, JOURNAL_VERSION, type RawRecord } from './record.ts';
 import { anySoundAfter, listSegments, scanRecords } from './segment.ts';
 
 export interface Segment {
@@ -12,6 +12,8 @@ export interface Segment {
   live: number;
   /** How many closings all segments before it held. */
   firstOrdinal: number;
+  /** Closings in it whose event is nowhere else. */
+  onlyHere: number;
 }
 
 /** A place in the journal, and how many closings there were before it since the journal began. */
@@ -36,6 +38,8 @@ export interface Loaded {
   cursor: Cursor;
   /** How many closings there are, shipped or not, since the journal began. */
   ordinal: number;
+  /** Ordinals of closings that are to be settled. */
+  unsettled: number[];
   cut: Cut | undefined;
 }
 
@@ -47,6 +51,7 @@ export async function loadJournal(dir: string): Promise<Loaded> {
     live: new Map(),
     cursor: { segment: 0, offset: 0, ordinal: 0 },
     ordinal: 0,
+    unsettled: [],
     cut: undefined,
   };
   for (const [index, file] of files.entries()) {
@@ -54,7 +59,7 @@ export async function loadJournal(dir: string): Promise<Loaded> {
     if (before && file.number !== before.number + 1) {
       throw corrupt(before.path, before.bytes, `segment ${before.number + 1} is missing`);
     }
-    const segment: Segment = { ...file, live: 0, firstOrdinal: loaded.ordinal };
+    const segment: Segment = { ...file, live: 0, firstOrdinal: loaded.ordinal, onlyHere: 0 };
     let first = true;
     const soundTo = await scanRecords(file.path, 0, file.bytes, (record) => {
       if (first) readHeader(loaded, segment, record);
@@ -95,6 +100,13 @@ function readHeader(loaded: Loaded, segment: Segment, record: RawRecord): void {
 }
 
 function apply(loaded: Loaded, segment: Segment, record: RawRecord): void {
+  if (isClosing(record.kind)) {
+    if (record.kind !== 'K') segment.onlyHere++;
+    if (record.kind === 'U') loaded.unsettled.push(loaded.ordinal);
+    loaded.ordinal++;
+    end(loaded, idOf(record));
+    return;
+  }
   switch (record.kind) {
     case 'O': {
       const id = idOf(record);
@@ -104,10 +116,6 @@ function apply(loaded: Loaded, segment: Segment, record: RawRecord): void {
       segment.live++;
       return;
     }
-    case 'C':
-      loaded.ordinal++;
-      end(loaded, idOf(record));
-      return;
     case 'D':
     case 'A':
       end(loaded, idOf(record));
@@ -115,6 +123,11 @@ function apply(loaded: Loaded, segment: Segment, record: RawRecord): void {
     case 'S': {
       const [number = 0, offset = 0, ordinal = 0] = fieldsOf(record).map(Number);
       loaded.cursor = { segment: number, offset, ordinal };
+      return;
+    }
+    case 'R': {
+      const [ordinal = 0] = fieldsOf(record).map(Number);
+      loaded.unsettled = loaded.unsettled.filter((one) => one >= ordinal);
       return;
     }
     case 'H':

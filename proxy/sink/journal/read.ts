@@ -1,5 +1,14 @@
 import { type Cursor, corrupt, type Segment } from './load.ts';
-import { bodyOf, bodyTextOf, fieldBytesOf, fieldsOf, idOf, type RawRecord } from './record.ts';
+import {
+  bodyOf,
+  bodyTextOf,
+  type ClosingKind,
+  fieldBytesOf,
+  fieldsOf,
+  idOf,
+  isClosing,
+  type RawRecord,
+} from './record.ts';
 import { scanRecords } from './segment.ts';
 
 /** A call as it stands in the journal; the parts are text as record.ts writes it. */
@@ -9,7 +18,7 @@ export interface JournalEntry {
   atMs: number;
   /** Empty where holds are given back and no event comes of the call. */
   event: string;
-  /** Both empty where the gateway keeps its counters itself. */
+  /** Both empty where the gateway keeps its counters itself; of a closing that is settled, what of it is counted in periods. */
   reservation: string;
   used: string;
 }
@@ -17,9 +26,10 @@ export interface JournalEntry {
 /** Where they stand among the fields. */
 const AT_FIELD = 1;
 const EVENT_FIELD = 2;
+const RESERVATION_FIELD = 3;
 
 /** The record of an opening or a closing; `entryOf` reads it back. */
-export function bodyOfCall(kind: 'O' | 'C', { id, atMs, event, reservation, used }: JournalEntry): string {
+export function bodyOfCall(kind: 'O' | ClosingKind, { id, atMs, event, reservation, used }: JournalEntry): string {
   return bodyOf(kind, `${id}\t${atMs}\t${event}\t${reservation}\t${used}`);
 }
 
@@ -48,6 +58,8 @@ export interface ClosingsRange {
   /** Not including the closing of this ordinal. All of them have to be written. */
   readonly untilOrdinal: number;
   readonly max: PageMax;
+  /** Only those that are to be settled; without it all. */
+  readonly unsettled?: true;
 }
 
 export async function readClosings(range: ClosingsRange): Promise<Page> {
@@ -56,16 +68,28 @@ export async function readClosings(range: ClosingsRange): Promise<Page> {
   return { entries, next };
 }
 
-/** When each was written, its event as it stands there, and the place after them. Without those that have no event. */
+/** A closing whose event goes as it stands there. */
+export interface ClosedEvent {
+  id: string;
+  atMs: number;
+  event: Buffer;
+  /** Of a closing that is settled: what of it is counted in periods. Empty of others. */
+  counts: string;
+}
+
+/** Those that have an event, when the oldest was written, and the place after them. */
 export async function readEvents(
   range: ClosingsRange,
-): Promise<{ events: Buffer[]; oldestAtMs: number; next: Cursor }> {
-  const events: Buffer[] = [];
+): Promise<{ events: ClosedEvent[]; oldestAtMs: number; next: Cursor }> {
+  const events: ClosedEvent[] = [];
   let oldestAtMs = Number.POSITIVE_INFINITY;
   const next = await visitClosings(range, (record) => {
-    if (oldestAtMs === Number.POSITIVE_INFINITY) oldestAtMs = Number(fieldBytesOf(record, AT_FIELD));
+    const atMs = Number(fieldBytesOf(record, AT_FIELD));
+    if (oldestAtMs === Number.POSITIVE_INFINITY) oldestAtMs = atMs;
     const event = fieldBytesOf(record, EVENT_FIELD);
-    if (event.length > 0) events.push(event);
+    if (event.length === 0) return;
+    const counts = record.kind === 'K' ? fieldBytesOf(record, RESERVATION_FIELD).toString('utf8') : '';
+    events.push({ id: idOf(record), atMs, event, counts });
   });
   return { events, oldestAtMs, next };
 }
@@ -87,8 +111,9 @@ async function visitClosings(range: ClosingsRange, visit: (record: RawRecord) =>
     const end = segment.bytes;
     const stopped = await scanRecords(segment.path, offset, end, (record, endOffset) => {
       offset = endOffset;
-      if (record.kind !== 'C') return true;
+      if (!isClosing(record.kind)) return true;
       ordinal++;
+      if (range.unsettled && record.kind !== 'U') return more();
       count++;
       bytes += record.line.length;
       visit(record);

@@ -9,14 +9,24 @@ import { crc32 } from 'node:zlib';
  *                                                    how long the segment right before it is
  *     O  id  at  event  reservation  used            opened: the estimate, should nothing better become known
  *     C  id  at  event  reservation  used            closed: the event that counts
- *     D  id                                          done: closed, and the event is durable in another store
+ *     U  id  at  event  reservation  used            closed likewise, and its limits are unsettled: their store was away
+ *     K  id  at  event  counts                       closed and settled; the event is in the store as well, and kept
+ *                                                    here until billing has it
+ *     D  id                                          closed; the event is nowhere but in another store (version 1)
  *     A  id                                          abandoned: nothing was served
  *     S  segment  offset  ordinal                    shipped: every closing before this place has reached billing
+ *     R  ordinal                                     every unsettled closing before this one has been settled since
  */
-export type RecordKind = 'H' | 'O' | 'C' | 'D' | 'A' | 'S';
+export type RecordKind = 'H' | 'O' | 'C' | 'U' | 'K' | 'D' | 'A' | 'S' | 'R';
 
 /** A journal of a higher version was written by a newer Weir and is not touched. */
-export const JOURNAL_VERSION = 1;
+export const JOURNAL_VERSION = 2;
+
+export type ClosingKind = 'C' | 'U' | 'K';
+
+export function isClosing(kind: RecordKind): kind is ClosingKind {
+  return kind === 'C' || kind === 'K' || kind === 'U';
+}
 
 /** Longer lines are never written, and what looks like one is no record. */
 export const RECORD_BYTES_MAX = 16 * 1024 * 1024;

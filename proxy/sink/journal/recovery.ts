@@ -1,7 +1,6 @@
 import type { UsageEvent } from '#core/usage-event.ts';
 import type { Reservation } from '#proxy/limits/counters.ts';
-import { parseReservation, parseUsed } from '#proxy/limits/reservation-text.ts';
-import type { Closing, Sink } from '#proxy/sink/sink.ts';
+import { parseReservation } from '#proxy/limits/reservation-text.ts';
 import { WIRES } from '#proxy/wire/wires.ts';
 import type { Journal, JournalEntry } from './journal.ts';
 
@@ -9,7 +8,6 @@ const AT_ONCE = 256;
 
 export interface RecoveryParts {
   journal: Journal;
-  sink: Sink;
   /** True for a call that was handed over before the process died: whoever sees its end closes it. */
   isHandedOver?: (customer: string, id: string) => Promise<boolean>;
 }
@@ -24,6 +22,8 @@ export interface Recovered {
  * Closes what the process before opened and could not close, each with the estimate that its opening left. To be
  * called once, before the first call is taken, and again with what was undecided. A crash in the middle of it is
  * harmless: what was not closed yet is still open for the next start.
+ *
+ * Whether the store had settled one of them, and died since, is not known: it is settled like what the store was away for.
  */
 export async function recoverJournal(parts: RecoveryParts, undecided?: JournalEntry[]): Promise<Recovered> {
   const entries = undecided ?? (await parts.journal.live());
@@ -34,27 +34,26 @@ export async function recoverJournal(parts: RecoveryParts, undecided?: JournalEn
   return recovered;
 }
 
-async function recover({ journal, sink, isHandedOver }: RecoveryParts, entry: JournalEntry, to: Recovered) {
-  const closing = closingOf(entry);
-  if (isHandedOver && GOING_ON.has(closing.event.data.wire)) {
-    try {
-      if (await isHandedOver(closing.event.data.customer, entry.id)) return journal.abandoned(entry.id);
-    } catch {
-      // The store is away, which says so itself wherever it is asked.
-      to.undecided.push(entry);
-      return;
+async function recover({ journal, isHandedOver }: RecoveryParts, entry: JournalEntry, to: Recovered) {
+  const { id, event, reservation, used } = entry;
+  if (isHandedOver) {
+    const { data }: UsageEvent = JSON.parse(event);
+    if (GOING_ON.has(data.wire)) {
+      try {
+        if (await isHandedOver(data.customer, id)) return journal.abandoned(id);
+      } catch {
+        // The store is away, which says so itself wherever it is asked.
+        to.undecided.push(entry);
+        return;
+      }
     }
   }
-  await sink.close(closing);
+  await (reservation === '' ? journal.closed(id, event) : journal.closedUnsettled(id, event, reservation, used));
   to.closed++;
 }
 
 /** Wires whose calls may be handed over. */
 const GOING_ON: ReadonlySet<string> = new Set(WIRES.filter(({ goesOn }) => goesOn).map(({ name }) => name));
-
-function closingOf(entry: JournalEntry): Closing {
-  return { reservation: reservationOf(entry), used: parseUsed(entry.used), event: JSON.parse(entry.event) };
-}
 
 /** Without holds where the gateway kept its counters itself: there is nothing left to settle then. */
 export function reservationOf({ reservation, event }: JournalEntry): Reservation {

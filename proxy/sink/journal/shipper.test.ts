@@ -3,7 +3,8 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { SILENT } from '#core/log.ts';
 import { type BillingStub, billingStub } from '#test/support/billing-stub.ts';
 import { openTestJournal, temporaryFolder } from '#test/support/journal.ts';
-import { closeCall, openCall } from '#test/support/journal-calls.ts';
+import { closeCall, closeSettled, openCall } from '#test/support/journal-calls.ts';
+import { sampleClosing } from '#test/support/usage.ts';
 import { httpShipping } from './http-shipping.ts';
 import type { Journal } from './journal.ts';
 import { type Shipper, shipEntries, shipJournal } from './shipper.ts';
@@ -112,10 +113,43 @@ describe('the shipper', () => {
     };
     await close();
     // Each batch is followed by another closing before it is over: there is never a moment without one.
-    const shipper = shipJournal({ journal, ship: shipEntries(journal, close), now: Date.now, log: SILENT });
+    const shipper = shipJournal({ journal, ship: shipEntries(close), now: Date.now, log: SILENT });
     await shipper.shipped();
     expect(journal.unshipped).toBeGreaterThan(0);
     await shipper.stop();
+    await journal.close();
+  });
+
+  it('ships only what billing does not get another way, once that has arrived, and says what it was', async () => {
+    const billing = await billingStub();
+    onTestFinished(() => billing.down());
+    const journal = await openTestJournal(temporaryFolder());
+    const brought: string[] = [];
+    let arrivals = 0;
+    const { ship, close } = httpShipping(
+      { url: billing.url, token: 'wr_api_secret' },
+      {
+        async arrived() {
+          arrivals++;
+          billing.keep(sampleClosing('req_2', 2n).event);
+        },
+        brought: async (calls) => void brought.push(...calls.map(({ id, customer }) => `${customer} ${id}`)),
+      },
+    );
+    for (const [i, id] of ['req_1', 'req_2', 'req_3'].entries()) {
+      await openCall(journal, id);
+      await closeSettled(journal, id, BigInt(i + 1));
+    }
+    billing.keep(sampleClosing('req_1', 1n).event);
+    const shipper = shipJournal({ journal, ship, now: Date.now, log: SILENT, ripeMs: 3_600_000 });
+    await shipper.shipped();
+    expect(arrivals).toBe(1);
+    expect(billing.batches).toEqual([1]);
+    expect([...billing.events.keys()]).toEqual(['req_1', 'req_2', 'req_3']);
+    expect(brought).toEqual(['acme req_3']);
+    expect(billing.conflicts).toEqual([]);
+    await shipper.stop();
+    await close();
     await journal.close();
   });
 
@@ -139,7 +173,7 @@ describe('the shipper', () => {
     const journal = await openTestJournal(temporaryFolder());
     const post = vi.fn(() => Promise.reject(new Error('billing is away')));
     const backoff = { firstMs: 3_600_000, maxMs: 3_600_000 };
-    const shipper = shipJournal({ journal, ship: shipEntries(journal, post), now: Date.now, log: SILENT, backoff });
+    const shipper = shipJournal({ journal, ship: shipEntries(post), now: Date.now, log: SILENT, backoff });
     await call(journal, 'req_1', 1n);
     await vi.waitFor(() => expect(shipper.failing).toBe(true), PATIENCE);
     await shipper.stop();
@@ -155,7 +189,7 @@ describe('the shipper', () => {
       taken.push(...batch.map(({ id }) => id));
     };
     await calls(journal, 0, 20);
-    const ship = shipEntries(journal, post);
+    const ship = shipEntries(post);
     const shipper = shipJournal({ journal, ship, now: Date.now, log: SILENT, backoff: { firstMs: 1, maxMs: 1 } });
     await vi.waitFor(() => expect(taken).toHaveLength(9));
     expect(shipper.backlog().count).toBe(11);

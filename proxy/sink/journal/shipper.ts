@@ -1,14 +1,37 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '#core/log.ts';
 import type { Clock } from '#core/time.ts';
-import type { Backlog, ClosingsRange, Cursor, Journal, JournalEntry } from './journal.ts';
+import {
+  type Backlog,
+  type ClosingsRange,
+  type Cursor,
+  type JournalEntry,
+  type PageMax,
+  readClosings,
+} from './journal.ts';
+
+/** Closings on their way to one place: those of a journal to billing, or its unsettled ones to their store. */
+export interface Course {
+  /** Everything before it has arrived. */
+  readonly cursor: Cursor;
+  /** How many have not. */
+  readonly unshipped: number;
+  readonly backlog: Backlog;
+  /** Of the next closing. */
+  readonly ordinal: number;
+  range(from: Cursor, max: PageMax): ClosingsRange;
+  shipped(to: Cursor): Promise<void>;
+  watch(onClosings: () => void): () => void;
+}
 
 export interface ShipperOptions {
-  journal: Journal;
+  journal: Course;
   ship: Ship;
   now: Clock;
   log: Log;
-  batch?: { count: number; bytes: number };
+  batch?: PageMax;
+  /** How long closings are left alone, unless somebody waits for them; those that come meanwhile go with them. */
+  ripeMs?: number;
   backoff?: { firstMs: number; maxMs: number };
 }
 
@@ -23,12 +46,9 @@ export type Ship = (
 ) => Promise<Cursor>;
 
 /** For those who bring them one by one. */
-export function shipEntries(
-  journal: Journal,
-  post: (batch: readonly JournalEntry[], signal: AbortSignal) => Promise<void>,
-): Ship {
-  return async ({ from, max }, started, signal) => {
-    const { entries, next } = await journal.read(from, max);
+export function shipEntries(post: (batch: readonly JournalEntry[], signal: AbortSignal) => Promise<void>): Ship {
+  return async (range, started, signal) => {
+    const { entries, next } = await readClosings(range);
     started(entries[0]?.atMs);
     await post(entries, signal);
     return next;
@@ -64,6 +84,8 @@ export function shipJournal(options: ShipperOptions): Shipper {
   let failures = 0;
   let oldestAtMs: number | undefined;
   let wake = Promise.withResolvers<void>();
+  /** Somebody waits. */
+  let hurry = new AbortController();
   const waiters = new Set<{ ordinal: number; resolve(): void }>();
   const unwatch = journal.watch(() => wake.resolve());
   stopped.signal.addEventListener('abort', () => wake.resolve());
@@ -76,12 +98,12 @@ export function shipJournal(options: ShipperOptions): Shipper {
     tellWaiters();
     failures = 0;
     count = Math.min(max.count, count * 2);
-    if (journal.unshipped < count) await pause(GROUP_MS);
+    if (journal.unshipped < count && options.ripeMs === undefined) await pause(GROUP_MS);
   }
 
   function tellWaiters(): void {
     for (const waiter of waiters) {
-      if (waiter.ordinal > journal.cursor.ordinal) continue;
+      if (waiter.ordinal > journal.cursor.ordinal && journal.unshipped > 0) continue;
       waiters.delete(waiter);
       waiter.resolve();
     }
@@ -95,6 +117,8 @@ export function shipJournal(options: ShipperOptions): Shipper {
         continue;
       }
       try {
+        if (options.ripeMs !== undefined && journal.unshipped < count) await ripen(options.ripeMs);
+        if (stopped.signal.aborted) break;
         await shipBatch();
       } catch (error) {
         if (stopped.signal.aborted) break;
@@ -112,6 +136,12 @@ export function shipJournal(options: ShipperOptions): Shipper {
     await sleep(ms, undefined, { signal: stopped.signal }).catch(() => undefined);
   }
 
+  async function ripen(ms: number): Promise<void> {
+    hurry = new AbortController();
+    if (waiters.size > 0) return;
+    await sleep(ms, undefined, { signal: AbortSignal.any([hurry.signal, stopped.signal]) }).catch(() => undefined);
+  }
+
   const running = run();
   return {
     backlog: () => ({ ...journal.backlog, oldestAgeMs: oldestAtMs === undefined ? 0 : now() - oldestAtMs }),
@@ -119,9 +149,12 @@ export function shipJournal(options: ShipperOptions): Shipper {
       return failures > 0;
     },
     shipped() {
-      const ordinal = journal.cursor.ordinal + journal.unshipped;
+      const { ordinal } = journal;
       if (journal.unshipped === 0) return Promise.resolve();
-      return new Promise((resolve) => waiters.add({ ordinal, resolve }));
+      return new Promise((resolve) => {
+        waiters.add({ ordinal, resolve });
+        hurry.abort();
+      });
     },
     async stop() {
       stopped.abort();
