@@ -110,7 +110,8 @@ export function admit({ id, atMs, call }: Flight, decided: Decided, rooms: Rooms
     inputCounted: null,
     states: null,
   };
-  if (asked.stream && wire.showsOutput && holds.some(growsWithOutput)) holdFirstPart(admitted, rooms);
+  if (asked.stream && wire.showsOutput && asked.hidesOutput !== true && holds.some(growsWithOutput))
+    holdFirstPart(admitted, rooms);
   return admitted;
 }
 

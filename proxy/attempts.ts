@@ -64,7 +64,7 @@ export class Attempts {
         if (end.kind === 'answered') return end;
         if (flight.stopped) {
           const reading = end.kind === 'broken' ? end.reading : null;
-          const counted = flight.roll?.isOver ? await flight.roll.count() : undefined;
+          const counted = reading && flight.roll?.isOver ? await flight.roll.count(reading) : undefined;
           return { kind: 'stopped', why: flight.stopped, sent: true, reading, counted };
         }
         if (end.kind === 'broken') return end;

@@ -1,7 +1,8 @@
 import type { HeaderMap, Reply } from './inbound/call.ts';
 import type { Roll, RollEnd } from './reserving/roll.ts';
 import type { Sending, UpstreamFailure, UpstreamHandler } from './upstream/upstream.ts';
-import { eventsOf } from './wire/sse.ts';
+import { concat, EMPTY } from './wire/bytes.ts';
+import { EVENT_BYTES_MAX } from './wire/sse.ts';
 import type { Meter, Reading, Shown } from './wire/wire.ts';
 
 /** How one attempt ended. `discarded`: its answer was not for the client. */
@@ -42,6 +43,10 @@ export class Exchange implements UpstreamHandler {
   /** What came while room was made for what came before; null while nothing waits. */
   #waiting: Uint8Array[] | null = null;
   #endsAfterIt = false;
+  /** Of an event that has begun and not ended, kept back while room is made: the client always stands between two. */
+  #begun: Uint8Array = EMPTY;
+  /** It does not, and the meter has read on: nothing can be said at its place. */
+  #isInside = false;
   /** The client has not caught up. */
   #isBehind = false;
   readonly #reply: Reply;
@@ -78,7 +83,7 @@ export class Exchange implements UpstreamHandler {
   }
 
   breakOff(message: string, code: string): Uint8Array | undefined {
-    return this.#meter?.breakOff(message, code);
+    return this.#isInside ? undefined : this.#meter?.breakOff(message, code);
   }
 
   head(status: number, headers: HeaderMap): void {
@@ -119,8 +124,9 @@ export class Exchange implements UpstreamHandler {
 
   /** Nothing goes to the client before it is held. Mostly it is, and then this is one comparison. */
   #roll(chunk: Uint8Array, meter: Meter, rolling: Rolling): void {
+    const { roll, shown } = rolling;
     if (this.#waiting) this.#waiting.push(chunk);
-    else if (rolling.roll.fits(rolling.shown.tokensMax + chunk.length)) this.#pass(chunk, meter);
+    else if (this.#begun.length === 0 && roll.fits(shown.tokensMax + chunk.length)) this.#pass(chunk, meter);
     else {
       this.#waiting = [chunk];
       void this.#creep(meter, rolling, this.#waiting);
@@ -128,23 +134,46 @@ export class Exchange implements UpstreamHandler {
   }
 
   /** Event by event, each of which waits for its room. */
-  async #creep(meter: Meter, { roll, shown, over }: Rolling, waiting: Uint8Array[]): Promise<void> {
+  async #creep(meter: Meter, rolling: Rolling, waiting: Uint8Array[]): Promise<void> {
+    const { roll, shown } = rolling;
     for (let chunk = waiting.shift(); chunk; chunk = waiting.shift()) {
-      for (const event of eventsOf(chunk)) {
-        roll.passed(shown);
-        const bytes = meter.push(event);
-        if (!roll.fits(shown.tokensMax)) {
-          this.#sending?.pause();
-          const found = await roll.makeRoom(shown);
-          if (this.#over) return;
-          if (!found) return over(roll.end);
-        }
-        if (bytes.length > 0 && !this.#reply.write(bytes)) this.#hold();
+      const bytes = this.#begun.length > 0 ? concat([this.#begun, chunk]) : chunk;
+      let start = 0;
+      for (const end of shown.endsOf(bytes)) {
+        if (!(await this.#step(bytes.subarray(start, end), meter, rolling))) return;
+        start = end;
       }
+      this.#begun = bytes.subarray(start);
+      const rest = this.#begun;
+      const isLast = (this.#endsAfterIt && waiting.length === 0) || rest.length > EVENT_BYTES_MAX;
+      // It waits for its end, unless that will not come, or it has room already.
+      if (rest.length === 0 || !(isLast || roll.fits(shown.tokensMax + rest.length))) continue;
+      this.#begun = EMPTY;
+      if (!(await this.#step(rest, meter, rolling))) return;
     }
     this.#waiting = null;
     if (this.#endsAfterIt) this.end();
     else if (!this.#isBehind) this.#sending?.resume();
+  }
+
+  /** One event, once there is room for it. False when the call is over. */
+  async #step(event: Uint8Array, meter: Meter, { roll, shown, over }: Rolling): Promise<boolean> {
+    const isInside = meter.breakOff('', '') === undefined;
+    roll.passed(shown);
+    const bytes = meter.push(event);
+    if (!roll.fits(shown.tokensMax)) {
+      this.#sending?.pause();
+      this.#isInside = isInside;
+      const found = await roll.makeRoom(shown);
+      if (this.#over) return false;
+      if (!found) {
+        over(roll.end);
+        return false;
+      }
+    }
+    this.#isInside = false;
+    if (bytes.length > 0 && !this.#reply.write(bytes)) this.#hold();
+    return true;
   }
 
   end(): void {
@@ -152,6 +181,13 @@ export class Exchange implements UpstreamHandler {
     if (!meter) return;
     if (this.#waiting) {
       this.#endsAfterIt = true;
+      return;
+    }
+    if (this.#begun.length > 0 && this.roll) {
+      // An event without its end: the last one of some servers.
+      this.#endsAfterIt = true;
+      this.#waiting = [EMPTY];
+      void this.#creep(meter, this.roll, this.#waiting);
       return;
     }
     this.#reply.end(meter.end());

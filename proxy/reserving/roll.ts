@@ -4,7 +4,7 @@ import type { Counted } from '../ending.ts';
 import type { Counters, Hold, ReserveAnswer } from '../limits/counters.ts';
 import { countInput } from '../tokens/count-input.ts';
 import type { TokenCounter } from '../tokens/token-counter.ts';
-import type { Shown } from '../wire/wire.ts';
+import type { Reading, Shown } from '../wire/wire.ts';
 import { growsWithOutput, heldInParts, holdsAt, leftOf, mostOutput } from './holding.ts';
 import type { Rooms } from './rooms.ts';
 
@@ -255,11 +255,14 @@ export class Roll {
     return holds.some((hold, i) => growsWithOutput(hold) && (states[i]?.held ?? 0n) > hold.amount);
   }
 
-  /** Real counts of all that the client got, never more than was held. Undefined where they cannot be made. */
-  async count(): Promise<Counted | undefined> {
+  /**
+   * All that the client got, really counted; where that cannot be, what its provider said of it, or a guess. Never more
+   * than was held.
+   */
+  async count(reading: Reading): Promise<Counted> {
     const admitted = this.#admitted;
-    const outputTokens = this.#text === undefined ? undefined : await this.#parts.tokens.count(this.#model, this.#text);
-    if (outputTokens === undefined) return undefined;
+    const counted = this.#text === undefined ? undefined : await this.#parts.tokens.count(this.#model, this.#text);
+    const outputTokens = counted ?? reading.usage?.counts.output_tokens ?? reading.outputTokensGuess;
     admitted.inputCounted ??= (await countInput(this.#parts.tokens, admitted)) ?? null;
     const allowed = BigInt(this.#allowed);
     return {

@@ -6,6 +6,7 @@ import { find, isObject, needle } from './bytes.ts';
 import { type Fields, parseBody, parseCount, parseFlag, parseModel, parseName } from './json-request.ts';
 import { rewriteStreamed } from './openai-stream-options.ts';
 import { jsonMeter, sseMeter } from './paths-meter.ts';
+import { claudeShows } from './showing-models.ts';
 import {
   type AnswerHead,
   type Asked,
@@ -47,6 +48,7 @@ export const anthropicMessages = {
     rewriteStreamed(body, asked, edits, () => 'max_tokens'),
   meter: anthropicMeter,
   lowersOutput: true,
+  showsOutput: claudeShows,
 } as const satisfies Wire;
 
 export const DECISIVE = new Set([
@@ -107,6 +109,7 @@ export function askedOf(body: Uint8Array, fields: Fields, model: string, stream:
     inputTokensGuess: guessTokens(textBytes) + media.tokensGuess,
     ...outputOf(fields),
     answers: 1n,
+    hidesOutput: thinks(fields) || serverTools.length > 0 || HIDING.some((name) => isSet(fields[name])),
     bounds: boundsOf(serverTools),
     fixed: NO_COUNTS,
   };
@@ -114,7 +117,7 @@ export function askedOf(body: Uint8Array, fields: Fields, model: string, stream:
 
 function anthropicMeter({ inputUnits }: Asked, answer: AnswerHead): Meter {
   const reader = new AnthropicReader(inputUnits === CACHED_LONG);
-  return isEventStream(answer) ? sseMeter(reader) : jsonMeter(reader);
+  return isEventStream(answer) ? sseMeter(reader, answer.inParts) : jsonMeter(reader);
 }
 
 function inputUnitsOf(body: Uint8Array): readonly Unit[] {
@@ -142,6 +145,13 @@ function outputOf(fields: Fields): Pick<Asked, 'outputTokensMax' | 'outputTokens
   if (max === null || budget === null) return { outputTokensMax: max };
   if (budget < max) return { outputTokensMax: max, outputTokensMin: budget + 1n };
   return { outputTokensMax: max + budget, outputTokensMin: max + budget };
+}
+
+/** What is done beside the answer, at models that may be others. */
+const HIDING = ['mcp_servers', 'container', 'context_management', 'fallbacks'];
+
+function thinks({ thinking }: Fields): boolean {
+  return (thinking ?? null) !== null && !(isObject(thinking) && thinking.type === 'disabled');
 }
 
 function boundsOf(serverTools: readonly Fields[]): Asked['bounds'] {

@@ -4,6 +4,7 @@ import { decodeUtf8, encodeUtf8, isEqualRange, isObject, parseJson } from './byt
 import { pathsOf } from './json-path-tree.ts';
 import { parseName } from './json-request.ts';
 import type { AnswerReader, Place, Seen } from './paths-meter.ts';
+import type { ShownText } from './shown.ts';
 import { guessTokens, type Reading, type Usage } from './wire.ts';
 
 /** Events of a stream, and the members of one answer: no name has two meanings. */
@@ -22,14 +23,12 @@ const KEPT = [
 const [TYPE, MESSAGE, USAGE, ID, MODEL, STOP_REASON, DELTA_STOP_REASON, ERROR, BLOCK, CONTENT] = [
   0, 1, 2, 3, 4, 5, 6, 7, 8, 9,
 ];
-const PATHS = pathsOf(KEPT, [
-  'delta.text',
-  'delta.thinking',
-  'delta.partial_json',
-  'content[].text',
-  'content[].thinking',
-  'content[].input',
-]);
+const PATHS = pathsOf(
+  KEPT,
+  ['delta.text', 'delta.thinking', 'content[].text', 'content[].thinking'],
+  ['delta.partial_json', 'content[].input'],
+);
+const TEXT = encodeUtf8('"text"');
 const MESSAGE_STOP = encodeUtf8('"message_stop"');
 const N = 0x6e;
 
@@ -42,6 +41,7 @@ type Fields = Readonly<Record<string, unknown>>;
  */
 export class AnthropicReader implements AnswerReader {
   readonly paths = PATHS;
+  shown?: ShownText;
   readonly #hourWrites: boolean;
   /** Usage by the answer's id, in their order. */
   readonly #usages = new Map<string, Fields>();
@@ -86,6 +86,9 @@ export class AnthropicReader implements AnswerReader {
         this.#failed = true;
         break;
       case BLOCK:
+        if (this.shown && !isEqualRange(bytes, start, end, TEXT)) this.shown.blocks++;
+        this.#hasContent = true;
+        break;
       case CONTENT:
         this.#hasContent = true;
     }

@@ -1,4 +1,4 @@
-import { decodeUtf8, encodeUtf8 } from './bytes.ts';
+import { concat, decodeUtf8, encodeUtf8 } from './bytes.ts';
 
 /**
  * The framing `application/vnd.amazon.eventstream`: a message is its length, the length of its headers, a CRC of these
@@ -32,6 +32,21 @@ export class AwsMessages {
   /** True where no message has begun that has not ended. */
   get between(): boolean {
     return this.#heldLength === 0 && !this.#broken;
+  }
+
+  /** Where messages end in a chunk that comes next. */
+  endsOf(chunk: Uint8Array): number[] {
+    const held = this.#heldLength;
+    const bytes = concat([this.#held.subarray(0, held), chunk]);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const ends: number[] = [];
+    for (let at = 0; !this.#broken && at + PRELUDE_BYTES <= bytes.length; ) {
+      const length = view.getUint32(at);
+      if (length < PRELUDE_BYTES + CRC_BYTES) break;
+      at += length;
+      if (at <= bytes.length) ends.push(at - held);
+    }
+    return ends;
   }
 
   push(chunk: Uint8Array): void {

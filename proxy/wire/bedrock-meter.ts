@@ -2,10 +2,11 @@ import type { HeaderMap } from '../inbound/call.ts';
 import { type AwsMessage, AwsMessages } from './aws-event-stream.ts';
 import { exceptionMessage } from './bedrock-dialect.ts';
 import { parseConverseUsage, parseInvocationHeaders, parseInvocationMetrics } from './bedrock-usage.ts';
-import { decodeUtf8, EMPTY, isObject, parseBytes, parseJson } from './bytes.ts';
+import { decodeUtf8, EMPTY, encodeUtf8, isObject, parseBytes, parseJson } from './bytes.ts';
 import { pathsOf } from './json-path-tree.ts';
 import { parseName } from './json-request.ts';
 import { type AnswerReader, jsonMeter, type Seen } from './paths-meter.ts';
+import { ShownText, shownOf } from './shown.ts';
 import { guessTokens, type Meter, type Reading, type Usage } from './wire.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -17,7 +18,7 @@ interface EventReader {
 }
 
 /** Watches a stream of messages; one that is an exception says that the answer has failed. */
-function eventMeter(reader: EventReader): Meter {
+function eventMeter(reader: EventReader, shown?: ShownText): Meter {
   let failed = false;
   const messages = new AwsMessages(({ headers, payload }: AwsMessage) => {
     if (headers[':message-type'] !== 'event') {
@@ -36,29 +37,49 @@ function eventMeter(reader: EventReader): Meter {
     end: () => EMPTY,
     read: () => ({ ...reader.read(), failed }),
     breakOff: (message, code) => (messages.between ? exceptionMessage(message, code) : undefined),
+    shown: shown && shownOf(shown, (chunk) => messages.endsOf(chunk)),
   };
 }
 
 /** ConverseStream: the usage comes last, in an event of its own. */
-export function converseStreamMeter(): Meter {
+export function converseStreamMeter(inParts = false): Meter {
+  const shown = inParts ? new ShownText() : undefined;
   let usage: Usage | undefined;
   let tier: string | null = null;
   let textBytes = 0;
-  return eventMeter({
-    event(type, fields) {
-      if (type === 'contentBlockDelta') textBytes += textBytesOf(fields.delta);
-      if (type !== 'metadata') return;
-      usage = parseConverseUsage(fields.usage) ?? usage;
-      tier = isObject(fields.serviceTier) ? parseName(fields.serviceTier.type) : tier;
+  return eventMeter(
+    {
+      event(type, fields) {
+        if (type === 'contentBlockDelta') {
+          textBytes += textBytesOf(fields.delta);
+          if (shown) show(shown, fields.delta);
+        } else if (type === 'contentBlockStart' && shown) shown.blocks++;
+        if (type !== 'metadata') return;
+        usage = parseConverseUsage(fields.usage) ?? usage;
+        tier = isObject(fields.serviceTier) ? parseName(fields.serviceTier.type) : tier;
+      },
+      read: () => ({
+        usage: usage ?? null,
+        complete: usage !== undefined,
+        model: null,
+        serviceTier: tier,
+        outputTokensGuess: guessTokens(textBytes),
+      }),
     },
-    read: () => ({
-      usage: usage ?? null,
-      complete: usage !== undefined,
-      model: null,
-      serviceTier: tier,
-      outputTokensGuess: guessTokens(textBytes),
-    }),
-  });
+    shown,
+  );
+}
+
+/** In the bytes of UTF-8; of anything but text nobody counts the tokens. */
+function show(shown: ShownText, delta: unknown): void {
+  if (!isObject(delta)) return;
+  const { text, ...others } = delta;
+  const own = encodeUtf8(typeof text === 'string' ? JSON.stringify(text).slice(1, -1) : '');
+  shown.bytes += own.length;
+  shown.add(own, 0, own.length, true);
+  if (Object.keys(others).length === 0) return;
+  shown.bytes += encodeUtf8(JSON.stringify(others)).length;
+  shown.forget();
 }
 
 /** Text, what a tool is called with, and what was thought: the strings in a delta, one level down where it has one. */

@@ -3,7 +3,9 @@ import { bedrockDialect } from './bedrock-dialect.ts';
 import { converseMeter, converseStreamMeter, invokeMeter, invokeStreamMeter } from './bedrock-meter.ts';
 import { isObject } from './bytes.ts';
 import { type Fields, parseBody, parseCount } from './json-request.ts';
+import { rewriteJson } from './json-set.ts';
 import type { Params } from './path-pattern.ts';
+import { bedrockShows } from './showing-models.ts';
 import { askedWithoutTokens, FREE_FACTS, SILENT_METER } from './unmetered.ts';
 import {
   type AnswerHead,
@@ -72,11 +74,17 @@ export const bedrockConverse = {
       inputElsewhere: media.elsewhere,
       inputTokensGuess: guessTokens(textBytes),
       outputTokensMax: parseCount(config, 'maxTokens'),
+      // Thinking is asked for there, in the words of each model.
+      hidesOutput: (fields.additionalModelRequestFields ?? null) !== null,
     };
   },
 
+  rewrite: (body: Uint8Array, _asked: Asked, { outputTokensMax }: RequestEdits): Uint8Array =>
+    rewriteJson(body, { model: null, includeUsage: false, outputTokensMax }, [['inferenceConfig'], ['maxTokens']]),
   meter: (_asked: Asked, answer: AnswerHead): Meter =>
-    isAwsEventStream(answer) ? converseStreamMeter() : converseMeter(),
+    isAwsEventStream(answer) ? converseStreamMeter(answer.inParts) : converseMeter(),
+  lowersOutput: true,
+  showsOutput: bedrockShows,
 } as const satisfies Wire;
 
 /** Where the models of different makers have their maximum. */

@@ -37,12 +37,11 @@ const PATHS = pathsOf(
     'delta.message.content.text',
     'delta.message.content.thinking',
     'delta.message.tool_plan',
-    'delta.message.tool_calls.function.arguments',
     'message.content[].text',
     'message.content[].thinking',
     'message.tool_plan',
-    'message.tool_calls[].function.arguments',
   ],
+  ['delta.message.tool_calls.function.arguments', 'message.tool_calls[].function.arguments'],
 );
 const [USAGE, META, LAST_USAGE, TYPE, LAST_REASON, LAST_ERROR, REASON] = [0, 1, 2, 3, 4, 5, 6];
 const MESSAGE_END = encodeUtf8('"message-end"');

@@ -5,6 +5,7 @@ import { type Fields, parseBody, parseCount, parseFlag, parseModel } from './jso
 import { rewriteJson } from './json-set.ts';
 import { mediaBounds } from './openai-media.ts';
 import { jsonMeter, sseMeter } from './paths-meter.ts';
+import { cohereShows } from './showing-models.ts';
 import {
   type AnswerHead,
   type Asked,
@@ -30,10 +31,11 @@ const COHERE = {
   rewrite: (body: Uint8Array, _asked: Asked, edits: RequestEdits): Uint8Array => rewriteJson(body, edits, null),
   meter({ stream }: Asked, answer: AnswerHead): Meter {
     const reader = new CohereReader(stream);
-    return isEventStream(answer) ? sseMeter(reader) : jsonMeter(reader);
+    return isEventStream(answer) ? sseMeter(reader, answer.inParts) : jsonMeter(reader);
   },
 } as const;
 
+const HIDING = ['tools', 'documents', 'citation_options', 'thinking'];
 const CHAT_DECISIVE = new Set(['model', 'messages', 'documents', 'tools', 'stream', 'max_tokens']);
 
 export const cohereChat = {
@@ -50,6 +52,7 @@ export const cohereChat = {
   rewrite: (body: Uint8Array, _asked: Asked, edits: RequestEdits): Uint8Array =>
     rewriteJson(body, edits, [['max_tokens']]),
   lowersOutput: true,
+  showsOutput: cohereShows,
   parse(body: Uint8Array): Asked {
     const fields = parseBody(body, CHAT_DECISIVE);
     const model = parseModel(fields);
@@ -66,6 +69,8 @@ export const cohereChat = {
       inputTokensGuess: guessTokens(textBytes) + media.tokensGuess,
       outputTokensMax: parseCount(fields, 'max_tokens'),
       answers: 1n,
+      // Citations and plans are written in tokens of their own.
+      hidesOutput: HIDING.some((name) => (fields[name] ?? null) !== null),
     };
   },
 } as const satisfies Wire;

@@ -19,6 +19,7 @@ import { type Fields, parseBody, parseName } from './json-request.ts';
 import { rewriteJson } from './json-set.ts';
 import type { Params } from './path-pattern.ts';
 import { jsonMeter, sseMeter } from './paths-meter.ts';
+import { geminiShows } from './showing-models.ts';
 import {
   type AnswerHead,
   type Asked,
@@ -101,6 +102,7 @@ function generateWire(name: string, family: WireFamily, endpoints: readonly Wire
     rewrite,
     meter,
     lowersOutput: true,
+    showsOutput: geminiShows,
   };
 }
 
@@ -134,9 +136,18 @@ function parse(body: Uint8Array, call: CallHead, params: Params): Asked {
     inputTokensGuess: guessTokens(textBytes) + media.tokensGuess,
     outputTokensMax: countMember(config, 'maxOutputTokens'),
     answers: countMember(config, 'candidateCount') ?? 1n,
+    hidesOutput: tools.length > 0 || (Array.isArray(modalities) && !textOnly) || thinks(model, config),
     bounds: groundingBounds(tools),
     fixed: NO_COUNTS,
   };
+}
+
+/** These think unless they are told not to; those before them do not, and their smallest kind does when it is told to. */
+const THINKING_MODEL = /gemini-2\.5-(?!flash-lite)/;
+
+function thinks(model: string, config: Fields): boolean {
+  const budget = member(objectMember(config, 'thinkingConfig'), 'thinkingBudget');
+  return budget === null ? THINKING_MODEL.test(model) : budget !== 0;
 }
 
 /** More than an answer was seen to search for; nothing says how often it may. */
@@ -161,7 +172,7 @@ function rewrite(body: Uint8Array, _asked: Asked, { model, ...edits }: RequestEd
 
 function meter({ stream }: Asked, answer: AnswerHead): Meter {
   const reader = new GeminiReader(stream);
-  return isEventStream(answer) ? sseMeter(reader) : jsonMeter(reader);
+  return isEventStream(answer) ? sseMeter(reader, answer.inParts) : jsonMeter(reader);
 }
 
 const METHODS = ['generateContent', 'streamGenerateContent'];

@@ -1,9 +1,10 @@
-import { ByteBuffer, parseBytes } from './bytes.ts';
+import { ByteBuffer, isObject, parseBytes } from './bytes.ts';
 import { geminiErrorElement, geminiErrorEvent } from './gemini-dialect.ts';
 import { billedQueries, groundingCounts, parseUsageMetadata, tierOf } from './gemini-usage.ts';
 import { pathsOf } from './json-path-tree.ts';
 import { parseName } from './json-request.ts';
 import type { AnswerReader, Place, Seen } from './paths-meter.ts';
+import type { ShownText } from './shown.ts';
 import { guessTokens, type Reading, type Usage } from './wire.ts';
 
 const KEPT = [
@@ -16,11 +17,11 @@ const KEPT = [
   'candidates[].groundingMetadata.groundingChunks[].maps',
 ];
 const [USAGE, MODEL, ERROR, FINISHED, BLOCKED, QUERY, MAPS] = [0, 1, 2, 3, 4, 5, 6];
-const PATHS = pathsOf(KEPT, [
-  'candidates[].content.parts[].text',
-  'candidates[].content.parts[].functionCall',
-  'candidates[].content.parts[].executableCode',
-]);
+const PATHS = pathsOf(
+  KEPT,
+  ['candidates[].content.parts[].text'],
+  ['candidates[].content.parts[].functionCall', 'candidates[].content.parts[].executableCode'],
+);
 
 /** More than any answer has; beyond it none is remembered. */
 const QUERIES_MAX = 1_000;
@@ -32,6 +33,7 @@ const N = 0x6e;
  */
 export class GeminiReader implements AnswerReader {
   readonly paths = PATHS;
+  shown?: ShownText;
   readonly #usage = new ByteBuffer();
   readonly #queries = new Set<string>();
   #model: string | null = null;
@@ -51,6 +53,7 @@ export class GeminiReader implements AnswerReader {
       case USAGE:
         this.#usage.clear();
         this.#usage.append(bytes.subarray(start, end));
+        if (this.shown) state(this.shown, parseBytes(bytes, start, end));
         break;
       case MODEL:
         this.#model ??= parseName(parseBytes(bytes, start, end));
@@ -93,4 +96,11 @@ export class GeminiReader implements AnswerReader {
     if (place.kind === 'sse') return geminiErrorEvent(message, code);
     return place.kind === 'array' ? geminiErrorElement(message, code, place.comma) : undefined;
   }
+}
+
+/** Every part of a stream says how much there is so far; one that leaves it out says nothing. */
+function state(shown: ShownText, raw: unknown): void {
+  if (!isObject(raw) || typeof raw.candidatesTokenCount !== 'number') return;
+  const output = parseUsageMetadata(raw)?.counts.output_tokens;
+  if (output !== undefined) shown.state(Number(output));
 }

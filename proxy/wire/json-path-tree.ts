@@ -14,25 +14,31 @@ export interface Node {
   kept: number;
   /** A path whose bytes are counted ends here. */
   text: boolean;
+  /** And they are generated text, as it is shown. */
+  plain: boolean;
   each: Node | null;
   /** Of the names that are not in the list. */
   others: Node | null;
   readonly names: { readonly bytes: Uint8Array; readonly node: Node }[];
 }
 
-/** `kept`: told of, by their place in the list. `text`: how many bytes go by in their strings is counted. */
-export function pathsOf(kept: readonly string[], text: readonly string[] = []): Paths {
+/**
+ * `kept`: told of, by their place in the list. `text`: how many bytes go by in their strings is counted. `others`: as well,
+ * of what is generated and is no text, such as calls of tools.
+ */
+export function pathsOf(kept: readonly string[], text: readonly string[] = [], others: readonly string[] = []): Paths {
   const root = newNode();
   root.each = root;
   kept.forEach((path, i) => {
     nodeAt(root, path).kept = i;
   });
-  for (const path of text) nodeAt(root, path).text = true;
+  for (const path of [...text, ...others]) nodeAt(root, path).text = true;
+  for (const path of text) nodeAt(root, path).plain = true;
   return { root };
 }
 
 function newNode(): Node {
-  return { kept: -1, text: false, each: null, others: null, names: [] };
+  return { kept: -1, text: false, plain: false, each: null, others: null, names: [] };
 }
 
 function nodeAt(root: Node, path: string): Node {

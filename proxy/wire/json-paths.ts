@@ -1,6 +1,7 @@
 import { ByteBuffer, isEqualRange } from './bytes.ts';
 import type { Node, Paths } from './json-path-tree.ts';
 import { closingQuote } from './json-span.ts';
+import type { ShownText } from './shown.ts';
 
 /** `bytes[start, end)` is the JSON text of the value; good until the call returns. */
 export type ValueVisitor = (kept: number, bytes: Uint8Array, start: number, end: number) => void;
@@ -27,6 +28,7 @@ export class JsonPaths {
   readonly #root: Node;
   readonly #visit: ValueVisitor;
   readonly #onObject: (() => void) | undefined;
+  readonly #shown: ShownText | undefined;
   /** The containers around us that are watched, outermost first. */
   readonly #nodes: Node[] = [];
   #inObject = false;
@@ -51,11 +53,12 @@ export class JsonPaths {
   /** Bytes that went by at the paths that are counted. */
   textBytes = 0;
 
-  /** `onObject`: an object at the root, or in a list there, has gone by whole. */
-  constructor({ root }: Paths, visit: ValueVisitor, onObject?: () => void) {
+  /** `onObject`: an object at the root, or in a list there, has gone by whole. `shown` gets what is counted. */
+  constructor({ root }: Paths, visit: ValueVisitor, onObject?: () => void, shown?: ShownText) {
     this.#root = root;
     this.#visit = visit;
     this.#onObject = onObject;
+    this.#shown = shown;
   }
 
   /** No value has begun that has not ended. */
@@ -116,13 +119,13 @@ export class JsonPaths {
           this.#inString = true;
           this.#escaped = close > end;
           if (isKey) this.#key.append(bytes.subarray(at + 1, end));
-          else if (this.#counting) this.textBytes += end - at - 1;
+          else if (this.#counting) this.#count(bytes, at + 1, end, false);
           at = end;
           break;
         }
         if (isKey) this.#value = this.#named(bytes, at + 1, close);
         else if (this.#value !== null) {
-          if (this.#counting) this.textBytes += close - at - 1;
+          if (this.#counting) this.#count(bytes, at + 1, close, true);
           this.#endValue(bytes, from, close + 1);
         }
         at = close;
@@ -153,7 +156,7 @@ export class JsonPaths {
       const byte = bytes[at++] as number;
       if (byte === QUOTE) {
         const close = closingQuote(bytes, at, end);
-        if (this.#counting) this.textBytes += Math.min(close, end) - at;
+        if (this.#counting) this.#count(bytes, at, Math.min(close, end), close < end);
         if (close >= end) {
           this.#inString = true;
           this.#escaped = close > end;
@@ -174,6 +177,7 @@ export class JsonPaths {
     this.#value = node;
     this.#counting = node?.text === true;
     if (node === null) return false;
+    if (node.text && !node.plain) this.#shown?.forget();
     this.#kept = node.kept;
     return node.kept >= 0;
   }
@@ -215,6 +219,13 @@ export class JsonPaths {
     if (node === this.#root && !isArray) this.#onObject?.();
   }
 
+  #count(bytes: Uint8Array, from: number, to: number, isEnd: boolean): void {
+    this.textBytes += to - from;
+    if (!this.#shown) return;
+    this.#shown.bytes += to - from;
+    this.#shown.add(bytes, from, to, isEnd);
+  }
+
   #endValue(bytes: Uint8Array, from: number, to: number): void {
     const kept = this.#kept;
     this.#kept = -1;
@@ -254,7 +265,7 @@ export class JsonPaths {
       if (this.#inString) return end;
       this.#value = this.#named(this.#key.view(), 0, this.#key.length);
       this.#key.clear();
-    } else if (this.#counting) this.textBytes += to - from;
+    } else if (this.#counting) this.#count(bytes, from, to, !this.#inString);
     return this.#inString ? end : close + 1;
   }
 

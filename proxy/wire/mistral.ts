@@ -6,6 +6,7 @@ import { openaiDialect } from './openai-dialect.ts';
 import { answerMembers, jsonMeter as openaiJsonMeter } from './openai-json-meter.ts';
 import { streamMeter } from './openai-stream-meter.ts';
 import { type AnswerReader, jsonMeter, type Seen } from './paths-meter.ts';
+import { openaiShows } from './showing-models.ts';
 import {
   type AnswerHead,
   type Asked,
@@ -61,7 +62,8 @@ export const mistralFill = {
     };
   },
   meter: (_asked: Asked, answer: AnswerHead): Meter =>
-    isEventStream(answer) ? streamMeter(false) : openaiJsonMeter(ANSWER),
+    isEventStream(answer) ? streamMeter(false, answer.inParts) : openaiJsonMeter(ANSWER),
+  showsOutput: openaiShows,
 } as const satisfies Wire;
 
 const OCR_DECISIVE = new Set(['model', 'document', 'pages']);

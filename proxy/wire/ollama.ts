@@ -5,7 +5,9 @@ import { type Fields, parseBody, parseFlag, parseModel, parseName } from './json
 import { rewriteJson } from './json-set.ts';
 import { ollamaDialect, ollamaErrorLine } from './ollama-dialect.ts';
 import { type AnswerReader, jsonMeter, type Place, type Seen } from './paths-meter.ts';
+import { ollamaShows } from './showing-models.ts';
 import {
+  type AnswerHead,
   type Asked,
   guessTokens,
   type Meter,
@@ -40,7 +42,8 @@ const OLLAMA = {
   rewrite: (body: Uint8Array, _asked: Asked, edits: RequestEdits): Uint8Array =>
     rewriteJson(body, edits, [['options'], ['num_predict']]),
   // A stream is one value a line, and an answer is one value.
-  meter: ({ stream }: Asked): Meter => jsonMeter(new OllamaReader(stream)),
+  meter: ({ stream }: Asked, answer?: AnswerHead): Meter =>
+    jsonMeter(new OllamaReader(stream), stream && answer?.inParts === true),
 } as const;
 
 /** What a chat and a completion share. */
@@ -53,6 +56,7 @@ const GENERATION = {
     edited: null,
   },
   lowersOutput: true,
+  showsOutput: ollamaShows,
   parse: (body: Uint8Array): Asked => parseGeneration(body),
 } as const;
 
@@ -124,6 +128,7 @@ function asked(fields: Fields, textBytes: number, images: readonly unknown[]): A
     // Below zero it means without end, or to the end of the context.
     outputTokensMax: wholeAboveZero(options.num_predict),
     answers: 1n,
+    hidesOutput: fields.tools !== undefined || (fields.think ?? false) !== false,
   };
 }
 
@@ -144,7 +149,8 @@ const PATHS = pathsOf(
     'total_duration',
     'load_duration',
   ],
-  ['message.content', 'message.thinking', 'message.tool_calls', 'response', 'thinking'],
+  ['message.content', 'message.thinking', 'response', 'thinking'],
+  ['message.tool_calls'],
 );
 const [MODEL, DONE, ERROR, PROMPT_COUNT] = [0, 1, 2, 3];
 const FIGURES = [

@@ -1,16 +1,7 @@
 import { decodeUtf8, isObject, parseJson } from './bytes.ts';
 import type { InputText } from './wire.ts';
 
-/** What a chat reads and shows as text: what can be counted, and held in parts. */
-
-/** Families whose chat streams show all that they bill. Others may think unseen, and are held whole. */
-const SHOWING_MODEL =
-  /(^|\/|:)(gpt-4|gpt-3\.5|gpt-35|llama|meta-llama|mistral|mixtral|ministral|codestral|gemma|phi-|qwen2)/i;
-const SOUND_MODEL = /-(audio|realtime)/;
-
-export function showsOutput(model: string): boolean {
-  return SHOWING_MODEL.test(model) && !SOUND_MODEL.test(model);
-}
+/** What a chat reads as text: what can be counted. */
 
 /** OpenAI's own sums: four for a message (its role is one of them), three before the answer, one more for a name. */
 const MESSAGE_TOKENS = 4n;

@@ -1,12 +1,13 @@
 import { isObject } from './bytes.ts';
 import { parseBody, parseCount, parseFlag, parseModel, parseName } from './json-request.ts';
-import { inputText, showsOutput } from './openai-chat-text.ts';
+import { inputText } from './openai-chat-text.ts';
 import { openaiDialect } from './openai-dialect.ts';
 import { answerMembers, jsonMeter } from './openai-json-meter.ts';
 import { mediaBounds } from './openai-media.ts';
 import { streamMeter } from './openai-stream-meter.ts';
 import { parseUsageAsked, rewriteStreamed } from './openai-stream-options.ts';
 import type { Params } from './path-pattern.ts';
+import { openaiShows } from './showing-models.ts';
 import {
   type AnswerHead,
   type Asked,
@@ -49,7 +50,7 @@ export const openaiChat = {
   meter: (_asked: Asked, answer: AnswerHead): Meter =>
     isEventStream(answer) ? streamMeter(answer.hideUsage, answer.inParts) : jsonMeter(ANSWER),
   lowersOutput: true,
-  showsOutput,
+  showsOutput: openaiShows,
   inputText,
 } as const satisfies Wire;
 

@@ -1,15 +1,17 @@
-import { needle } from './bytes.ts';
+import { decodeUtf8, isObject, needle, parseJson } from './bytes.ts';
 import { countInputs, countTokenIds, parseBody, parseCount, parseFlag, parseModel, parseName } from './json-request.ts';
 import { openaiDialect } from './openai-dialect.ts';
 import { answerMembers, jsonMeter } from './openai-json-meter.ts';
 import { streamMeter } from './openai-stream-meter.ts';
 import { parseUsageAsked, rewriteStreamed } from './openai-stream-options.ts';
 import type { Params } from './path-pattern.ts';
+import { completionsShow } from './showing-models.ts';
 import {
   type AnswerHead,
   type Asked,
   type CallHead,
   guessTokens,
+  type InputText,
   isEventStream,
   type Meter,
   NO_COUNTS,
@@ -43,13 +45,16 @@ export const openaiCompletions = {
     rewriteStreamed(body, asked, edits, () => 'max_tokens'),
   lowersOutput: true,
   meter: (_asked: Asked, answer: AnswerHead): Meter =>
-    isEventStream(answer) ? streamMeter(answer.hideUsage, false, TEXT) : jsonMeter(ANSWER),
+    isEventStream(answer) ? streamMeter(answer.hideUsage, answer.inParts, TEXT) : jsonMeter(ANSWER),
+  showsOutput: completionsShow,
+  inputText,
 } as const satisfies Wire;
 
 function parse(body: Uint8Array, _call?: CallHead, params?: Params): Asked {
   const fields = parseBody(body, DECISIVE);
   const prompts = countInputs(fields.prompt);
-  const each = [parseCount(fields, 'n') ?? 1n, parseCount(fields, 'best_of') ?? 1n];
+  const shown = parseCount(fields, 'n') ?? 1n;
+  const made = parseCount(fields, 'best_of') ?? 1n;
   return {
     model: parseModel(fields, params?.model),
     metering: 'usage',
@@ -64,8 +69,17 @@ function parse(body: Uint8Array, _call?: CallHead, params?: Params): Asked {
     inputElsewhere: false,
     inputTokensGuess: countTokenIds(fields.prompt) ?? guessTokens(body.length),
     outputTokensMax: parseCount(fields, 'max_tokens') ?? OUTPUT_TOKENS_INITIAL,
-    answers: prompts * each.reduce((a, b) => (a > b ? a : b)),
+    answers: prompts * (shown > made ? shown : made),
+    hidesOutput: made > shown,
     bounds: NO_COUNTS,
     fixed: NO_COUNTS,
   };
+}
+
+/** Prompts as text, with nothing around them. */
+function inputText(body: Uint8Array): InputText | undefined {
+  const fields = parseJson(decodeUtf8(body))?.value;
+  if (!isObject(fields) || (fields.suffix ?? null) !== null) return undefined;
+  const texts = Array.isArray(fields.prompt) ? fields.prompt : [fields.prompt];
+  return texts.every((text) => typeof text === 'string') ? { texts, extraTokens: 0n } : undefined;
 }

@@ -4,6 +4,7 @@ import { pathsOf } from './json-path-tree.ts';
 import { parseName } from './json-request.ts';
 import { parseUsage } from './openai-usage.ts';
 import type { AnswerReader, Place, Seen } from './paths-meter.ts';
+import type { ShownText } from './shown.ts';
 import { guessTokens, type Reading, type Usage } from './wire.ts';
 
 /** What is watched in a response; in a stream it stands below `response` of the terminal event, and items come one by one. */
@@ -75,6 +76,7 @@ class ToolUses {
  */
 export class ResponseReader implements AnswerReader {
   readonly paths;
+  shown?: ShownText;
   readonly #asked: { readonly model: string };
   readonly #stream: boolean;
   #usage: Usage | undefined;
@@ -136,6 +138,7 @@ export class ResponseReader implements AnswerReader {
         if (typeof value === 'number') this.#sequence = value;
         break;
       default:
+        if (kept === EVENT_ITEM_TYPE && this.shown) seeItem(this.shown, value);
         if (this.#event === ITEM_DONE) this.#keepItem(kept, value);
     }
   }
@@ -165,4 +168,11 @@ export class ResponseReader implements AnswerReader {
     const event = { type: 'error', code, message, param: null, sequence_number: this.#sequence + 1 };
     return encodeUtf8(`event: error\ndata: ${JSON.stringify(event)}\n\n`);
   }
+}
+
+/** What is no message has tokens around it that no delta shows. */
+function seeItem(shown: ShownText, type: unknown): void {
+  if (type === 'message') return;
+  shown.blocks++;
+  shown.forget();
 }

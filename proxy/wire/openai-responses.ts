@@ -1,5 +1,5 @@
 import type { Counts } from '#core/quantity.ts';
-import { isObject } from './bytes.ts';
+import { decodeUtf8, isObject, parseJson } from './bytes.ts';
 import {
   type Fields,
   parseBody,
@@ -10,17 +10,20 @@ import {
   parseObjectId,
   replaceModel,
 } from './json-request.ts';
+import { rewriteJson } from './json-set.ts';
 import { edited } from './json-span.ts';
 import { openaiDialect } from './openai-dialect.ts';
 import { mediaBounds } from './openai-media.ts';
 import { ResponseReader } from './openai-response-reader.ts';
 import { jsonMeter, sseMeter } from './paths-meter.ts';
+import { openaiShows } from './showing-models.ts';
 import { askedWithoutTokens, FREE_FACTS, SILENT_METER } from './unmetered.ts';
 import {
   type AnswerHead,
   type Asked,
   type CallHead,
   guessTokens,
+  type InputText,
   isEventStream,
   type Meter,
   NO_COUNTS,
@@ -55,12 +58,16 @@ export const openaiResponses = {
   },
   goesOn: true,
   parse,
-  rewrite: renameModel,
+  rewrite: (body: Uint8Array, _asked: Asked, edits: RequestEdits): Uint8Array =>
+    rewriteJson(body, edits, [['max_output_tokens']]),
   meter(asked: Asked, answer: AnswerHead): Meter {
     const stream = isEventStream(answer);
     const reader = new ResponseReader(asked, stream);
-    return stream ? sseMeter(reader) : jsonMeter(reader);
+    return stream ? sseMeter(reader, answer.inParts) : jsonMeter(reader);
   },
+  lowersOutput: true,
+  showsOutput: openaiShows,
+  inputText,
 } as const satisfies Wire;
 
 /** Counts the tokens of a response that is not made: nothing is billed for it. */
@@ -107,6 +114,9 @@ const BILLED_TOOLS: readonly (readonly [type: string, unit: 'web_searches' | 'fi
 ];
 const LOCAL_TOOLS: ReadonlySet<unknown> = new Set(['function', 'custom', 'local_shell', 'apply_patch']);
 
+/** Nothing says that its maximum could be lowered. */
+const COMPACT_OUTPUT_MIN = 1n << 53n;
+
 function parse(body: Uint8Array, { path }: Pick<CallHead, 'path'>): Asked {
   const fields = parseBody(body, DECISIVE);
   const stream = parseFlag(fields, 'stream') === true;
@@ -130,6 +140,9 @@ function parse(body: Uint8Array, { path }: Pick<CallHead, 'path'>): Asked {
     inputElsewhere: media.elsewhere || isKeptElsewhere(fields) || tools.some(({ type }) => !LOCAL_TOOLS.has(type)),
     inputTokensGuess: guessTokens(textBytes) + media.tokensGuess,
     outputTokensMax: parseCount(fields, 'max_output_tokens'),
+    ...(path.endsWith('/compact') && { outputTokensMin: COMPACT_OUTPUT_MIN }),
+    // What goes on in the background goes on when its stream is cut.
+    hidesOutput: background || tools.some(({ type }) => !LOCAL_TOOLS.has(type)),
     answers: 1n,
     bounds: toolBounds(tools, parseCount(fields, 'max_tool_calls') ?? TOOL_CALLS_INITIAL),
     fixed: NO_COUNTS,
@@ -157,4 +170,26 @@ function toolBounds(tools: readonly Readonly<Record<string, unknown>>[], calls: 
 
 function renameModel(body: Uint8Array, _asked: Asked, { model }: RequestEdits): Uint8Array {
   return model === null ? body : edited(body, replaceModel(body, model));
+}
+
+/** As of a chat: what stands around a message, and before the answer. */
+const MESSAGE_TOKENS = 4n;
+const ANSWER_TOKENS = 3n;
+/** Members that the model reads, or that change what it reads, beside the input and the instructions. */
+const READ_BESIDE = [
+  'tools',
+  'text',
+  'reasoning',
+  'previous_response_id',
+  'conversation',
+  'prompt',
+  'context_management',
+];
+
+function inputText(body: Uint8Array): InputText | undefined {
+  const fields = parseJson(decodeUtf8(body))?.value;
+  if (!isObject(fields) || READ_BESIDE.some((name) => (fields[name] ?? null) !== null)) return undefined;
+  const texts = [fields.input, fields.instructions].filter((text) => (text ?? null) !== null);
+  if (!texts.every((text) => typeof text === 'string')) return undefined;
+  return { texts, extraTokens: ANSWER_TOKENS + BigInt(texts.length) * MESSAGE_TOKENS };
 }

@@ -2,9 +2,10 @@ import { decodeUtf8, EMPTY, encodeUtf8, find, needle, parseJson } from './bytes.
 import { parseName } from './json-request.ts';
 import { cutOf, isNamed, type Member, membersOf, valueText } from './json-span.ts';
 import { errorEvent } from './openai-dialect.ts';
-import { readText, type StreamText, shownOf } from './openai-stream-text.ts';
+import { readText, type StreamText } from './openai-stream-text.ts';
 import { parseUsage } from './openai-usage.ts';
-import { dataOf, SseSplitter, type SseVisitor } from './sse.ts';
+import { ShownText, shownOf } from './shown.ts';
+import { dataOf, eventEnds, SseSplitter, type SseVisitor } from './sse.ts';
 import { guessTokens, type Meter, type Reading, type Usage } from './wire.ts';
 
 const USAGE = needle('"usage"');
@@ -35,7 +36,7 @@ export function streamMeter(hideUsage: boolean, inParts = false, behind = DELTA)
   let serviceTier: string | null = null;
   let done = false;
   let failed = false;
-  const text: StreamText = { bytes: 0, allBytes: 0, kept: inParts ? [] : null };
+  const text: StreamText = { bytes: 0, shown: inParts ? new ShownText() : null };
   let dropped = false;
   // What the client gets of the chunk at hand; only with hideUsage.
   let kept: Uint8Array = EMPTY;
@@ -136,7 +137,7 @@ export function streamMeter(hideUsage: boolean, inParts = false, behind = DELTA)
       return hideUsage || splitter.between ? errorEvent(message, code) : undefined;
     },
 
-    shown: inParts ? shownOf(text) : undefined,
+    shown: text.shown ? shownOf(text.shown, eventEnds) : undefined,
   };
 }
 

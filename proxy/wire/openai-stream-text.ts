@@ -1,9 +1,6 @@
-import { decodeUtf8, encodeUtf8, find, isEqualRange, type Needle, parseJson } from './bytes.ts';
+import { encodeUtf8, find, isEqualRange, type Needle } from './bytes.ts';
 import { skipBlanks, stringEnd } from './json-span.ts';
-import type { Shown } from './wire.ts';
-
-/** Beside the bytes of a stream: the tokens that open and end an answer. */
-const FRAME_TOKENS = 16;
+import type { ShownText } from './shown.ts';
 
 /** Members of a delta that are no generated text. */
 const NO_TEXT = ['role', 'id', 'type', 'name', 'finish_reason'].map(encodeUtf8);
@@ -14,30 +11,8 @@ const FUNCTION = encodeUtf8('function');
 export interface StreamText {
   /** Of generated text. */
   bytes: number;
-  /** Of every string: names and ids of tool calls stand for the tokens around them. */
-  allBytes: number;
-  /** Texts as they stand in JSON; null where nobody wants them, or there was more than text. */
-  kept: string[] | null;
-}
-
-export function shownOf(text: StreamText): Shown {
-  return {
-    get tokensMax() {
-      return text.allBytes + FRAME_TOKENS;
-    },
-    takeText() {
-      if (!text.kept) return undefined;
-      const taken = text.kept.map(unescaped).join('');
-      text.kept = [];
-      return taken;
-    },
-  };
-}
-
-function unescaped(json: string): string {
-  if (!json.includes('\\')) return json;
-  const parsed = parseJson(`"${json}"`)?.value;
-  return typeof parsed === 'string' ? parsed : json;
+  /** Every string, where the stream is held in parts: names and ids of tool calls stand for the tokens around them. */
+  readonly shown: ShownText | null;
 }
 
 /** Adds the generated text of an event: the strings behind a name. */
@@ -56,12 +31,12 @@ export function readText(text: StreamText, behind: Needle, bytes: Uint8Array, st
         const next = skipBlanks(bytes, close, end);
         if (bytes[next] === 0x3a) isText = !NO_TEXT.some((name) => isEqualRange(bytes, at + 1, close - 1, name));
         else {
-          text.allBytes += close - at - 2;
-          if (isText) {
-            text.bytes += close - at - 2;
-            text.kept?.push(decodeUtf8(bytes.subarray(at + 1, close - 1)));
-          } else if (text.kept && isEqualRange(bytes, at + 1, close - 1, FUNCTION)) {
-            text.kept = null;
+          const { shown } = text;
+          if (isText) text.bytes += close - at - 2;
+          if (shown) {
+            shown.bytes += close - at - 2;
+            if (isText) shown.add(bytes, at + 1, close - 1, true);
+            else if (isEqualRange(bytes, at + 1, close - 1, FUNCTION)) shown.forget();
           }
         }
         at = next;

@@ -1,8 +1,10 @@
 import { EMPTY } from './bytes.ts';
 import type { Paths } from './json-path-tree.ts';
 import { JsonPaths } from './json-paths.ts';
+import { lineEnds, ShownText, shownOf } from './shown.ts';
+import { eventEnds } from './sse.ts';
 import { type DataSink, SseData } from './sse-data.ts';
-import type { Meter, Reading } from './wire.ts';
+import type { Meter, Reading, Shown } from './wire.ts';
 
 /** What one format makes of the values that it watches for. */
 export interface AnswerReader {
@@ -12,6 +14,8 @@ export interface AnswerReader {
   read(seen: Seen): Reading;
   /** An error at this place, in the format's words; undefined where none can be put. */
   breakOff(message: string, code: string, place: Place): Uint8Array | undefined;
+  /** Where what it shows is wanted: what its values say of that. */
+  shown?: ShownText | undefined;
 }
 
 /** What went by, beside the values that were kept. */
@@ -39,9 +43,9 @@ const COMMA = 0x2c;
 const OPEN_BRACKET = 0x5b;
 const BLANK_MAX = 0x20;
 
-/** Watches an event stream whose data is JSON. */
-export function sseMeter(reader: AnswerReader): Meter {
-  const json = new JsonPaths(reader.paths, (kept, bytes, start, end) => reader.keep(kept, bytes, start, end));
+/** Watches an event stream whose data is JSON. `inParts`: and what it shows of its output. */
+export function sseMeter(reader: AnswerReader, inParts = false): Meter {
+  const json = pathsFor(reader, inParts);
   const sink: DataSink = {
     data: (bytes, start, end) => json.push(bytes, start, end),
     endEvent() {
@@ -54,12 +58,13 @@ export function sseMeter(reader: AnswerReader): Meter {
     reader,
     (chunk) => sse.push(chunk),
     () => (sse.between ? SSE : INSIDE),
+    reader.shown && shownOf(reader.shown, eventEnds),
   );
 }
 
-/** Watches an answer that is JSON: one value, one a line, or a list that grows. */
-export function jsonMeter(reader: AnswerReader): Meter {
-  const json = new JsonPaths(reader.paths, (kept, bytes, start, end) => reader.keep(kept, bytes, start, end));
+/** Watches an answer that is JSON: one value, one a line, or a list that grows. `inParts`: lines, and what they show. */
+export function jsonMeter(reader: AnswerReader, inParts = false): Meter {
+  const json = pathsFor(reader, inParts);
   /** The last byte, and the last that is no blank. */
   let end = LF;
   let last = 0;
@@ -77,10 +82,26 @@ export function jsonMeter(reader: AnswerReader): Meter {
     if (json.between) return { kind: 'lines', open: end !== LF };
     return json.inRootArray ? { kind: 'array', comma: last !== COMMA && last !== OPEN_BRACKET } : INSIDE;
   }
-  return meterOf(json, reader, push, place);
+  return meterOf(json, reader, push, place, reader.shown && shownOf(reader.shown, lineEnds));
 }
 
-function meterOf(json: JsonPaths, reader: AnswerReader, push: (chunk: Uint8Array) => void, place: () => Place): Meter {
+function pathsFor(reader: AnswerReader, inParts: boolean): JsonPaths {
+  if (inParts) reader.shown = new ShownText();
+  return new JsonPaths(
+    reader.paths,
+    (kept, bytes, start, end) => reader.keep(kept, bytes, start, end),
+    undefined,
+    reader.shown,
+  );
+}
+
+function meterOf(
+  json: JsonPaths,
+  reader: AnswerReader,
+  push: (chunk: Uint8Array) => void,
+  place: () => Place,
+  shown: Shown | undefined,
+): Meter {
   return {
     edits: false,
     push(chunk) {
@@ -90,5 +111,6 @@ function meterOf(json: JsonPaths, reader: AnswerReader, push: (chunk: Uint8Array
     end: () => EMPTY,
     read: () => reader.read({ whole: json.values > 0 && json.between, textBytes: json.textBytes }),
     breakOff: (message, code) => reader.breakOff(message, code, place()),
+    shown,
   };
 }

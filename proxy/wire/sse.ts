@@ -120,18 +120,13 @@ export function dataOf(bytes: Uint8Array, start: number, end: number): Uint8Arra
   return data;
 }
 
-/** A chunk cut behind its blank lines, where events end. What has none, or is no event stream, stays in one piece. */
-export function eventsOf(chunk: Uint8Array): Uint8Array[] {
-  const events: Uint8Array[] = [];
-  let start = 0;
+/** The places in a chunk behind its blank lines, where events end. */
+export function eventEnds(chunk: Uint8Array): number[] {
+  const ends: number[] = [];
   for (let at = 1; at < chunk.length; at++) {
     const byte = chunk[at];
     if (byte !== LF && byte !== CR) continue;
-    const isBlank = chunk[at - 1] === byte || (byte === LF && chunk[at - 1] === CR && chunk[at - 2] === LF);
-    if (!isBlank || at + 1 - start < 2) continue;
-    events.push(chunk.subarray(start, at + 1));
-    start = at + 1;
+    if (chunk[at - 1] === byte || (byte === LF && chunk[at - 1] === CR && chunk[at - 2] === LF)) ends.push(at + 1);
   }
-  if (start < chunk.length) events.push(chunk.subarray(start));
-  return events;
+  return ends;
 }

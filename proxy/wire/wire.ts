@@ -125,6 +125,8 @@ export interface Asked {
   readonly cancelOnGone?: boolean;
   /** It may do something that must not be done twice: once it may have reached an upstream, it is not sent again. */
   readonly once?: boolean;
+  /** It asks for output that is billed and does not show: thoughts, tools of the provider's own, the best of several. */
+  readonly hidesOutput?: boolean;
   /** The time that it takes is billed too (`duration_ms`, from its coming to its end), and what its agent says of its work. */
   readonly timed?: boolean;
   /** What it belongs to, for the label `run` where the caller says none: a task. */
@@ -208,6 +210,8 @@ export interface Shown {
   readonly tokensMax: number;
   /** The text that went by since it was last taken; undefined once there was something else than text. */
   takeText(): string | undefined;
+  /** The places in a chunk behind which the client can be told that the answer breaks off: its events end there. */
+  endsOf(chunk: Uint8Array): number[];
 }
 
 export interface Reading {

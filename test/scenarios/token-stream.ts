@@ -1,43 +1,44 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { FAULTS } from '#core/fault.ts';
 import { type Stub, startStub } from '../gateway/harness.ts';
+import { CHAT, TOKEN, type TokenWire } from './token-wires.ts';
 
-/** Tokens of a word each, one chunk a token, as OpenAI sends them: until as many have gone as were asked for. */
+/** Tokens of a word each, one event a token: until as many have gone as were asked for. */
 export interface TokenUpstream extends Stub {
   /** Streams that have begun and those that were read to their end, by the number in their message. */
   readonly begun: Set<number>;
   readonly ended: Set<number>;
 }
 
-const TOKEN = ' token';
-const PROMPT_TOKENS = 10;
 const NUMBER = /call number (\d+)/;
+/** Under whichever name a wire has it. */
+const MAXIMUM = /"(?:max_tokens|max_completion_tokens|max_output_tokens|maxOutputTokens|maxTokens|num_predict)":(\d+)/;
+const MAXIMUM_INITIAL = 16_384;
 
-export async function startTokenUpstream(options: { tokensPerSecond: number }): Promise<TokenUpstream> {
+export async function startTokenUpstream(options: {
+  tokensPerSecond: number;
+  wire?: TokenWire;
+}): Promise<TokenUpstream> {
+  const { tokensPerSecond, wire = CHAT } = options;
   const begun = new Set<number>();
   const ended = new Set<number>();
   const stub = await startStub(async (response, { body }) => {
-    const asked = JSON.parse(body) as { max_tokens?: number; max_completion_tokens?: number };
-    const max = asked.max_tokens ?? asked.max_completion_tokens ?? 16_384;
+    const max = Number(MAXIMUM.exec(body)?.[1] ?? MAXIMUM_INITIAL);
     const number = Number(NUMBER.exec(body)?.[1] ?? -1);
     begun.add(number);
-    response.setHeader('content-type', 'text/event-stream');
+    response.setHeader('content-type', wire.contentType);
+    response.write(wire.begin);
     const startMs = performance.now();
     for (let sent = 0; sent < max && !response.destroyed; ) {
-      const due = Math.ceil(((performance.now() - startMs) / 1000) * options.tokensPerSecond);
-      for (; sent < Math.min(due, max); sent++)
-        response.write(chunkOf({ choices: [{ index: 0, delta: { content: TOKEN } }] }));
+      const due = Math.ceil(((performance.now() - startMs) / 1000) * tokensPerSecond);
+      while (sent < Math.min(due, max)) response.write(wire.token(++sent));
       await pause(2);
     }
     if (response.destroyed) return;
-    const usage = { prompt_tokens: PROMPT_TOKENS, completion_tokens: max, total_tokens: PROMPT_TOKENS + max };
-    response.end(`${chunkOf({ choices: [], usage })}data: [DONE]\n\n`);
+    response.end(wire.end(max));
     ended.add(number);
   });
   return Object.assign(stub, { begun, ended });
-}
-
-function chunkOf(fields: object): string {
-  return `data: ${JSON.stringify({ model: 'gpt-4o', ...fields })}\n\n`;
 }
 
 /** One streamed call, read to its end. The text that came, and how it ended. */
@@ -46,31 +47,31 @@ export async function streamOnce(options: {
   secret: string;
   number: number;
   maxTokens: number;
+  wire?: TokenWire;
 }): Promise<{ tokens: number; end: 'whole' | 'cut' | 'refused' | 'broken' }> {
+  const { gatewayUrl, secret, number, maxTokens, wire = CHAT } = options;
   let text = '';
   try {
-    const response = await fetch(`${options.gatewayUrl}/v1/chat/completions`, {
+    const response = await fetch(`${gatewayUrl}${wire.path}`, {
       method: 'POST',
       headers: {
-        authorization: `Bearer ${options.secret}`,
+        authorization: `Bearer ${secret}`,
         'content-type': 'application/json',
-        'x-weir-labels': `number=${options.number}`,
+        'x-weir-labels': `number=${number}`,
       },
-      body: JSON.stringify({
-        model: 'gpt-4o',
-        stream: true,
-        max_tokens: options.maxTokens,
-        messages: [{ role: 'user', content: `call number ${options.number}` }],
-      }),
+      body: JSON.stringify(wire.request(`call number ${number}`, maxTokens)),
     });
     if (response.status !== 200 || !response.body)
-      return { tokens: 0, end: response.status === 429 ? 'refused' : 'broken' };
+      return { tokens: 0, end: REFUSED.has(response.status) ? 'refused' : 'broken' };
     const decoder = new TextDecoder();
     for await (const chunk of response.body) text += decoder.decode(chunk, { stream: true });
   } catch {
     // What a gateway that is killed looks like.
     return { tokens: text.split(TOKEN).length - 1, end: 'broken' };
   }
-  const end = text.includes('[DONE]') ? 'whole' : text.includes('budget_exhausted') ? 'cut' : 'broken';
+  const end = text.includes(FAULTS.budget_exhausted.text) ? 'cut' : text.includes(wire.whole) ? 'whole' : 'broken';
   return { tokens: text.split(TOKEN).length - 1, end };
 }
+
+/** An exhausted budget, in the dialects that there are. */
+const REFUSED: ReadonlySet<number> = new Set([400, 402, 429]);

@@ -21,6 +21,7 @@ import { openJournal } from '#proxy/sink/journal/journal.ts';
 import { journalSink } from '#proxy/sink/journal-sink.ts';
 import { redisSink } from '#proxy/sink/redis-sink.ts';
 import type { Sink } from '#proxy/sink/sink.ts';
+import type { TokenCounter } from '#proxy/tokens/token-counter.ts';
 import { undiciUpstream } from '#proxy/upstream/undici.ts';
 import { eventOf, unshipped } from './journal-calls.ts';
 
@@ -52,6 +53,8 @@ export interface RunningGatewayOptions {
   limits?: string;
   /** Settings of the gateway, as they stand in a configuration file. */
   gateway?: string;
+  /** Counts where bounds are too coarse; without it nothing is counted. */
+  tokens?: TokenCounter;
   /** Other parts than counters in memory and a journal. */
   parts?: (config: Config, folder: string) => Promise<GatewayParts>;
 }
@@ -100,6 +103,7 @@ export async function startGateway(options: RunningGatewayOptions): Promise<Runn
     ready: () => true,
     clock: Date.now,
     random: Math.random,
+    ...(options.tokens && { tokens: options.tokens }),
   });
   const listener = await listen(gateway, { ...config.gateway, host: '127.0.0.1', port: 0 });
   return {

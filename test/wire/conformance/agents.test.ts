@@ -47,7 +47,7 @@ const send = (method: string) => (text: string) => ({
   params: { message: { messageId: 'm', role: 'ROLE_USER', parts: [{ text }] } },
 });
 const status = (state: string) => ({ taskId: 't-1', contextId: 'c-1', status: { state } });
-const A2A_QUANTITIES = { calls: '1', messages: '1', tasks: '1', duration_ms: SOME };
+const A2A_QUANTITIES = { calls: '1', messages: '1', tasks: '1' };
 
 wireConformance(
   'a2a',
@@ -82,7 +82,7 @@ const agent = {
   provider: 'agent',
   path: '/agents/upstream/run',
   request: (text: string) => ({ text }),
-  quantities: { calls: '1', duration_ms: SOME, bytes_in: SOME, bytes_out: SOME },
+  quantities: { calls: '1', bytes_in: SOME, bytes_out: SOME },
 } as const;
 
 wireConformance(
