@@ -43,6 +43,12 @@ export const GATEWAY_BOUNDS = {
   storeTimeoutMs: { initial: SECOND, min: 20, max: 30 * SECOND },
   /** To each upstream. As many as calls, so that none waits for another unless it is meant to. */
   upstreamConnectionsMax: { initial: 10_000, min: 1, max: 1_000_000 },
+  socketsMax: { initial: 2_000, min: 0, max: 1_000_000 },
+  /** OpenAI takes sound in pieces of up to 15 MiB. */
+  socketFrameBytesMax: { initial: 16 * MIB, min: KIB, max: 512 * MIB },
+  /** Providers end sockets themselves after an hour at most. */
+  socketTimeoutMs: { initial: 2 * HOUR, min: 10, max: 24 * HOUR },
+  socketIdleTimeoutMs: { initial: 15 * MINUTE, min: 10, max: 24 * HOUR },
   /** What the largest models of 2026 answer at most. */
   outputTokensMax: { initial: 128_000, min: 1, max: 1_000_000_000 },
 } as const satisfies Record<string, Bound>;
@@ -86,6 +92,7 @@ export const GATEWAY_RELATIONS = [
   ['headersTimeoutMs', 'callTimeoutMs', 'the head of an answer is a part of the call'],
   ['idleTimeoutMs', 'callTimeoutMs', 'a pause is a part of the call'],
   ['drainTimeoutMs', 'callTimeoutMs', 'a call that is drained is still that call'],
+  ['socketIdleTimeoutMs', 'socketTimeoutMs', 'a pause is a part of the socket'],
   ['drainsMax', 'callsMax', 'a call that is drained is still a call in flight'],
 ] as const satisfies readonly (readonly [keyof typeof GATEWAY_BOUNDS, keyof typeof GATEWAY_BOUNDS, string])[];
 

@@ -53,6 +53,10 @@ export interface GatewaySettings {
   upstreamConnectionsMax: number;
   /** What a call without a maximum may answer, in tokens, where the catalogue knows none for its model either. */
   outputTokensMax: number;
+  socketsMax: number;
+  socketFrameBytesMax: number;
+  socketTimeoutMs: number;
+  socketIdleTimeoutMs: number;
   journal: {
     fsync: 'always' | 'interval' | 'never';
     fsyncIntervalMs: number;

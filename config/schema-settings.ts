@@ -59,6 +59,12 @@ const gatewayFields = fields({
   output_tokens_max: setting(G.outputTokensMax)
     .optional()
     .describe('Held for the answer of a call without a maximum, where the catalogue knows none for its model.'),
+  sockets_max: setting(G.socketsMax).optional().describe('WebSockets open at once; more are refused.'),
+  socket_frame_bytes_max: bytes(G.socketFrameBytesMax).optional().describe('Largest message on a WebSocket.'),
+  socket_timeout: duration(G.socketTimeoutMs).optional().describe('How long a WebSocket may stay open.'),
+  socket_idle_timeout: duration(G.socketIdleTimeoutMs)
+    .optional()
+    .describe('How long a WebSocket may stay open while neither side says anything.'),
   journal: journal.optional(),
   hold_lease: duration(G.holdLeaseMs)
     .optional()

@@ -23,6 +23,10 @@ const FIELD: Readonly<Record<NumberSetting, keyof GatewayFile & string>> = {
   storeTimeoutMs: 'store_timeout',
   upstreamConnectionsMax: 'upstream_connections_max',
   outputTokensMax: 'output_tokens_max',
+  socketsMax: 'sockets_max',
+  socketFrameBytesMax: 'socket_frame_bytes_max',
+  socketTimeoutMs: 'socket_timeout',
+  socketIdleTimeoutMs: 'socket_idle_timeout',
 };
 
 function given(file: GatewayFile, name: NumberSetting): number | undefined {

@@ -19,6 +19,7 @@ export const FAULTS = {
   route_not_found: { status: 404, text: 'There is nothing at this path.' },
   method_not_allowed: { status: 405, text: 'This path does not take that method.' },
   body_too_large: { status: 413, text: 'The request body is larger than the gateway takes.' },
+  upgrade_required: { status: 426, text: 'This path is asked for by WebSocket.' },
   headers_too_large: { status: 431, text: 'The request headers are larger than the gateway takes.' },
   body_timeout: { status: 408, text: 'The request body did not arrive in time.' },
   // Refusals by limits
@@ -37,6 +38,7 @@ export const FAULTS = {
   journal_unavailable: { status: 503, text: 'Usage cannot be recorded at the moment.' },
   owners_unavailable: { status: 503, text: 'Whose what a provider keeps is cannot be checked at the moment.' },
   shutting_down: { status: 503, text: 'The gateway is shutting down.' },
+  sockets_unavailable: { status: 501, text: 'This gateway runs where it carries no WebSockets.' },
   overloaded: { status: 503, text: 'The gateway has more calls in flight than it takes.' },
   internal: { status: 500, text: 'Something failed inside Weir.' },
   // Billing API

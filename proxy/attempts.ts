@@ -198,7 +198,8 @@ function isForClient(status: number): boolean {
   return status !== CREDENTIAL_REFUSED && (status < 300 || status >= 400);
 }
 
-function pathOf(target: Target, { endpoint, params, path }: Match, call: Call): string {
+/** The path and query of a call as its upstream knows them. */
+export function pathOf(target: Target, { endpoint, params, path }: Match, call: Call): string {
   const renamed = target.model !== null && endpoint.kind === 'wire' && params.model !== undefined;
   const asked = renamed ? endpoint.pattern.fill({ ...params, model: encodeURIComponent(target.model) }) : path;
   const query = queryWithoutSecret(call.query);

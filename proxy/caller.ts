@@ -8,6 +8,8 @@ import type { Call, HeaderMap } from './inbound/call.ts';
 const BEARER = /^bearer +(\S+)\s*$/i;
 /** The SDKs of AWS sign: our secret is the id of their access key, and what they sign with is of no interest. */
 const AWS_KEY_ID = /^AWS4-HMAC-SHA256 +Credential=([^/,\s]+)\//;
+/** Browsers can put no header on a socket: OpenAI's SDK names a subprotocol that holds the key. */
+const PROTOCOL_KEY = /(?:^|,)\s*openai-insecure-api-key\.([^\s,]+)/;
 const SECRET_CHARS_MAX = 512;
 const LABELS_MAX = 32;
 const LABEL_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
@@ -23,7 +25,8 @@ export function getSecret(call: Call): string {
     headerOf(headers, 'x-api-key') ??
     headerOf(headers, 'x-goog-api-key') ??
     headerOf(headers, 'api-key') ??
-    (call.query.includes('key=') ? new URLSearchParams(call.query).get('key') : null);
+    (call.query.includes('key=') ? new URLSearchParams(call.query).get('key') : null) ??
+    PROTOCOL_KEY.exec(headerOf(headers, 'sec-websocket-protocol') ?? '')?.[1];
   if (!secret || secret.length > SECRET_CHARS_MAX) throw new Fault('missing_key');
   return secret;
 }

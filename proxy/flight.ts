@@ -11,6 +11,14 @@ import type { Target } from './upstream/route-table.ts';
 import type { CallId } from './wire/dialect.ts';
 import type { Asked } from './wire/wire.ts';
 
+/** What carries a call where that is no exchange of its own: its socket. */
+export interface Carrier {
+  /** An upstream has it. */
+  readonly isSent: boolean;
+  /** The call has been stopped: ends it. */
+  stop(): void;
+}
+
 /** One call from its first byte to its last: what has happened so far, and the one way to stop it. */
 export class Flight {
   readonly id: string;
@@ -31,6 +39,7 @@ export class Flight {
   /** The upstream whose answer is, or was last, on its way. */
   target: Target | null = null;
   exchange: Exchange | null = null;
+  carrier: Carrier | null = null;
   /** Of a stream that holds a part of what it may answer. */
   roll: Roll | null = null;
   /** What the client was told; null until it was told something. */
@@ -64,7 +73,7 @@ export class Flight {
 
   /** An upstream is being asked. */
   get isSent(): boolean {
-    return this.exchange !== null;
+    return this.exchange !== null || this.carrier?.isSent === true;
   }
 
   identify({ model, callId, cancelOnGone }: Asked): void {
@@ -77,6 +86,7 @@ export class Flight {
   stop(why: Stop): void {
     this.stopped ??= why;
     this.exchange?.stop();
+    this.carrier?.stop();
     this.#wake?.();
   }
 

@@ -4,31 +4,34 @@ import { newId } from '#core/id.ts';
 import type { KeyPolicy } from '#core/key-policy.ts';
 import { within } from '#core/within.ts';
 import { type Admitted, admit, callMsMax } from './admission.ts';
-import { reply, replyJson, replyMetrics } from './answers.ts';
-import { Attempts, type AttemptsParts } from './attempts.ts';
+import { answerProbe, reply, replyJson } from './answers.ts';
+import { Attempts } from './attempts.ts';
 import { checkKey, getSecret } from './caller.ts';
 import { type Ending, faultOfEnding, faultOfStop } from './ending.ts';
 import { Flight, Flights } from './flight.ts';
+import type { GatewayParts } from './gateway-parts.ts';
 import { encodingOf } from './headers.ts';
 import type { Call, Reply } from './inbound/call.ts';
 import { KillSwitch } from './kill-switch.ts';
 import { Ledger } from './ledger.ts';
-import type { CounterBook, Counters, MaybePromise } from './limits/counters.ts';
+import type { MaybePromise } from './limits/counters.ts';
 import type { Refusal } from './limits/refusal.ts';
 import { limitsAnswer } from './limits-answer.ts';
 import { modelsAnswer } from './models.ts';
-import type { Observer } from './observer.ts';
 import { operatorAnswer } from './operator-answer.ts';
-import type { Policies } from './policies/policies.ts';
 import { Reserving } from './reserving/reserving.ts';
-import { dialectOfCall, getMatch, type Match, type Probe } from './routes.ts';
-import { getRoute, getWire } from './routing.ts';
-import type { Sink } from './sink/sink.ts';
-import { isAboutKept, Keeping, type Known, knownWithoutStore, type StoredParts } from './stored/keeping.ts';
+import { dialectOfCall, getMatch, type Match } from './routes.ts';
+import { getRoute, getWire, type Snapshot, snapshotOf } from './routing.ts';
+import type { Dialer, SocketOffer } from './socket/socket.ts';
+import { Sockets } from './socket/sockets.ts';
+import { isAboutKept, Keeping, type Known, knownWithoutStore } from './stored/keeping.ts';
 import type { Reconciler } from './stored/reconciler.ts';
-import { NO_COUNTER, type TokenCounter } from './tokens/token-counter.ts';
-import { RouteTable, targetsOf } from './upstream/route-table.ts';
+import { NO_COUNTER } from './tokens/token-counter.ts';
+import { targetsOf } from './upstream/route-table.ts';
 import type { Asked } from './wire/wire.ts';
+
+/** How long usage may take to become durable once its call has ended: a disk that works needs milliseconds. */
+const DURABLE_MS = 3_000;
 
 /**
  * The request path, and every branch of it: who calls, what for, where to, held, opened, sent, passed on, settled.
@@ -39,40 +42,13 @@ import type { Asked } from './wire/wire.ts';
  *     const gateway = new Gateway({ config, policies, counters, sink, upstream, observer, hash, ready, clock, random });
  *     const listener = await listen(gateway, config.gateway);   // inbound/node.ts
  */
-export interface GatewayParts extends AttemptsParts {
-  config: Config;
-  policies: Policies;
-  counters: Counters & Pick<CounterBook, 'read' | 'listLive' | 'listDebts'>;
-  /** Counts tokens where bounds are too coarse; without it they stay. */
-  tokens?: TokenCounter;
-  sink: Sink;
-  observer: Observer;
-  /** SHA-256 of a secret as lower-case hex. */
-  hash: (secret: string) => MaybePromise<string>;
-  /** What `/readyz` says while the gateway takes calls. */
-  ready: () => MaybePromise<boolean>;
-  /** What `/metrics` says, in the text format of Prometheus; without it there is nothing at that path. */
-  metrics?: () => string;
-  /** Whose it is what providers keep; without it nothing of that can be asked for. */
-  stored?: StoredParts;
-  /** SHA-256 of the operator's token as lower-case hex; without it there is nothing below /operator. */
-  operatorHash?: string;
-}
-
-interface Snapshot {
-  readonly config: Config;
-  readonly routes: RouteTable;
-}
-
-/** How long usage may take to become durable once its call has ended: a disk that works needs milliseconds. */
-const DURABLE_MS = 3_000;
-
 export class Gateway {
   readonly #parts: GatewayParts;
   readonly #attempts: Attempts;
   readonly #reserving: Reserving;
   readonly #ledger: Ledger;
   readonly #keeping: Keeping | undefined;
+  readonly #sockets: Sockets | undefined;
   #snapshot: Snapshot;
   readonly #flights = new Flights();
   /** What an operator turns off, here and now. */
@@ -90,6 +66,22 @@ export class Gateway {
     this.#snapshot = snapshotOf(parts.config);
     this.#keeping = parts.stored && new Keeping(parts, parts.stored, () => this.#snapshot);
     this.killSwitch.use('config', parts.config.halts);
+    this.#sockets = parts.dialer && this.#socketsOver(parts.dialer);
+  }
+
+  #socketsOver(dialer: Dialer): Sockets {
+    return new Sockets({
+      ...this.#parts,
+      dialer,
+      ledger: this.#ledger,
+      flights: this.#flights,
+      rooms: this.#reserving.rooms,
+      halts: this.killSwitch.halts,
+      snapshot: () => this.#snapshot,
+      authenticate: (flight) => this.#authenticate(flight),
+      leaseMs: () => this.#leaseMs(this.#snapshot.config),
+      seeded: this.#parts.counters.seeded === true,
+    });
   }
 
   /** Calls that begin from now on; those in flight keep what they began with. */
@@ -123,6 +115,7 @@ export class Gateway {
   async drain(timeoutMs: number, durableMs = DURABLE_MS): Promise<void> {
     this.#draining = true;
     this.#attempts.mayRepeat = false;
+    this.#sockets?.finish();
     const late = (): Fault => new Fault('journal_unavailable', { story: `It did not end within ${durableMs} ms.` });
     if (this.#flights.count > 0) {
       const { promise, resolve } = Promise.withResolvers<void>();
@@ -139,12 +132,28 @@ export class Gateway {
   }
 
   /** Answers one call. Never throws and never rejects: whatever goes wrong is an answer, or a cut connection. */
-  async handle(call: Call, to: Reply): Promise<void> {
+  handle(call: Call, to: Reply): Promise<void> {
+    const flight = this.#begin(call, to);
+    return this.#see(flight, this.#answer(flight, this.#snapshot));
+  }
+
+  /** Carries one socket to its end. Likewise; `to` answers where it is not opened. */
+  handleSocket(call: Call, to: Reply, offer: SocketOffer): Promise<void> {
+    const flight = this.#begin(call, to);
+    return this.#see(flight, this.#carry(flight, offer, this.#snapshot));
+  }
+
+  #begin(call: Call, to: Reply): Flight {
     const nowMs = this.#parts.clock();
     const flight = new Flight(newId('req', nowMs), nowMs, call, to, this.#draining);
     this.#flights.add(flight);
+    return flight;
+  }
+
+  /** To its end, whatever that is. */
+  async #see(flight: Flight, work: Promise<void>): Promise<void> {
     try {
-      await this.#answer(flight, this.#snapshot);
+      await work;
     } catch (thrown) {
       // Once it is over, the client has its answer: what fails then fails behind its back.
       if (flight.over) this.#parts.observer.faulted(faultOf(thrown), flight.id);
@@ -159,7 +168,7 @@ export class Gateway {
     const { call } = flight;
     const match = getMatch(call.method, call.path);
     const { endpoint } = match;
-    if (endpoint.kind === 'probe') return this.#answerProbe(flight, endpoint.probe);
+    if (endpoint.kind === 'probe') return answerProbe(flight, endpoint.probe, this.#draining, this.#parts);
     if (endpoint.kind === 'operator') return replyJson(flight, 200, await operatorAnswer(call, match, this.#parts));
     if (this.#draining) throw new Fault('shutting_down');
     if (this.#flights.count > snapshot.config.gateway.callsMax) throw new Fault('overloaded');
@@ -171,6 +180,14 @@ export class Gateway {
       return replyJson(flight, 200, await limitsAnswer(flight, policy, this.#parts.counters));
     }
     return this.#proxy(flight, snapshot, policy, match);
+  }
+
+  async #carry(flight: Flight, offer: SocketOffer, snapshot: Snapshot): Promise<void> {
+    if (!this.#sockets) throw new Fault('sockets_unavailable');
+    const match = getMatch(flight.call.method, flight.call.path);
+    if (this.#draining) throw new Fault('shutting_down');
+    if (this.#flights.count > snapshot.config.gateway.callsMax) throw new Fault('overloaded');
+    return this.#sockets.carry(flight, offer, match, await this.#authenticate(flight));
   }
 
   async #authenticate(flight: Flight): Promise<KeyPolicy> {
@@ -200,7 +217,7 @@ export class Gateway {
       getRoute(snapshot.routes, policy, match, wire, asked, known?.madeAt),
     );
     const targets = targetsOf(route, this.#parts.random());
-    const leaseMs = this.#beats ? gateway.holdLeaseMs : callMsMax(gateway);
+    const leaseMs = this.#leaseMs(snapshot.config);
     const seeded = this.#parts.counters.seeded === true;
     const object = known?.object;
     const decided = { config: snapshot.config, policy, match, wire, body, asked, targets, object, leaseMs, seeded };
@@ -220,6 +237,10 @@ export class Gateway {
 
   #known({ call }: Flight, policy: KeyPolicy, match: Match, asked: Asked): MaybePromise<Known> {
     return this.#keeping ? this.#keeping.known(policy, match, call.method, asked) : knownWithoutStore(asked);
+  }
+
+  #leaseMs({ gateway }: Config): number {
+    return this.#beats ? gateway.holdLeaseMs : callMsMax(gateway);
   }
 
   #clientGone(flight: Flight, { onDisconnect, drainsMax, drainTimeoutMs }: Config['gateway']): void {
@@ -274,18 +295,4 @@ export class Gateway {
     if (flight.status === null) reply(flight, dialectOfCall(flight.call).fault(fault, flight.id, flight.callId));
     else flight.reply.cut();
   }
-
-  async #answerProbe(flight: Flight, probe: Probe): Promise<void> {
-    const { ready, metrics } = this.#parts;
-    if (probe === 'health') replyJson(flight, 200, { status: 'ok' });
-    else if (probe === 'metrics' && metrics) replyMetrics(flight, metrics());
-    else if (probe === 'metrics') throw new Fault('route_not_found');
-    else if (this.#draining) replyJson(flight, 503, { status: 'draining' });
-    else if (await ready()) replyJson(flight, 200, { status: 'ready' });
-    else replyJson(flight, 503, { status: 'not ready' });
-  }
-}
-
-function snapshotOf(config: Config): Snapshot {
-  return { config, routes: new RouteTable(config) };
 }

@@ -3,10 +3,20 @@ import { WIRE_FAMILIES, type WireFamily } from '#config/wires.ts';
 import { Fault } from '#core/fault.ts';
 import { type KeyPolicy, modelAllowed } from '#core/key-policy.ts';
 import type { Match } from './routes.ts';
-import type { Route, RouteTable } from './upstream/route-table.ts';
+import { type Route, RouteTable } from './upstream/route-table.ts';
 import { passthroughWire } from './wire/unmetered.ts';
 import type { Asked, Wire } from './wire/wire.ts';
 import { dialectOf } from './wire/wires.ts';
+
+/** A configuration as calls meet it: each keeps the one that it began with. */
+export interface Snapshot {
+  readonly config: Config;
+  readonly routes: RouteTable;
+}
+
+export function snapshotOf(config: Config): Snapshot {
+  return { config, routes: new RouteTable(config) };
+}
 
 /** What the path means: a wire's, or that of what no wire knows, where the operator lets it pass. Throws `route_not_found`. */
 export function getWire({ endpoint, upstream: name, path }: Match, config: Config): Wire {

@@ -11,6 +11,7 @@ import { gatewayGauges } from '#proxy/telemetry/node-gauges.ts';
 import type { Telemetry } from '#proxy/telemetry/node-telemetry.ts';
 import { tiktokenCounter } from '#proxy/tokens/tiktoken-node.ts';
 import { googleTokens } from '#proxy/upstream/google-node.ts';
+import { nodeDialer } from '#proxy/upstream/socket-node.ts';
 import { undiciUpstream } from '#proxy/upstream/undici.ts';
 import { type BackingOptions, elapsed, localBacking, redisBacking } from './backing.ts';
 import { closeInOrder } from './close.ts';
@@ -62,6 +63,7 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
     sink: backing.sink,
     upstream,
     stored: { ...backing.stored, handedOver: (id) => journal.abandoned(id) },
+    dialer: nodeDialer(),
     observer: telemetry.observer,
     metrics: telemetry.scrape,
     hash: sha256,

@@ -220,6 +220,7 @@ describe('what nobody uses', () => {
       'wrangler',
       '@types/node',
       '@types/pg',
+      '@types/ws',
       '@cloudflare/workers-types',
       '@modelcontextprotocol/conformance',
     ]);

@@ -2,9 +2,11 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 import { listenAt } from '#config/listen.ts';
 import { Fault } from '#core/fault.ts';
+import type { SocketOffer } from '../socket/socket.ts';
 import { concat, EMPTY } from '../wire/bytes.ts';
 import { openaiDialect } from '../wire/openai-dialect.ts';
 import type { Call, HeaderList, HeaderMap, Reply } from './call.ts';
+import { NodeOffer } from './node-socket.ts';
 
 /** What the server needs of the configuration; bounds that change take effect with the next start. */
 export interface NodeSettings {
@@ -34,7 +36,10 @@ const IDLE_CHECK_MS = 50;
 
 /** node:http in front of the gateway: its own streams, no web ones. */
 export async function listen(
-  handler: { handle(call: Call, reply: Reply): unknown },
+  handler: {
+    handle(call: Call, reply: Reply): unknown;
+    handleSocket?(call: Call, reply: Reply, offer: SocketOffer): unknown;
+  },
   settings: NodeSettings,
 ): Promise<Listener> {
   const server = createServer(
@@ -48,9 +53,17 @@ export async function listen(
       requestTimeout: 0,
       connectionsCheckingInterval: Math.min(SLOWNESS_CHECK_MS, settings.bodyTimeoutMs),
       requireHostHeader: false,
+      // What else could be changed to is no business of ours: such a request goes on as it is.
+      shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket',
     },
     (request, response) => handler.handle(new NodeCall(request), new NodeReply(request, response, settings)),
   );
+  if (handler.handleSocket) {
+    server.on('upgrade', (request, socket, head) => {
+      const offer = new NodeOffer(request, socket, head);
+      handler.handleSocket?.(new NodeCall(request), offer, offer);
+    });
+  }
   server.on('clientError', answerClientError);
   const sockets = new Set<Socket>();
   server.on('connection', (socket) => {

@@ -1,5 +1,5 @@
 import { withTable } from '#config/reference.ts';
-import type { Wire, WireEndpoint } from './wire.ts';
+import type { Wire } from './wire.ts';
 import { WIRES } from './wires.ts';
 
 /** docs/wires.md with its table replaced: every wire, as the code has it. */
@@ -24,7 +24,7 @@ function rowOf(wires: readonly Wire[]): string {
   const { facts } = first;
   const cells = [
     `\`${first.name}\`, ${wires.map(({ family }) => `\`${family}\``).join(', ')}`,
-    endpointsOf(wires.flatMap(({ endpoints }) => endpoints)),
+    endpointsOf(wires.flatMap(doorsOf)),
     facts.units.map((unit) => `\`${unit}\``).join(', '),
     facts.usage,
     facts.estimated ?? '',
@@ -33,8 +33,18 @@ function rowOf(wires: readonly Wire[]): string {
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
 }
 
+/** How it is asked for, and where. */
+interface Door {
+  readonly method: string;
+  readonly path: string;
+}
+
+function doorsOf({ endpoints, socket }: Wire): readonly Door[] {
+  return socket ? endpoints.map(({ path }) => ({ method: 'WebSocket', path })) : endpoints;
+}
+
 /** One path a line; paths that differ by their version only are one. */
-function endpointsOf(endpoints: readonly WireEndpoint[]): string {
+function endpointsOf(endpoints: readonly Door[]): string {
   const versions = new Map<string, Set<string>>();
   for (const { method, path } of endpoints) {
     const [, version = '', rest = path] = /^\/(v\d[a-z\d]*)(\/.*)$/.exec(path) ?? [];

@@ -6,6 +6,7 @@ import type { StoredKind } from '../stored/stored.ts';
 import type { Target } from '../upstream/route-table.ts';
 import type { CallId, Dialect } from './dialect.ts';
 import type { Params } from './path-pattern.ts';
+import type { SocketWire } from './socket-wire.ts';
 
 /**
  * What the gateway asks of a wire format. One file per format; all of it pure, over bytes, free of any runtime. A wire
@@ -41,6 +42,8 @@ export interface Wire {
   showsOutput?(model: string): boolean;
   /** What its calls make may go on when they are over (`Asked.background`). */
   readonly goesOn?: true;
+  /** It is carried by a WebSocket: what comes to its endpoints without one is refused by `parse`. */
+  readonly socket?: SocketWire;
   /** What a model reads of the body, to be counted; undefined where that is not text alone. */
   inputText?(body: Uint8Array): InputText | undefined;
 }

@@ -29,6 +29,7 @@ import { openaiEmbeddings } from './openai-embeddings.ts';
 import { openaiFiles } from './openai-files.ts';
 import { openaiImages } from './openai-images.ts';
 import { openaiModerations } from './openai-moderations.ts';
+import { azureRealtime, openaiRealtime } from './openai-realtime.ts';
 import { openaiInputTokens, openaiResponses } from './openai-responses.ts';
 import { openaiSpeech } from './openai-speech.ts';
 import { openaiStoredResponses } from './openai-stored-responses.ts';
@@ -45,6 +46,8 @@ export const WIRES: readonly Wire[] = [
   openaiFiles,
   openaiBatches,
   openaiStoredBatches,
+  openaiRealtime,
+  azureRealtime,
   openaiEmbeddings,
   openaiModerations,
   openaiImages,

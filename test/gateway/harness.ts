@@ -7,12 +7,14 @@ import { builtinPriceBook } from '#config/price-book.ts';
 import type { Fault } from '#core/fault.ts';
 import type { KeyPolicy, LimitPolicy } from '#core/key-policy.ts';
 import type { UsageEvent } from '#core/usage-event.ts';
-import { Gateway, type GatewayParts } from '#proxy/gateway.ts';
+import { Gateway } from '#proxy/gateway.ts';
+import type { GatewayParts } from '#proxy/gateway-parts.ts';
 import { type Listener, listen } from '#proxy/inbound/node.ts';
 import type { CounterBook, Counters, Reservation } from '#proxy/limits/counters.ts';
 import { memoryCounters } from '#proxy/limits/memory.ts';
 import type { Observer } from '#proxy/observer.ts';
 import type { Closing, Opening, Sink } from '#proxy/sink/sink.ts';
+import { nodeDialer } from '#proxy/upstream/socket-node.ts';
 import { undiciUpstream } from '#proxy/upstream/undici.ts';
 
 /** A whole gateway on a free port, over memory counters and a sink that only remembers, for tests of the request path. */
@@ -42,6 +44,10 @@ export const SETTINGS: GatewaySettings = {
   shutdownTimeoutMs: 5_000,
   upstreamConnectionsMax: 100,
   outputTokensMax: 4_096,
+  socketsMax: 100,
+  socketFrameBytesMax: 1 << 20,
+  socketTimeoutMs: 60_000,
+  socketIdleTimeoutMs: 60_000,
   journal: { fsync: 'never', fsyncIntervalMs: 50, bytesMax: 1 << 30, segmentBytesMax: 1 << 26 },
   budgetStatus402: false,
   clampOutput: true,
@@ -185,6 +191,7 @@ export async function startGateway(
     counters,
     sink,
     upstream,
+    dialer: nodeDialer(),
     observer,
     hash: sha256,
     ready: () => true,

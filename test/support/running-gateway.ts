@@ -22,6 +22,7 @@ import { journalSink } from '#proxy/sink/journal-sink.ts';
 import { redisSink } from '#proxy/sink/redis-sink.ts';
 import type { Sink } from '#proxy/sink/sink.ts';
 import type { TokenCounter } from '#proxy/tokens/token-counter.ts';
+import { nodeDialer } from '#proxy/upstream/socket-node.ts';
 import { undiciUpstream } from '#proxy/upstream/undici.ts';
 import { eventOf, unshipped } from './journal-calls.ts';
 
@@ -98,6 +99,7 @@ export async function startGateway(options: RunningGatewayOptions): Promise<Runn
     counters,
     sink: tapped,
     upstream,
+    dialer: nodeDialer(),
     observer: { callStarted() {}, callEnded() {}, callRefused() {}, faulted() {} },
     hash: (text) => createHash('sha256').update(text).digest('hex'),
     ready: () => true,

@@ -20,6 +20,8 @@ const FIGURES: Readonly<Record<string, Read>> = {
   cache_read: sum(['cache_read_tokens']),
   cache_write: sum(CACHE_WRITE),
   audio_seconds: sum(['audio_seconds']),
+  input_text: sum(['input_tokens']),
+  output_text: sum(['output_tokens']),
   input_audio: sum(['input_audio_tokens']),
   output_audio: sum(['output_audio_tokens']),
   web_search_requests: sum(['web_searches']),

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { Recording } from './recording.ts';
+import { type WebSocket, WebSocketServer } from 'ws';
+import type { Recording, SocketRecording } from './recording.ts';
 
 /** The header by which a request says which answer it is for, so that many can be on their way at once. */
 export const PLAYBACK_HEADER = 'x-playback';
@@ -19,6 +20,7 @@ export interface Played {
 export class Playback {
   readonly #server: Server;
   readonly #answers = new Map<string, { recording: Recording; cuts: readonly number[]; played: Played }>();
+  readonly #talks = new Map<string, { recording: SocketRecording; cuts: readonly number[]; talked: Talked }>();
   #count = 0;
 
   private constructor() {
@@ -35,6 +37,14 @@ export class Playback {
       });
       for (const piece of pieces(recording.body, cuts)) response.write(piece);
       response.end();
+    });
+    const upgrader = new WebSocketServer({ noServer: true });
+    this.#server.on('upgrade', (request, socket, head) => {
+      const talk = this.#talks.get(String(request.headers[PLAYBACK_HEADER]));
+      if (!talk) return void socket.destroy();
+      upgrader.handleUpgrade(request, socket, head, (peer) => {
+        playSide(peer, talk.recording, 'received', talk.cuts, talk.talked.received);
+      });
     });
   }
 
@@ -57,8 +67,16 @@ export class Playback {
     return played;
   }
 
-  forget({ id }: Played): void {
+  /** What a socket with its id is told. `cuts` are positions in all messages, one after the other, ascending. */
+  talk(recording: SocketRecording, cuts: readonly number[]): Talked {
+    const talked: Talked = { id: String(this.#count++), received: [] };
+    this.#talks.set(talked.id, { recording, cuts, talked });
+    return talked;
+  }
+
+  forget({ id }: Pick<Played, 'id'>): void {
     this.#answers.delete(id);
+    this.#talks.delete(id);
   }
 
   async stop(): Promise<void> {
@@ -66,6 +84,45 @@ export class Playback {
     this.#server.close();
     await once(this.#server, 'close');
   }
+}
+
+/** One socket, and what it was told. */
+export interface Talked {
+  readonly id: string;
+  readonly received: Buffer[];
+}
+
+/**
+ * Says one side of a recorded socket: what is its own, each time that the other has said what comes before. A message
+ * that is cut is sent in as many fragments.
+ */
+export function playSide(
+  socket: WebSocket,
+  { messages }: SocketRecording,
+  own: 'sent' | 'received',
+  cuts: readonly number[],
+  heard: Buffer[],
+): void {
+  let at = 0;
+  let offset = 0;
+  const goOn = (): void => {
+    for (; messages[at]?.direction === own; at++) {
+      const { bytes } = messages[at] as SocketRecording['messages'][number];
+      const within = cuts.filter((cut) => cut > offset && cut < offset + bytes.length).map((cut) => cut - offset);
+      const parts = pieces(bytes, within);
+      parts.forEach((part, i) => {
+        socket.send(part, { binary: false, fin: i === parts.length - 1 });
+      });
+      offset += bytes.length;
+    }
+  };
+  socket.on('message', (data) => {
+    heard.push(Buffer.from(data as Buffer));
+    offset += messages[at]?.bytes.length ?? 0;
+    at++;
+    goOn();
+  });
+  goOn();
 }
 
 function pieces(body: Buffer, cuts: readonly number[]): Buffer[] {

@@ -33,20 +33,44 @@ export interface Recording {
   body: Buffer;
 }
 
+/** One socket, message by message. */
+export interface SocketRecording {
+  readonly messages: readonly { readonly direction: 'sent' | 'received'; readonly bytes: Buffer }[];
+}
+
 export function readManifest(path: string): { folder: string; fixtures: readonly Fixture[] } {
   return { folder: dirname(path), fixtures: manifestSchema.parse(JSON.parse(readFileSync(path, 'utf8'))).fixtures };
 }
 
 /** Throws when the file is not what the manifest says, or holds no plain HTTP exchange. */
 export function readRecording(folder: string, fixture: Fixture, format: Format): Recording {
-  const bytes = readFileSync(join(folder, fixture.file));
-  const sum = createHash('sha256').update(bytes).digest('hex');
-  if (fixture.sha256 !== undefined && sum !== fixture.sha256)
-    throw new Error('the file is not the one in the manifest');
+  const bytes = readFixture(folder, fixture);
   if (fixture.framing === 'jsonl-of-sse-data') return fromDataLines(bytes.toString('utf8'), format);
   if (/\.ya?ml$/.test(fixture.file)) return fromCassette(bytes.toString('utf8'));
   const status = fixture.framing === 'json-error' ? errorStatusOf(bytes.toString('utf8')) : 200;
   return { path: null, request: null, status, contentType: 'application/json', headers: [], body: bytes };
+}
+
+/** Throws when the file is not what the manifest says, or holds no messages. */
+export function readSocketRecording(folder: string, fixture: Fixture): SocketRecording {
+  const { interactions } = messagesSchema.parse(parseYaml(readFixture(folder, fixture).toString('utf8')));
+  return {
+    messages: interactions.map(({ direction, data }) => ({ direction, bytes: Buffer.from(JSON.stringify(data)) })),
+  };
+}
+
+const messagesSchema = z.object({
+  interactions: z
+    .array(z.object({ direction: z.enum(['sent', 'received']), data: z.record(z.string(), z.unknown()) }))
+    .min(1),
+});
+
+function readFixture(folder: string, fixture: Fixture): Buffer {
+  const bytes = readFileSync(join(folder, fixture.file));
+  const sum = createHash('sha256').update(bytes).digest('hex');
+  if (fixture.sha256 !== undefined && sum !== fixture.sha256)
+    throw new Error('the file is not the one in the manifest');
+  return bytes;
 }
 
 /** The status of a recorded error of which only the body is left: Google's say it themselves. */

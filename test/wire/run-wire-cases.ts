@@ -5,7 +5,8 @@ import { type RunningGateway, startGateway } from '#test/support/running-gateway
 import { compareUsage, withoutUsage } from './expectation.ts';
 import { FORMATS, type Format } from './formats.ts';
 import { cutsOf, PLAYBACK_HEADER, Playback, seededRandom } from './playback.ts';
-import { type Fixture, type Recording, readManifest, readRecording } from './recording.ts';
+import { type Fixture, type Recording, readManifest, readRecording, readSocketRecording } from './recording.ts';
+import { lengthOf, replaySocket, SOCKET_FORMATS } from './run-socket-cases.ts';
 
 /**
  * Recorded provider traffic through a running gateway: the client must get the recorded bytes and the event must hold
@@ -58,8 +59,24 @@ interface Stage {
   random: () => number;
 }
 
+async function runSocketFixture(folder: string, fixture: Fixture, stage: Stage): Promise<Result> {
+  const id = fixture.file;
+  try {
+    const recording = readSocketRecording(folder, fixture);
+    const path = SOCKET_FORMATS[fixture.format]?.(recording) ?? '';
+    for (const cuts of cutsOf(lengthOf(recording), stage.random)) {
+      const wrong = await replaySocket(path, fixture, recording, cuts, stage);
+      if (wrong) return { id, outcome: 'fail', text: `${wrong} (${describeCuts(cuts)})` };
+    }
+    return { id, outcome: 'pass', text: '' };
+  } catch (error) {
+    return { id, outcome: 'fail', text: String(error) };
+  }
+}
+
 async function runFixture(folder: string, fixture: Fixture, stage: Stage): Promise<Result> {
   const id = fixture.file;
+  if (SOCKET_FORMATS[fixture.format]) return runSocketFixture(folder, fixture, stage);
   const format = FORMATS[fixture.format];
   if (!format) return { id, outcome: 'unsupported', text: `no wire file for ${fixture.format} yet` };
   try {

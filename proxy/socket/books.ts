@@ -1,0 +1,226 @@
+import type { Config } from '#config/config.ts';
+import { type Fault, faultOf } from '#core/fault.ts';
+import { newId } from '#core/id.ts';
+import type { KeyPolicy } from '#core/key-policy.ts';
+import type { Clock } from '#core/time.ts';
+import { type Admitted, admit } from '../admission.ts';
+import { type Ending, faultOfStop } from '../ending.ts';
+import { type Carrier, Flight, type Flights } from '../flight.ts';
+import type { Call, Reply } from '../inbound/call.ts';
+import type { Ledger } from '../ledger.ts';
+import type { Refusal } from '../limits/refusal.ts';
+import type { Observer } from '../observer.ts';
+import type { Rooms } from '../reserving/rooms.ts';
+import type { Match } from '../routes.ts';
+import type { Opening } from '../sink/sink.ts';
+import type { Target } from '../upstream/route-table.ts';
+import type { Turn } from '../wire/socket-wire.ts';
+import type { Asked, Wire } from '../wire/wire.ts';
+
+export interface BooksParts {
+  ledger: Ledger;
+  flights: Flights;
+  rooms: Rooms;
+  observer: Observer;
+  clock: Clock;
+  /** Who calls, as it stands now. Throws the Faults of a key that may not. */
+  authenticate(flight: Flight): Promise<KeyPolicy>;
+  /** Where a model is served for this caller, by the upstream that a socket leads to. Throws when it is not. */
+  findTarget(socket: OpenSocket, policy: KeyPolicy, asked: Asked, beside: boolean): Target;
+  config(): Config;
+  leaseMs(): number;
+  seeded: boolean;
+}
+
+/** What the turns of a socket have in common. */
+export interface OpenSocket {
+  /** Groups its events, where the caller names no session. */
+  readonly id: string;
+  readonly call: Call;
+  readonly match: Match;
+  readonly wire: Wire;
+  /** Where it leads to. */
+  readonly target: Target;
+  /** As it was when it was last asked for. */
+  policy: KeyPolicy;
+}
+
+/** Where the answer to a turn goes is the socket's own business. */
+const NO_REPLY: Reply = {
+  head: () => undefined,
+  write: () => true,
+  end: () => undefined,
+  cut: () => undefined,
+  onDrain: () => undefined,
+  onGone: () => undefined,
+};
+
+/** What a client was told that got any answer at all. */
+const SERVED = 200;
+
+/** One turn as a call of its own, from its hold to its event. */
+export class SocketCall implements Carrier {
+  readonly turn: Turn;
+  readonly flight: Flight;
+  readonly admitted: Admitted;
+  readonly opening: Opening;
+  readonly heldMs: number;
+  isSent = false;
+  deadline: ReturnType<typeof setTimeout> | undefined;
+  readonly #onStop: (call: SocketCall) => void;
+
+  constructor(
+    turn: Turn,
+    flight: Flight,
+    admitted: Admitted,
+    opening: Opening,
+    heldMs: number,
+    onStop: (call: SocketCall) => void,
+  ) {
+    this.turn = turn;
+    this.flight = flight;
+    this.admitted = admitted;
+    this.opening = opening;
+    this.heldMs = heldMs;
+    this.#onStop = onStop;
+    flight.carrier = this;
+  }
+
+  stop(): void {
+    this.#onStop(this);
+  }
+
+  /** The message that asks for it, as its upstream shall have it. */
+  edited(bytes: Uint8Array): Uint8Array {
+    const { asked, outputEach, wire } = this.admitted;
+    const model = this.flight.target?.model ?? null;
+    if (model === null && outputEach === null) return bytes;
+    const outputTokensMax = outputEach === null ? {} : { outputTokensMax: outputEach };
+    return wire.rewrite(bytes, asked, { model, includeUsage: false, ...outputTokensMax });
+  }
+}
+
+/** A turn that may not be: a limit refused it, or something else did. */
+export interface NotHeld {
+  readonly id: string;
+  readonly why: Refusal | Fault;
+}
+
+/** The turns of all sockets in the books: each a call of its own, held and on record before it can begin. */
+export class SocketBooks {
+  readonly #parts: BooksParts;
+
+  constructor(parts: BooksParts) {
+    this.#parts = parts;
+  }
+
+  /** Held and on record, or why not. */
+  async hold(
+    socket: OpenSocket,
+    turn: Turn,
+    onStop: (call: SocketCall) => void,
+  ): Promise<{ call: SocketCall } | { notHeld: NotHeld }> {
+    const flight = this.#begin(socket);
+    try {
+      socket.policy = await this.#parts.authenticate(flight);
+      const admitted = this.#admit(flight, socket, turn);
+      const refusal = await this.#parts.ledger.reserve(flight, admitted);
+      if (refusal) {
+        this.#parts.flights.remove(flight);
+        return { notHeld: { id: flight.id, why: refusal } };
+      }
+      return { call: await this.#open(flight, admitted, turn, onStop) };
+    } catch (thrown) {
+      this.#parts.flights.remove(flight);
+      const fault = faultOf(thrown);
+      this.#parts.observer.faulted(fault, flight.id);
+      return { notHeld: { id: flight.id, why: fault } };
+    }
+  }
+
+  /**
+   * A turn that the upstream has begun without leave: it is billed whether or not it fits, and what does not is debt.
+   * Rejects where it cannot even be put on record.
+   */
+  async owe(
+    socket: OpenSocket,
+    turn: Turn,
+    onStop: (call: SocketCall) => void,
+  ): Promise<{ call: SocketCall; notHeld: NotHeld | null }> {
+    const flight = this.#begin(socket);
+    let why: Refusal | Fault | null = null;
+    try {
+      flight.policy = socket.policy;
+      const admitted = this.#admit(flight, socket, turn);
+      try {
+        why = (await this.#parts.ledger.reserve(flight, admitted)) ?? null;
+      } catch (thrown) {
+        why = faultOf(thrown);
+        this.#parts.observer.faulted(why, flight.id);
+      }
+      const call = await this.#open(flight, admitted, turn, onStop);
+      return { call, notHeld: why && { id: flight.id, why } };
+    } catch (thrown) {
+      this.#parts.flights.remove(flight);
+      throw thrown;
+    }
+  }
+
+  #begin({ call }: OpenSocket): Flight {
+    const nowMs = this.#parts.clock();
+    const flight = new Flight(newId('req', nowMs), nowMs, call, NO_REPLY, false);
+    this.#parts.flights.add(flight);
+    return flight;
+  }
+
+  #admit(flight: Flight, socket: OpenSocket, turn: Turn): Admitted {
+    const { config, leaseMs, rooms, seeded, findTarget } = this.#parts;
+    const { policy, match, wire, id } = socket;
+    const asked = { ...turn.asked, session: turn.asked.session ?? id };
+    flight.identify(asked);
+    const target = findTarget(socket, policy, asked, turn.beside);
+    flight.target = target;
+    const decided = { config: config(), policy, match, wire, body: NOTHING, asked, targets: [target], seeded };
+    return admit(flight, { ...decided, leaseMs: leaseMs() }, rooms);
+  }
+
+  async #open(flight: Flight, admitted: Admitted, turn: Turn, onStop: (call: SocketCall) => void): Promise<SocketCall> {
+    const { ledger, clock } = this.#parts;
+    const opening = await ledger.open(flight, admitted);
+    if (flight.stopped) {
+      await ledger.abandon(flight, opening);
+      throw faultOfStop(flight.stopped);
+    }
+    return new SocketCall(turn, flight, admitted, opening, clock(), onStop);
+  }
+
+  /** Never rejects: what fails then fails behind the client's back. */
+  async close(call: SocketCall, ending: Ending): Promise<void> {
+    const { flight, admitted } = call;
+    const { ledger, clock } = this.#parts;
+    const upstream = flight.target?.upstream.name ?? '';
+    flight.status = SERVED;
+    flight.attempts.push({ upstream, status: SERVED, duration_ms: Math.max(0, clock() - call.heldMs) });
+    await this.#over(call, () => ledger.close(flight, admitted, ending));
+  }
+
+  /** It never began. Never rejects. */
+  async abandon(call: SocketCall): Promise<void> {
+    await this.#over(call, () => this.#parts.ledger.abandon(call.flight, call.opening));
+  }
+
+  async #over(call: SocketCall, work: () => Promise<void>): Promise<void> {
+    const { flight } = call;
+    flight.over = true;
+    clearTimeout(call.deadline);
+    try {
+      await work();
+    } catch (thrown) {
+      this.#parts.observer.faulted(faultOf(thrown), flight.id);
+    } finally {
+      this.#parts.flights.remove(flight);
+    }
+  }
+}
+
+const NOTHING = new Uint8Array(0);

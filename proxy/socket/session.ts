@@ -1,0 +1,300 @@
+import type { GatewaySettings } from '#config/config.ts';
+import { Fault, faultOf } from '#core/fault.ts';
+import type { Clock } from '#core/time.ts';
+import { faultOfStop, type Stop } from '../ending.ts';
+import type { Carrier, Flight } from '../flight.ts';
+import type { Observer } from '../observer.ts';
+import type { ErrorAnswer } from '../wire/dialect.ts';
+import type { Talk, Turn, TurnStep } from '../wire/socket-wire.ts';
+import type { Wire } from '../wire/wire.ts';
+import { type NotHeld, type OpenSocket, type SocketBooks, SocketCall } from './books.ts';
+import type { Lead } from './connect.ts';
+import { HeldTurns } from './held-turns.ts';
+import { Lifetime } from './lifetime.ts';
+import { Relay, type RelayHandler, type SocketEvent } from './relay.ts';
+import { CLOSE, type Closing, closingOf, type Frame, passedCode, type SocketEnd } from './socket.ts';
+
+export interface SessionParts {
+  readonly flight: Flight;
+  readonly wire: Wire;
+  readonly talk: Talk;
+  readonly client: SocketEnd;
+  readonly books: SocketBooks;
+  readonly settings: GatewaySettings;
+  readonly observer: Observer;
+  readonly clock: Clock;
+  /** Where the talk leads to, once it says so. Rejects with a Fault. */
+  connect(model: string): Promise<Lead>;
+  /** One more may be read on without its client. */
+  mayDrain(): boolean;
+}
+
+const ANSWERED = 200;
+const REFUSED = 400;
+
+/**
+ * One socket from its opening to its end: frames pass as they are, turns are held before they can begin and closed when
+ * the upstream has said what they used.
+ *
+ * open -> finishing (nothing more is taken from the client; what has begun ends) or left (the client is gone; likewise)
+ * -> over.
+ */
+export class Session implements Carrier, RelayHandler {
+  readonly isSent = false;
+  readonly ended: Promise<void>;
+  readonly #parts: SessionParts;
+  readonly #resolve: () => void;
+  readonly #relay: Relay;
+  readonly #turns: HeldTurns;
+  #state: 'open' | 'finishing' | 'left' | 'over' = 'open';
+  #socket: OpenSocket | undefined;
+  #closing: Closing = { code: CLOSE.normal, reason: '' };
+  readonly #lifetime: Lifetime;
+
+  constructor(parts: SessionParts) {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.ended = promise;
+    this.#resolve = resolve;
+    this.#parts = parts;
+    this.#relay = new Relay(this);
+    this.#turns = new HeldTurns({
+      ...parts,
+      callTimeoutMs: parts.settings.callTimeoutMs,
+      onStop: ({ isSent, flight }) => {
+        const why = flight.stopped ?? 'gone';
+        if (isSent) this.cut(why);
+        else this.finish(faultOfStop(why));
+      },
+    });
+    this.#lifetime = new Lifetime({
+      ...parts,
+      onEnd: (closing) => this.#close(closing),
+    });
+    parts.flight.carrier = this;
+  }
+
+  /** Its client has gone, and what it began is read on. */
+  get isLeft(): boolean {
+    return this.#state === 'left';
+  }
+
+  /** From now on frames pass. `lead`: where it leads to, where that was known before it was accepted. */
+  start(lead: Lead | null): void {
+    if (lead) this.#lead(lead);
+    this.#relay.add('client', this.#parts.client);
+  }
+
+  #lead({ socket, end }: Lead): void {
+    this.#socket = socket;
+    this.#relay.add('upstream', end);
+  }
+
+  handle(event: SocketEvent): Promise<void> | undefined {
+    if (this.#isOver()) return undefined;
+    this.#lifetime.seen();
+    if ('frame' in event) {
+      return event.from === 'client' ? this.#fromClient(event.frame) : this.#fromUpstream(event.frame);
+    }
+    if (event.from === 'client') this.#clientGone(event.code, event.reason);
+    else this.#upstreamGone(event.code, event.reason);
+    return undefined;
+  }
+
+  broke(thrown: unknown): void {
+    this.#breakOff(faultOf(thrown), 'unchecked');
+  }
+
+  #fromClient(frame: Frame): Promise<void> | undefined {
+    if (this.#state !== 'open') return undefined;
+    let turns: readonly Turn[];
+    try {
+      turns = this.#parts.talk.fromClient(frame);
+    } catch (thrown) {
+      this.#tellFault(faultOf(thrown));
+      return undefined;
+    }
+    if (!this.#socket || turns.some((turn) => !this.#turns.isHeld(turn))) return this.#holdAndPass(turns, frame);
+    this.#relay.send('upstream', frame);
+    return undefined;
+  }
+
+  async #holdAndPass(turns: readonly Turn[], frame: Frame): Promise<void> {
+    const socket = this.#socket ?? (await this.#connect());
+    if (!socket) return;
+    let { bytes } = frame;
+    for (const turn of turns) {
+      if (this.#turns.isHeld(turn)) continue;
+      const held = await this.#turns.hold(socket, turn);
+      if (!(held instanceof SocketCall)) {
+        this.#parts.talk.forget(turn);
+        this.#refuse(turn, held);
+        return;
+      }
+      // It was ended meanwhile, and this came too late to be ended with it.
+      if (this.#state !== 'open') {
+        this.#turns.abandonAhead();
+        return;
+      }
+      if (turn.ahead) continue;
+      bytes = held.edited(bytes);
+      this.#turns.begin(held);
+    }
+    this.#relay.send('upstream', { bytes, isText: frame.isText });
+  }
+
+  /** Undefined when the client was told that it leads nowhere. */
+  async #connect(): Promise<OpenSocket | undefined> {
+    const { talk, connect } = this.#parts;
+    try {
+      if (talk.model === null) throw new Fault('invalid_request', { detail: 'No message has named a model yet.' });
+      const lead = await connect(talk.model);
+      if (this.#isOver()) lead.end.cut();
+      else this.#lead(lead);
+      return this.#socket;
+    } catch (thrown) {
+      this.#breakOff(faultOf(thrown), 'unchecked');
+      return undefined;
+    }
+  }
+
+  #fromUpstream(frame: Frame): Promise<void> | undefined {
+    if (this.#state !== 'left') this.#relay.send('client', frame);
+    const steps = this.#parts.talk.fromUpstream(frame);
+    if (steps.some(({ turn }) => !this.#turns.has(turn))) return this.#owe(steps);
+    for (const step of steps) this.#take(step);
+    return undefined;
+  }
+
+  /** Something has begun that was not held: it is cut short, unless it fits after all. */
+  async #owe(steps: readonly TurnStep[]): Promise<void> {
+    for (const step of steps) {
+      const { kind, turn } = step;
+      if (this.#socket && kind !== 'refused' && !this.#turns.has(turn)) {
+        const notHeld = await this.#turns.owe(this.#socket, turn);
+        const cancel = kind === 'began' && (notHeld || this.#state !== 'open') && this.#parts.talk.cancelFrame(turn);
+        if (cancel) this.#relay.send('upstream', cancel);
+        if (notHeld) this.#refuse(turn, notHeld);
+      }
+      this.#take(step);
+    }
+  }
+
+  #take({ kind, turn }: TurnStep): void {
+    const status = kind === 'ended' ? ANSWERED : REFUSED;
+    if (kind === 'began') this.#turns.began(turn);
+    else this.#turns.end(turn, { kind: 'answered', status, reading: turn.read() });
+    this.#endIfDone();
+  }
+
+  // --- What the client is told ----------------------------------------------------------------------------------
+
+  /** Where the client can be told of a turn that it asked for, it may ask for another; else the socket ends with it. */
+  #refuse(turn: Turn, { id, why }: NotHeld): void {
+    const { wire, settings } = this.#parts;
+    const { dialect } = wire;
+    const isFault = why instanceof Fault;
+    const isTold = this.#tell(
+      isFault ? dialect.fault(why, id) : dialect.refusal(why, id, settings.budgetStatus402),
+      turn,
+    );
+    if (isTold && !turn.ahead) return;
+    this.#close(closingOf(isFault ? why : new Fault(why.code)));
+  }
+
+  #tellFault(fault: Fault): void {
+    const { wire, flight, observer } = this.#parts;
+    observer.faulted(fault, flight.id);
+    if (!this.#tell(wire.dialect.fault(fault, flight.id), null)) this.#close(closingOf(fault));
+  }
+
+  /** False where the dialect has no words for it but those of a closing. */
+  #tell(answer: ErrorAnswer, turn: Turn | null): boolean {
+    const frame = this.#parts.talk.errorFrame(answer, turn);
+    if (frame && (this.#state === 'open' || this.#state === 'finishing')) this.#relay.send('client', frame);
+    return frame !== undefined;
+  }
+
+  // --- Endings --------------------------------------------------------------------------------------------------
+
+  /** The operator, or the gateway, wants the session to end: what has begun may come to its end. */
+  finish(fault: Fault): void {
+    if (this.#state !== 'open') return;
+    this.#tellFault(fault);
+    this.#close(closingOf(fault));
+  }
+
+  /** The session itself is stopped. */
+  stop(): void {
+    const why = this.#parts.flight.stopped ?? 'shutdown';
+    if (why === 'shutdown') this.cut(why);
+    else this.finish(faultOfStop(why));
+  }
+
+  /** Now: what has begun is billed as far as it came. */
+  cut(why: Stop): void {
+    this.#breakOff(faultOfStop(why), why);
+  }
+
+  #breakOff(fault: Fault, why: Stop): void {
+    if (this.#isOver()) return;
+    if (why !== 'gone') this.#tellFault(fault);
+    this.#turns.endAll((turn) => ({ kind: 'stopped', why, sent: true, reading: turn.read() }));
+    this.#end(closingOf(fault));
+  }
+
+  #close(closing: Closing): void {
+    if (this.#state !== 'open') return;
+    this.#state = 'finishing';
+    this.#closing = closing;
+    this.#turns.abandonAhead();
+    this.#endIfDone();
+  }
+
+  #clientGone(code: number, reason: string): void {
+    const { settings, mayDrain, flight } = this.#parts;
+    flight.gone = true;
+    this.#turns.abandonAhead();
+    this.#turns.clientGone();
+    if (this.#turns.count > 0 && (settings.onDisconnect === 'cancel' || !mayDrain())) {
+      this.cut('gone');
+      return;
+    }
+    this.#state = 'left';
+    this.#closing = { code: passedCode(code, CLOSE.goingAway), reason };
+    this.#relay.caughtUp('client');
+    flight.drainTimer = setTimeout(() => this.cut('gone'), settings.drainTimeoutMs);
+    this.#endIfDone();
+  }
+
+  #upstreamGone(code: number, reason: string): void {
+    const { observer, flight } = this.#parts;
+    const failure = { kind: 'broken', cause: `closed with ${code} ${reason}` } as const;
+    if (this.#turns.count > 0) observer.faulted(new Fault('upstream_broken', { story: failure.cause }), flight.id);
+    this.#turns.endAll((turn) => ({ kind: 'broken', status: ANSWERED, reading: turn.read(), failure }));
+    this.#end(this.#state === 'open' ? { code: passedCode(code, CLOSE.failed), reason } : this.#closing);
+  }
+
+  #endIfDone(): void {
+    if (this.#state !== 'open' && this.#turns.count === 0) this.#end(this.#closing);
+  }
+
+  #isOver(): boolean {
+    return this.#state === 'over';
+  }
+
+  #end({ code, reason }: Closing): void {
+    if (this.#isOver()) return;
+    this.#state = 'over';
+    const { flight } = this.#parts;
+    flight.over = true;
+    clearTimeout(flight.drainTimer);
+    this.#lifetime.over();
+    this.#relay.close('client', code, reason);
+    // What ended it here is nothing that the upstream must know.
+    this.#relay.close('upstream', CLOSE.normal, '');
+    void this.#relay
+      .idle()
+      .then(() => this.#turns.settled())
+      .then(this.#resolve);
+  }
+}

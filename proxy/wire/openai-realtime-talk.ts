@@ -1,0 +1,174 @@
+import { Fault } from '#core/fault.ts';
+import type { Frame } from '../socket/socket.ts';
+import { decodeUtf8, encodeUtf8, isObject, parseJson } from './bytes.ts';
+import type { ErrorAnswer } from './dialect.ts';
+import { FrameFields } from './frame-fields.ts';
+import { parseBody } from './json-request.ts';
+import { mediaBounds } from './openai-media.ts';
+import { RealtimeSession } from './openai-realtime-session.ts';
+import { RealtimeTurn, TranscriptTurn } from './openai-realtime-turns.ts';
+import { NO_STEPS, NO_TURNS, type Talk, type Turn, type TurnStep } from './socket-wire.ts';
+
+const DECISIVE: ReadonlySet<string> = new Set(['type', 'response', 'session', 'item', 'audio', 'event_id']);
+const TRANSCRIPT = 'conversation.item.input_audio_transcription.';
+
+/** One socket of OpenAI Realtime, read on both of its sides. */
+export class RealtimeTalk implements Talk {
+  readonly model: string;
+  readonly #session = new RealtimeSession();
+  /** Asked for and not begun, in their order. */
+  #asked: RealtimeTurn[] = [];
+  readonly #begun = new Map<string, RealtimeTurn>();
+  /** What the upstream may begin by itself, while sound comes in. */
+  #ahead: RealtimeTurn | null = null;
+  #transcript: TranscriptTurn | null = null;
+
+  constructor(model: string) {
+    this.model = model;
+  }
+
+  fromClient({ bytes }: Frame): readonly Turn[] {
+    const fields = FrameFields.parse(bytes, DECISIVE);
+    switch (fields.text('type')) {
+      case 'input_audio_buffer.append':
+        this.#session.hear(fields.lengthOf('audio'));
+        return this.#aheadOf();
+      case 'response.create':
+        this.#session.read(bytes.length);
+        return [this.#ask(parseBody(bytes, DECISIVE))];
+      case 'conversation.item.create':
+        this.#readItem(bytes, fields.value('item'));
+        break;
+      case 'session.update':
+      case 'transcription_session.update':
+        this.#session.read(bytes.length);
+        this.#session.propose(parseBody(bytes, DECISIVE).session);
+        break;
+      case null:
+        throw new Fault('invalid_request', { detail: "The field 'type' must say what the message is." });
+      default:
+        this.#session.read(bytes.length);
+    }
+    // What is said now is read by a response that may already be on its way to begin.
+    return this.#ahead ? this.#aheadOf() : NO_TURNS;
+  }
+
+  #aheadOf(): readonly Turn[] {
+    const turns: Turn[] = [];
+    if (this.#session.answersByItself && this.#begun.size === 0) {
+      this.#ahead ??= new RealtimeTurn(this.model, this.#session, true, null, null);
+      turns.push(this.#ahead);
+    }
+    const { transcriber } = this.#session;
+    if (transcriber !== null) {
+      if (this.#transcript?.model !== transcriber) this.#transcript = new TranscriptTurn(transcriber);
+      turns.push(this.#transcript);
+    }
+    return turns;
+  }
+
+  #ask({ response, event_id }: Readonly<Record<string, unknown>>): RealtimeTurn {
+    const fields = isObject(response) ? response : {};
+    const turn = new RealtimeTurn(this.model, this.#session, false, fields, event_id ?? null);
+    this.#asked.push(turn);
+    return turn;
+  }
+
+  #readItem(bytes: Uint8Array, item: unknown): void {
+    const media = mediaBounds([item], this.model);
+    this.#session.read(bytes.length - media.bytes);
+    this.#session.see(media);
+  }
+
+  fromUpstream({ bytes }: Frame): readonly TurnStep[] {
+    const fields = FrameFields.find(bytes);
+    const type = fields?.text('type');
+    if (!fields || !type) return NO_STEPS;
+    if (type.endsWith('.delta')) {
+      this.#begun.get(fields.text('response_id') ?? '')?.show(type, fields.lengthOf('delta'));
+      return NO_STEPS;
+    }
+    switch (type) {
+      case 'session.created':
+      case 'session.updated':
+      case 'transcription_session.created':
+      case 'transcription_session.updated':
+        this.#session.read(bytes.length);
+        this.#session.settle(fields.value('session'));
+        return NO_STEPS;
+      case 'response.created':
+        return this.#began(fields.value('response'));
+      case 'response.done':
+        return this.#ended(fields.value('response'));
+      case 'error':
+        return this.#refused(fields.value('error'));
+      case `${TRANSCRIPT}completed`:
+        return this.#heard(fields.value('usage'));
+      default:
+        return NO_STEPS;
+    }
+  }
+
+  #began(response: unknown): readonly TurnStep[] {
+    const turn = this.#asked.shift() ?? this.#ahead ?? new RealtimeTurn(this.model, this.#session, true, null, null);
+    if (turn === this.#ahead) this.#ahead = null;
+    this.#begun.set(idOf(response), turn);
+    return [{ kind: 'began', turn }];
+  }
+
+  #ended(response: unknown): readonly TurnStep[] {
+    const id = idOf(response);
+    const steps = this.#begun.has(id) ? [] : [...this.#began(response)];
+    const turn = this.#begun.get(id);
+    if (!turn) return NO_STEPS;
+    this.#begun.delete(id);
+    turn.end(response);
+    this.#session.keep(turn.outputTokens);
+    return [...steps, { kind: 'ended', turn }];
+  }
+
+  /** An error that names no message is of the oldest one that could be meant: a response that begins all the same is a new one. */
+  #refused(error: unknown): readonly TurnStep[] {
+    const about = isObject(error) ? (error.event_id ?? null) : null;
+    const at = this.#asked.findIndex((turn) => turn.eventId === about);
+    const [turn] = at < 0 ? [] : this.#asked.splice(at, 1);
+    return turn ? [{ kind: 'refused', turn }] : NO_STEPS;
+  }
+
+  #heard(usage: unknown): readonly TurnStep[] {
+    const turn = this.#transcript ?? new TranscriptTurn(this.#session.transcriber ?? this.model);
+    this.#transcript = null;
+    turn.end(usage);
+    return [{ kind: 'ended', turn }];
+  }
+
+  forget(turn: Turn): void {
+    if (turn === this.#ahead) this.#ahead = null;
+    else if (turn === this.#transcript) this.#transcript = null;
+    else this.#asked = this.#asked.filter((one) => one !== turn);
+  }
+
+  errorFrame({ body }: ErrorAnswer, turn: Turn | null): Frame {
+    return openaiErrorFrame(body, turn instanceof RealtimeTurn ? turn.eventId : null);
+  }
+
+  cancelFrame(turn: Turn): Frame | undefined {
+    const id = [...this.#begun].find(([, one]) => one === turn)?.[0];
+    if (id === undefined) return undefined;
+    return { bytes: encodeUtf8(JSON.stringify({ type: 'response.cancel', response_id: id })), isText: true };
+  }
+}
+
+function idOf(response: unknown): string {
+  return isObject(response) && typeof response.id === 'string' ? response.id : '';
+}
+
+/** An error event with what the answer to a request would say. */
+function openaiErrorFrame(body: Uint8Array, eventId: unknown): Frame {
+  const parsed = parseJson(decodeUtf8(body))?.value;
+  const error = isObject(parsed) && isObject(parsed.error) ? parsed.error : {};
+  const { weir } = error;
+  const event_id = isObject(weir) && typeof weir.request_id === 'string' ? `event_${weir.request_id}` : 'event_weir';
+  const event = { type: 'error', event_id, error: { ...error, event_id: eventId } };
+  return { bytes: encodeUtf8(JSON.stringify(event)), isText: true };
+}
