@@ -3,6 +3,7 @@
  * `node bench/limits.ts`; with REDIS_URL set, or a Redis of the tests, Redis too.
  */
 import { performance } from 'node:perf_hooks';
+import { setTimeout as pause } from 'node:timers/promises';
 import { openRedis } from '#config/redis-connection.ts';
 import { newId } from '#core/id.ts';
 import { KEY_POLICY_VERSION, type KeyPolicy } from '#core/key-policy.ts';
@@ -29,6 +30,10 @@ const POLICIES: readonly KeyPolicy[] = Array.from({ length: CUSTOMERS }, (_, i) 
     { ...limit, id: 'monthly', kind: 'budget', amount: '9000000000000000', currency: 'USD', per: 'month' },
   ],
 }));
+const RATE = 2_000;
+const CALL_MS = 20;
+const WARM_SECONDS = 2;
+const STEADY_SECONDS = 10;
 const SCOPE = { model: 'gpt-4o', user: null, session: null, labels: {} };
 const WORST = { inputTokens: 400n, outputTokens: 4_000n, costNanos: 30_000_000n, currency: 'USD' };
 const COUNTS = { calls: 1n, input_tokens: 300n, output_tokens: 200n };
@@ -64,19 +69,35 @@ function memory(): void {
   );
 }
 
-async function quiet(counters: Counters): Promise<void> {
+/** Calls that begin at a steady rate, whatever becomes of those before, and settle a while after they were admitted. */
+async function steady(counters: Counters): Promise<void> {
   const millis: number[] = [];
-  for (let n = 0; n < 2_000; n++) {
+  const round = async (n: number): Promise<void> => {
     const call = boundOf(n);
     const start = performance.now();
     const answer = await counters.reserve(call.reservation);
     millis.push(performance.now() - start);
     if (!answer.admitted) throw new Error('refused');
+    await pause(CALL_MS);
     await counters.settle(call.reservation, used(call), EVENT);
-  }
+  };
+  const run = async (seconds: number): Promise<void> => {
+    const calls: Promise<void>[] = [];
+    const start = performance.now();
+    for (let n = 0; n < RATE * seconds; await pause(1)) {
+      const due = Math.min(RATE * seconds, ((performance.now() - start) * RATE) / 1_000);
+      for (; n < due; n++) calls.push(round(n));
+    }
+    await Promise.all(calls);
+  };
+  await run(WARM_SECONDS);
+  millis.length = 0;
+  await run(STEADY_SECONDS);
   millis.sort((a, b) => a - b);
   const at = (part: number) => (millis[Math.trunc(millis.length * part)] as number).toFixed(3);
-  console.log(`Redis, one call at a time: admission p50 ${at(0.5)} ms, p99 ${at(0.99)} ms`);
+  console.log(
+    `Redis, ${RATE} calls/s for ${STEADY_SECONDS} s: admission p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, p99.9 ${at(0.999)} ms`,
+  );
 }
 
 async function busy(counters: Counters, server: () => Promise<number>): Promise<void> {
@@ -108,7 +129,7 @@ const server = process.env.REDIS_URL ? undefined : await startRedis();
 const redis = openRedis(process.env.REDIS_URL ?? server?.url ?? '', { onError: (error) => console.error(error) });
 await new Promise((resolve) => redis.once('ready', resolve));
 const counters = redisCounters({ redis, namespace: testNamespace() });
-await quiet(counters);
+await steady(counters);
 await busy(counters, async () => {
   const text = await redis.info('cpu');
   const seconds = (name: string) => Number(new RegExp(`${name}:([0-9.]+)`).exec(text)?.[1]);
