@@ -2,7 +2,7 @@ import type { Clock } from '#core/time.ts';
 import type { Admitted } from './admission.ts';
 import { type Ending, isUnmetered, unmetered } from './ending.ts';
 import type { Flight } from './flight.ts';
-import type { MaybePromise } from './limits/counters.ts';
+import type { MaybePromise, ReserveAnswer } from './limits/counters.ts';
 import { type Refusal, refusalOf } from './limits/refusal.ts';
 import type { Observer } from './observer.ts';
 import { closingOf, openingOf } from './record.ts';
@@ -31,11 +31,13 @@ export class Ledger {
   /** Undefined when the call is held; else which limit refused it. Rejects with `limits_unavailable`. */
   reserve(flight: Flight, admitted: Admitted): MaybePromise<Refusal | undefined> {
     if (admitted.reservation.holds.length === 0) return undefined;
-    return this.#reserve(flight, admitted);
+    const answer = this.#reserving.reserve(flight, admitted);
+    return answer instanceof Promise
+      ? answer.then((one) => this.#reserved(flight, admitted, one))
+      : this.#reserved(flight, admitted, answer);
   }
 
-  async #reserve(flight: Flight, admitted: Admitted): Promise<Refusal | undefined> {
-    const answer = await this.#reserving.reserve(flight, admitted);
+  #reserved(flight: Flight, admitted: Admitted, answer: ReserveAnswer): Refusal | undefined {
     flight.renewedMs = flight.atMs;
     if (answer.admitted) {
       flight.reservation = admitted.reservation;

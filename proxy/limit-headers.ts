@@ -25,7 +25,7 @@ export function addLimitHeaders(to: string[], admitted: Admitted): void {
     const standing = standingOf(limit, hold, states[i] as HoldState, reservation.atMs);
     standings.push(standing);
     const name = nameOf(limit);
-    policies += `${policies === '' ? '' : ', '}${name}${policyOf(standing)}`;
+    policies += `${policies === '' ? '' : ', '}${policyOf(standing)}`;
     const { left, resetAtMs } = standing;
     const t = resetAtMs === null ? '' : `;t=${Math.max(0, Math.ceil((resetAtMs - reservation.atMs) / 1000))}`;
     stands += `${stands === '' ? '' : ', '}${name};r=${figureOf(limit, left)}${t}`;
@@ -60,9 +60,16 @@ function figureOf(limit: LimitPolicy, amount: bigint): bigint {
   return figure < FIGURE_MAX ? figure : FIGURE_MAX;
 }
 
+/** What was said of a limit last: it stays until an override begins or ends. */
+const policyTexts = new WeakMap<LimitPolicy, { amount: bigint; text: string }>();
+
 function policyOf({ limit, amount }: Standing): string {
+  const known = policyTexts.get(limit);
+  if (known?.amount === amount) return known.text;
   const window = isWindow(limit.per) ? `;w=${WINDOW_MS[limit.per] / 1000}` : '';
-  return `;q=${figureOf(limit, amount)}${window}${unitOf(limit)}`;
+  const text = `${nameOf(limit)};q=${figureOf(limit, amount)}${window}${unitOf(limit)}`;
+  policyTexts.set(limit, { amount, text });
+  return text;
 }
 
 /** `requests` is what the draft takes when nothing is said. */

@@ -1,3 +1,5 @@
+import type { MaybePromise } from '../limits/counters.ts';
+
 /**
  * What comes in and what goes back, free of any runtime. `inbound/node.ts` is node:http; another runtime brings its own
  * adapter and the gateway does not notice.
@@ -11,8 +13,8 @@ export interface Call {
   /** Names in lower case. */
   readonly headers: HeaderMap;
 
-  /** The whole body, or undefined when the client left before it was whole. Rejects with `body_too_large` and `body_timeout`. */
-  body(bytesMax: number, timeoutMs: number): Promise<Uint8Array | undefined>;
+  /** The whole body, or undefined when the client left before it was whole. Throws or rejects with `body_too_large` and `body_timeout`. */
+  body(bytesMax: number, timeoutMs: number): MaybePromise<Uint8Array | undefined>;
 }
 
 export interface Reply {

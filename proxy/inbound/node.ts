@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 import { listenAt } from '#config/listen.ts';
 import { Fault } from '#core/fault.ts';
+import type { MaybePromise } from '../limits/counters.ts';
 import type { SocketOffer } from '../socket/socket.ts';
 import { concat, EMPTY } from '../wire/bytes.ts';
 import { openaiDialect } from '../wire/openai-dialect.ts';
@@ -111,9 +112,11 @@ class NodeCall implements Call {
     this.#request = request;
   }
 
-  body(bytesMax: number, timeoutMs: number): Promise<Uint8Array | undefined> {
+  body(bytesMax: number, timeoutMs: number): MaybePromise<Uint8Array | undefined> {
     const request = this.#request;
-    if (Number(request.headers['content-length'] ?? 0) > bytesMax) return Promise.reject(tooLarge(bytesMax));
+    if (Number(request.headers['content-length'] ?? 0) > bytesMax) throw tooLarge(bytesMax);
+    // Mostly it came with its head: then there is nothing to wait for, and nothing to set up for that.
+    if (request.complete && request.readableLength <= bytesMax) return request.read() ?? EMPTY;
     return new Promise((resolve, reject) => {
       const chunks: Uint8Array[] = [];
       let length = 0;

@@ -5,7 +5,7 @@ import type { Clock } from '#core/time.ts';
 import type { Admitted } from '../admission.ts';
 import type { Flight, Flights } from '../flight.ts';
 import { headerOf } from '../headers.ts';
-import type { Counters, Hold, HoldState, Reservation, ReserveAnswer } from '../limits/counters.ts';
+import type { Counters, Hold, HoldState, MaybePromise, Reservation, ReserveAnswer } from '../limits/counters.ts';
 import type { Observer } from '../observer.ts';
 import { countInput } from '../tokens/count-input.ts';
 import type { TokenCounter } from '../tokens/token-counter.ts';
@@ -54,14 +54,25 @@ export class Reserving {
   }
 
   /** Admitted, with what the call holds in its reservation; or refused for good. Rejects with `limits_unavailable`. */
-  async reserve(flight: Flight, admitted: Admitted): Promise<ReserveAnswer> {
+  reserve(flight: Flight, admitted: Admitted): MaybePromise<ReserveAnswer> {
     if (this.#isAway(admitted.policy) && this.#local.mayAdmit(admitted.limits)) {
       return this.#local.reserve(flight, admitted);
     }
+    const first = this.#ask(flight, admitted.reservation);
+    // Mostly counters in memory admit at once, and there is nothing to wait for.
+    if ('admitted' in first && first.admitted && admitted.part === null) {
+      this.#local.answered();
+      return this.#held(admitted, first);
+    }
+    return this.#negotiate(flight, admitted, first);
+  }
+
+  async #negotiate(flight: Flight, admitted: Admitted, first: MaybePromise<ReserveAnswer>): Promise<ReserveAnswer> {
     let answer: ReserveAnswer;
     try {
-      answer = await this.#reserve(flight, admitted);
-      if (trustWarnings(admitted, answer)) answer = await this.#reserve(flight, admitted);
+      answer = await this.#reserve(flight, admitted, first);
+      if (trustWarnings(admitted, answer))
+        answer = await this.#reserve(flight, admitted, this.#ask(flight, admitted.reservation));
       this.#local.answered();
     } catch (thrown) {
       this.#anyAwayUntilMs = this.#clock() + AWAY_MS;
@@ -92,14 +103,18 @@ export class Reserving {
     this.#local.release(flight);
   }
 
-  async #reserve(flight: Flight, admitted: Admitted): Promise<ReserveAnswer> {
-    let answer = await this.#ask(flight, admitted.reservation);
+  async #reserve(flight: Flight, admitted: Admitted, first: MaybePromise<ReserveAnswer>): Promise<ReserveAnswer> {
+    let answer = await first;
     for (let tries = 1; !answer.admitted && tries < TRIES_MAX; tries++) {
       if (!(await this.#lower(flight, admitted, answer))) break;
       answer = await this.#ask(flight, admitted.reservation);
     }
     if (answer.unknown.length > 0) return answer;
     if (answer.admitted && admitted.part !== null) await this.#lowerInParts(flight, admitted, answer);
+    return this.#held(admitted, answer);
+  }
+
+  #held(admitted: Admitted, answer: ReserveAnswer): ReserveAnswer {
     this.rooms.see(admitted.policy, admitted.reservation.holds, answer.states);
     admitted.states = answer.states;
     return answer;
@@ -161,14 +176,19 @@ export class Reserving {
     );
   }
 
-  async #ask(flight: Flight, reservation: Reservation): Promise<ReserveAnswer> {
+  #ask(flight: Flight, reservation: Reservation): MaybePromise<ReserveAnswer> {
     try {
-      return await this.#counters.reserve(reservation);
+      const answer = this.#counters.reserve(reservation);
+      return answer instanceof Promise ? answer.catch((thrown) => this.#unsure(flight, reservation, thrown)) : answer;
     } catch (thrown) {
-      // It may have been held all the same, with the answer lost.
-      await this.release(flight, reservation);
-      throw thrown instanceof Fault ? thrown : new Fault('limits_unavailable', { cause: thrown });
+      return this.#unsure(flight, reservation, thrown);
     }
+  }
+
+  /** It may have been held all the same, with the answer lost. */
+  async #unsure(flight: Flight, reservation: Reservation, thrown: unknown): Promise<never> {
+    await this.release(flight, reservation);
+    throw thrown instanceof Fault ? thrown : new Fault('limits_unavailable', { cause: thrown });
   }
 
   /** Gives a reservation back that nothing will settle. What cannot be given back ends with its lease. */
