@@ -224,20 +224,20 @@ describe('an explicit upstream', () => {
     await using stub = await startStub((response) => response.writeHead(200).end(Buffer.from([0, 255, 1])));
     await using closed = await startGateway(configOf([addressed(stub.url)]));
     const headers = { authorization: `Bearer ${SECRET}` };
-    expect((await fetch(`${closed.url}/u/second/v1/files/f-1`, { headers })).status).toBe(404);
+    expect((await fetch(`${closed.url}/u/second/v1/vector_stores/v-1`, { headers })).status).toBe(404);
 
     await using weir = await startGateway(configOf([addressed(stub.url, { passthrough: true })]));
-    const answer = await fetch(`${weir.url}/u/second/v1/files/f-1?x=1`, { method: 'DELETE', headers });
+    const answer = await fetch(`${weir.url}/u/second/v1/vector_stores/v-1?x=1`, { method: 'DELETE', headers });
     expect([...new Uint8Array(await answer.arrayBuffer())]).toEqual([0, 255, 1]);
-    const sent = await fetch(`${weir.url}/u/second/v1/files`, {
+    const sent = await fetch(`${weir.url}/u/second/v1/vector_stores`, {
       method: 'POST',
       headers,
       body: Buffer.from('no json'),
     });
     expect(sent.status).toBe(200);
     expect(stub.requests.map(({ method, url, body }) => [method, url, body])).toEqual([
-      ['DELETE', '/v1/files/f-1?x=1', ''],
-      ['POST', '/v1/files', 'no json'],
+      ['DELETE', '/v1/vector_stores/v-1?x=1', ''],
+      ['POST', '/v1/vector_stores', 'no json'],
     ]);
     for (const { data } of await eventsOf(weir, 2)) {
       expect(data).toMatchObject({
@@ -259,7 +259,7 @@ describe('an explicit upstream', () => {
       [keyPolicy({ models: ['gpt-*'] }), 'model_not_allowed'],
     ] as const) {
       await using weir = await startGateway(configOf([addressed(stub.url, { passthrough: true })]), [policy]);
-      const answer = await post(`${weir.url}/u/second/v1/files`, {});
+      const answer = await post(`${weir.url}/u/second/v1/vector_stores`, {});
       expect([answer.status, (await answer.json()).error.code]).toEqual([403, code]);
     }
     expect(stub.requests).toEqual([]);

@@ -136,6 +136,12 @@ export function headerOf(headers: HeaderMap, name: string): string | undefined {
   return typeof value === 'string' ? value : value?.[0];
 }
 
+/** Our own address, as the caller knows it. */
+export function ownOrigin(headers: HeaderMap): string {
+  const scheme = headerOf(headers, 'x-forwarded-proto') === 'https' ? 'https' : 'http';
+  return `${scheme}://${headerOf(headers, 'host') ?? ''}`;
+}
+
 /** How it is compressed; undefined where it is not. */
 export function encodingOf(headers: HeaderMap): string | undefined {
   const encoding = headerOf(headers, 'content-encoding');

@@ -24,6 +24,7 @@ export class ResultsMeter implements Meter {
   readonly #total: Partial<Record<Unit, bigint>> = {};
   readonly #line: Uint8Array[] = [];
   #model: string | null = null;
+  #region: string | null = null;
 
   constructor(resultOf: (line: Readonly<Record<string, unknown>>) => Result | undefined, meterOf: () => Meter) {
     this.#resultOf = resultOf;
@@ -58,9 +59,10 @@ export class ResultsMeter implements Meter {
     const meter = this.#meterOf();
     meter.push(encodeUtf8(JSON.stringify(result.answer)));
     meter.end();
-    const { usage, model } = meter.read();
+    const { usage, model, region } = meter.read();
     if (!usage) return;
     this.#model ??= model;
+    this.#region ??= region ?? null;
     for (const part of usage.parts ?? [{ model: null, counts: usage.counts }]) {
       this.#parts.push({ model: part.model ?? model, counts: part.counts });
     }
@@ -82,6 +84,7 @@ export class ResultsMeter implements Meter {
       undone: none,
       model: this.#model,
       serviceTier: 'batch',
+      region: this.#region,
       outputTokensGuess: 0n,
     };
   }

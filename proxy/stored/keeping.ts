@@ -14,6 +14,7 @@ import type { Target } from '../upstream/route-table.ts';
 import type { Asked, Made } from '../wire/wire.ts';
 import { askedByRequests } from './batch-asked.ts';
 import type { LookingParts } from './looking.ts';
+import { SAY_ALL } from './looks.ts';
 import { closingOfOpen } from './open-closing.ts';
 import { Reconciler, type ReconcilerParts } from './reconciler.ts';
 import { Settler } from './settler.ts';
@@ -172,7 +173,7 @@ export class Keeping {
     const [target] = targets;
     if (open === undefined || open === 'forgotten' || !target) return;
     const { call, closing } = open;
-    if (closing === null && object.kind !== 'response') {
+    if (closing === null && !SAY_ALL.has(object.kind)) {
       // What it came to stands elsewhere, which may take a while to read.
       this.reconciler.lookSoon(open);
       return;

@@ -1,9 +1,11 @@
 import type { Ending } from '../ending.ts';
 import type { ExchangeEnd } from '../exchange.ts';
+import { ANTHROPIC_BATCH } from '../wire/anthropic-batches.ts';
 import { isObject } from '../wire/bytes.ts';
 import { MadeReader } from '../wire/made-reader.ts';
 import { OPENAI_BATCH } from '../wire/openai-batches.ts';
 import { ResponseReader } from '../wire/openai-response-reader.ts';
+import { VideoReader } from '../wire/openai-videos.ts';
 import { jsonMeter } from '../wire/paths-meter.ts';
 import { SILENT_METER } from '../wire/unmetered.ts';
 import type { AnswerHead, Meter } from '../wire/wire.ts';
@@ -27,7 +29,12 @@ type Look = (call: OpenCall, ask: Ask, keepFiles: KeepFiles) => Promise<Looked>;
 export const LOOKS: Readonly<Partial<Record<StoredKind, Look>>> = {
   response: lookAtResponse,
   batch: lookAtBatch,
+  message_batch: lookAtMessageBatch,
+  video: lookAtVideo,
 };
+
+/** Of these what they came to stands in the answer that says that they are over. */
+export const SAY_ALL: ReadonlySet<StoredKind> = new Set(['response', 'video']);
 
 async function lookAtResponse({ path, object, asked }: OpenCall, ask: Ask): Promise<Looked> {
   return lookedOf(await ask(`${path}/${object}`, () => jsonMeter(new ResponseReader(asked, false))));
@@ -52,6 +59,26 @@ function openaiResult({ custom_id, response }: Readonly<Record<string, unknown>>
   if (typeof custom_id !== 'string') return undefined;
   const served = isObject(response) && typeof response.status_code === 'number' && response.status_code < 300;
   return { id: custom_id, answer: served ? response.body : null };
+}
+
+async function lookAtMessageBatch(call: OpenCall, ask: Ask): Promise<Looked> {
+  const path = `${call.path}/${call.object}`;
+  const looked = lookedOf(await ask(path, () => jsonMeter(new MadeReader(ANTHROPIC_BATCH))));
+  if (looked.kind !== 'over') return looked;
+  const results = new ResultsMeter(anthropicResult, () => meterOfAnswer(call));
+  const end = await ask(`${path}/results`, () => results);
+  if (end.kind !== 'answered') return unseen(end);
+  return { kind: 'over', ending: { kind: 'answered', status: 200, reading: results.read() } };
+}
+
+function anthropicResult({ custom_id, result }: Readonly<Record<string, unknown>>): Result | undefined {
+  if (typeof custom_id !== 'string') return undefined;
+  const served = isObject(result) && result.type === 'succeeded';
+  return { id: custom_id, answer: served ? result.message : null };
+}
+
+async function lookAtVideo({ path, object }: OpenCall, ask: Ask): Promise<Looked> {
+  return lookedOf(await ask(`${path}/${object}`, () => jsonMeter(new VideoReader())));
 }
 
 /** Each answer is read as it would be had it been asked for alone. */

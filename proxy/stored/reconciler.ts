@@ -116,7 +116,7 @@ export class Reconciler {
 
   async #ask(call: OpenCall, target: Target, { gateway }: Config): Promise<Looked> {
     const look = LOOKS[call.kind];
-    if (!look) return { kind: 'gone' };
+    if (!look) return { kind: 'unseen', why: 'nothing of this kind goes on' };
     const { clock, stored } = this.#parts;
     const owner = { ...call, key: call.opening.estimate.data.key, call: call.id };
     return look(call, askOf(this.#parts, target, call.query, gateway, this.#stopping.signal), async (files) => {

@@ -1,5 +1,5 @@
 import { Fault } from '#core/fault.ts';
-import { headerOf } from '../headers.ts';
+import { ownOrigin } from '../headers.ts';
 import { cardMeter } from './a2a-card.ts';
 import { a2aMeter, type Sent } from './a2a-meter.ts';
 import { isObject } from './bytes.ts';
@@ -60,7 +60,7 @@ const A2A = {
   parse(body: Uint8Array, call: CallHead, { upstream = '' }: Params): A2aAsked {
     const base = { ...askedWithoutTokens(upstream, 'free'), kind: 'free' as const, anyBelow: true };
     const below = pathBelow(call.path);
-    const card = { ...base, kind: 'card' as const, ownUrl: ownUrlOf(call, upstream) };
+    const card = { ...base, kind: 'card' as const, ownUrl: `${ownOrigin(call.headers)}/a2a/${upstream}` };
     if (SEND_PATH.test(below) && call.method === 'POST') {
       const { message } = parseBody(body, MESSAGE);
       return sendOf(base, message, null, false, below.endsWith('stream'));
@@ -131,12 +131,6 @@ function pathBelow(path: string): string {
   } catch {
     throw new Fault('route_not_found');
   }
-}
-
-/** As the caller knows us. */
-function ownUrlOf({ headers }: CallHead, upstream: string): string {
-  const scheme = headerOf(headers, 'x-forwarded-proto') === 'https' ? 'https' : 'http';
-  return `${scheme}://${headerOf(headers, 'host') ?? ''}/a2a/${upstream}`;
 }
 
 function below(method: WireEndpoint['method'], ...paths: string[]): WireEndpoint[] {

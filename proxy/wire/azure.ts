@@ -8,11 +8,12 @@ import { openaiInputTokens, openaiResponses } from './openai-responses.ts';
 import { openaiSpeech } from './openai-speech.ts';
 import { openaiStoredResponses } from './openai-stored-responses.ts';
 import { openaiTranscriptions } from './openai-transcriptions.ts';
+import { openaiStoredVideos, openaiVideos } from './openai-videos.ts';
 import type { Wire, WireEndpoint } from './wire.ts';
 
 const OPENAI = '/v1/';
 /** Those that Azure has never had by deployment. */
-const WITHOUT_DEPLOYMENT = ['/v1/responses', '/v1/files', '/v1/batches'];
+const WITHOUT_DEPLOYMENT = ['/v1/responses', '/v1/files', '/v1/batches', '/v1/videos'];
 
 /**
  * Azure OpenAI speaks the formats of OpenAI at paths of its own, of two kinds: with the deployment in the path, which is
@@ -32,6 +33,8 @@ export const AZURE: readonly Wire[] = [
   openaiFiles,
   openaiBatches,
   openaiStoredBatches,
+  openaiVideos,
+  openaiStoredVideos,
 ].map((wire: Wire) => ({
   ...wire,
   family: 'azure',

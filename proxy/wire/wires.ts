@@ -1,6 +1,7 @@
 import { a2a, a2aDialect, a2aHttp } from './a2a.ts';
 import { agent } from './agent.ts';
 import { agentDialect } from './agent-dialect.ts';
+import { anthropicBatches, anthropicStoredBatches } from './anthropic-batches.ts';
 import { anthropicCountTokens } from './anthropic-count-tokens.ts';
 import { anthropicDialect } from './anthropic-dialect.ts';
 import { anthropicMessages } from './anthropic-messages.ts';
@@ -34,6 +35,7 @@ import { openaiInputTokens, openaiResponses } from './openai-responses.ts';
 import { openaiSpeech } from './openai-speech.ts';
 import { openaiStoredResponses } from './openai-stored-responses.ts';
 import { openaiTranscriptions } from './openai-transcriptions.ts';
+import { openaiStoredVideos, openaiVideos } from './openai-videos.ts';
 import type { Wire } from './wire.ts';
 
 /** Every wire that is served. A new one is a file and a line here. */
@@ -48,6 +50,8 @@ export const WIRES: readonly Wire[] = [
   openaiStoredBatches,
   openaiRealtime,
   azureRealtime,
+  openaiVideos,
+  openaiStoredVideos,
   openaiEmbeddings,
   openaiModerations,
   openaiImages,
@@ -59,6 +63,8 @@ export const WIRES: readonly Wire[] = [
   bedrockCountTokens,
   anthropicMessages,
   anthropicCountTokens,
+  anthropicBatches,
+  anthropicStoredBatches,
   vertexCountTokens,
   vertexMessages,
   geminiGenerate,
