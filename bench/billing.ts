@@ -17,6 +17,7 @@ const server = createServer((request, response) => {
   request.resume();
   request.on('end', () => {
     if (pathname === '/v1/usage/since') return answer(response, { models: [] });
+    if (pathname === '/v1/events/missing') return answer(response, { missing: [] });
     if (pathname !== '/v1/policies') return answer(response, {});
     const changes = { version: '1', reset: !searchParams.has('after'), policies: [], removed: [] };
     if (changes.reset) return answer(response, changes);
