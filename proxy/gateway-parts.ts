@@ -8,7 +8,13 @@ import type { Dialer } from './socket/socket.ts';
 import type { StoredParts } from './stored/keeping.ts';
 import type { TokenCounter } from './tokens/token-counter.ts';
 
-/** What a main builds a gateway of. */
+/**
+ * What a main builds a gateway of. It gives each inbound call to `handle`, each socket to `handleSocket`, each new
+ * configuration to `use`, and calls `drain` before it leaves:
+ *
+ *     const gateway = new Gateway({ config, policies, counters, sink, upstream, observer, hash, ready, clock, random });
+ *     const listener = await listen(gateway, config.gateway);   // inbound/node.ts
+ */
 export interface GatewayParts extends AttemptsParts {
   config: Config;
   policies: Policies;

@@ -22,7 +22,7 @@ import { operatorAnswer } from './operator-answer.ts';
 import { Reserving } from './reserving/reserving.ts';
 import { dialectOfCall, getMatch, type Match } from './routes.ts';
 import { getRoute, getWire, type Snapshot, snapshotOf } from './routing.ts';
-import type { Dialer, SocketOffer } from './socket/socket.ts';
+import type { SocketOffer } from './socket/socket.ts';
 import { Sockets } from './socket/sockets.ts';
 import { isAboutKept, Keeping, type Known, knownWithoutStore } from './stored/keeping.ts';
 import type { Reconciler } from './stored/reconciler.ts';
@@ -33,15 +33,7 @@ import type { Asked } from './wire/wire.ts';
 /** How long usage may take to become durable once its call has ended: a disk that works needs milliseconds. */
 const DURABLE_MS = 3_000;
 
-/**
- * The request path, and every branch of it: who calls, what for, where to, held, opened, sent, passed on, settled.
- *
- * A main builds it from its parts, gives each inbound call to `handle`, each new configuration to `use`, and calls
- * `drain` before it leaves:
- *
- *     const gateway = new Gateway({ config, policies, counters, sink, upstream, observer, hash, ready, clock, random });
- *     const listener = await listen(gateway, config.gateway);   // inbound/node.ts
- */
+/** The request path, and every branch of it: who calls, what for, where to, held, opened, sent, passed on, settled. */
 export class Gateway {
   readonly #parts: GatewayParts;
   readonly #attempts: Attempts;
@@ -66,22 +58,22 @@ export class Gateway {
     this.#snapshot = snapshotOf(parts.config);
     this.#keeping = parts.stored && new Keeping(parts, parts.stored, () => this.#snapshot);
     this.killSwitch.use('config', parts.config.halts);
-    this.#sockets = parts.dialer && this.#socketsOver(parts.dialer);
-  }
-
-  #socketsOver(dialer: Dialer): Sockets {
-    return new Sockets({
-      ...this.#parts,
-      dialer,
-      ledger: this.#ledger,
-      flights: this.#flights,
-      rooms: this.#reserving.rooms,
-      halts: this.killSwitch.halts,
-      snapshot: () => this.#snapshot,
-      authenticate: (flight) => this.#authenticate(flight),
-      leaseMs: () => this.#leaseMs(this.#snapshot.config),
-      seeded: this.#parts.counters.seeded === true,
-    });
+    this.#sockets =
+      parts.dialer &&
+      new Sockets({
+        ...parts,
+        dialer: parts.dialer,
+        ledger: this.#ledger,
+        flights: this.#flights,
+        rooms: this.#reserving.rooms,
+        halts: this.killSwitch.halts,
+        snapshot: () => this.#snapshot,
+        authenticate: (flight) => this.#authenticate(flight),
+        known: (flight, policy, match, asked) => this.#known(flight, policy, match, asked),
+        close: (flight, admitted, ending) => this.#close(flight, admitted, ending),
+        leaseMs: () => this.#leaseMs(this.#snapshot.config),
+        seeded: parts.counters.seeded === true,
+      });
   }
 
   /** Calls that begin from now on; those in flight keep what they began with. */
@@ -150,7 +142,6 @@ export class Gateway {
     return flight;
   }
 
-  /** To its end, whatever that is. */
   async #see(flight: Flight, work: Promise<void>): Promise<void> {
     try {
       await work;
@@ -263,6 +254,10 @@ export class Gateway {
       this.#drains--;
     }
     this.#tellEnding(flight, ending);
+    await this.#close(flight, admitted, ending);
+  }
+
+  async #close(flight: Flight, admitted: Admitted, ending: Ending): Promise<void> {
     const { asked, object } = admitted;
     if (asked.makes !== undefined || object) {
       if (await this.#keeping?.ended(flight, admitted, ending)) return this.#ledger.leave(flight, admitted);

@@ -1,5 +1,5 @@
 import type { Config } from '#config/config.ts';
-import { type Fault, faultOf } from '#core/fault.ts';
+import { Fault, faultOf } from '#core/fault.ts';
 import { newId } from '#core/id.ts';
 import type { KeyPolicy } from '#core/key-policy.ts';
 import type { Clock } from '#core/time.ts';
@@ -8,12 +8,15 @@ import { type Ending, faultOfStop } from '../ending.ts';
 import { type Carrier, Flight, type Flights } from '../flight.ts';
 import type { Call, Reply } from '../inbound/call.ts';
 import type { Ledger } from '../ledger.ts';
+import type { MaybePromise } from '../limits/counters.ts';
 import type { Refusal } from '../limits/refusal.ts';
 import type { Observer } from '../observer.ts';
 import type { Rooms } from '../reserving/rooms.ts';
 import type { Match } from '../routes.ts';
 import type { Opening } from '../sink/sink.ts';
+import type { Known } from '../stored/keeping.ts';
 import type { Target } from '../upstream/route-table.ts';
+import { EMPTY } from '../wire/bytes.ts';
 import type { Turn } from '../wire/socket-wire.ts';
 import type { Asked, Wire } from '../wire/wire.ts';
 
@@ -25,6 +28,10 @@ export interface BooksParts {
   clock: Clock;
   /** Who calls, as it stands now. Throws the Faults of a key that may not. */
   authenticate(flight: Flight): Promise<KeyPolicy>;
+  /** What a turn names that is kept at its provider, and where that is. Throws where it is not the caller's. */
+  known(flight: Flight, policy: KeyPolicy, match: Match, asked: Asked): MaybePromise<Known>;
+  /** Settled, and its event kept. */
+  close(flight: Flight, admitted: Admitted, ending: Ending): Promise<void>;
   /** Where a model is served for this caller, by the upstream that a socket leads to. Throws when it is not. */
   findTarget(socket: OpenSocket, policy: KeyPolicy, asked: Asked, beside: boolean): Target;
   config(): Config;
@@ -123,7 +130,8 @@ export class SocketBooks {
     const flight = this.#begin(socket);
     try {
       socket.policy = await this.#parts.authenticate(flight);
-      const admitted = this.#admit(flight, socket, turn);
+      const known = await this.#parts.known(flight, socket.policy, socket.match, turn.asked);
+      const admitted = this.#admit(flight, socket, turn, known);
       const refusal = await this.#parts.ledger.reserve(flight, admitted);
       if (refusal) {
         this.#parts.flights.remove(flight);
@@ -151,7 +159,7 @@ export class SocketBooks {
     let why: Refusal | Fault | null = null;
     try {
       flight.policy = socket.policy;
-      const admitted = this.#admit(flight, socket, turn);
+      const admitted = this.#admit(flight, socket, turn, { asked: turn.asked });
       try {
         why = (await this.#parts.ledger.reserve(flight, admitted)) ?? null;
       } catch (thrown) {
@@ -173,14 +181,24 @@ export class SocketBooks {
     return flight;
   }
 
-  #admit(flight: Flight, socket: OpenSocket, turn: Turn): Admitted {
+  #admit(flight: Flight, socket: OpenSocket, turn: Turn, known: Known): Admitted {
     const { config, leaseMs, rooms, seeded, findTarget } = this.#parts;
     const { policy, match, wire, id } = socket;
-    const asked = { ...turn.asked, session: turn.asked.session ?? id };
+    const asked = { ...known.asked, session: known.asked.session ?? id };
     flight.identify(asked);
     const target = findTarget(socket, policy, asked, turn.beside);
+    if (known.madeAt !== undefined && known.madeAt !== target.upstream.name) throw new Fault('not_found');
     flight.target = target;
-    const decided = { config: config(), policy, match, wire, body: NOTHING, asked, targets: [target], seeded };
+    const decided = {
+      config: config(),
+      policy,
+      match,
+      wire,
+      body: turn.body ?? EMPTY,
+      asked,
+      targets: [target],
+      seeded,
+    };
     return admit(flight, { ...decided, leaseMs: leaseMs() }, rooms);
   }
 
@@ -197,11 +215,11 @@ export class SocketBooks {
   /** Never rejects: what fails then fails behind the client's back. */
   async close(call: SocketCall, ending: Ending): Promise<void> {
     const { flight, admitted } = call;
-    const { ledger, clock } = this.#parts;
+    const { close, clock } = this.#parts;
     const upstream = flight.target?.upstream.name ?? '';
     flight.status = SERVED;
     flight.attempts.push({ upstream, status: SERVED, duration_ms: Math.max(0, clock() - call.heldMs) });
-    await this.#over(call, () => ledger.close(flight, admitted, ending));
+    await this.#over(call, () => close(flight, admitted, ending));
   }
 
   /** It never began. Never rejects. */
@@ -222,5 +240,3 @@ export class SocketBooks {
     }
   }
 }
-
-const NOTHING = new Uint8Array(0);

@@ -14,7 +14,7 @@ import type { UpstreamRequest } from '../upstream/upstream.ts';
 import type { SocketWire } from '../wire/socket-wire.ts';
 import { type Asked, NOTHING_ASKED, type Wire } from '../wire/wire.ts';
 import type { OpenSocket } from './books.ts';
-import type { Dialled, Dialer, SocketEnd } from './socket.ts';
+import type { Dialer, Dialled, SocketEnd } from './socket.ts';
 
 export interface ConnectorParts {
   dialer: Dialer;

@@ -87,6 +87,12 @@ export class HeldTurns {
     for (const turn of [...this.#calls.keys()]) this.end(turn, endingOf(turn));
   }
 
+  /** It was held ahead, and will not begin. */
+  drop(turn: Turn): void {
+    const call = this.#calls.get(turn);
+    if (call && !call.isSent) this.#abandon(turn, call);
+  }
+
   /** What was held and has not begun never will. */
   abandonAhead(): void {
     for (const [turn, call] of this.#calls) if (!call.isSent) this.#abandon(turn, call);

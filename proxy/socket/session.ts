@@ -169,7 +169,7 @@ export class Session implements Carrier, RelayHandler {
   async #owe(steps: readonly TurnStep[]): Promise<void> {
     for (const step of steps) {
       const { kind, turn } = step;
-      if (this.#socket && kind !== 'refused' && !this.#turns.has(turn)) {
+      if (this.#socket && (kind === 'began' || kind === 'ended') && !this.#turns.has(turn)) {
         const notHeld = await this.#turns.owe(this.#socket, turn);
         const cancel = kind === 'began' && (notHeld || this.#state !== 'open') && this.#parts.talk.cancelFrame(turn);
         if (cancel) this.#relay.send('upstream', cancel);
@@ -182,6 +182,7 @@ export class Session implements Carrier, RelayHandler {
   #take({ kind, turn }: TurnStep): void {
     const status = kind === 'ended' ? ANSWERED : REFUSED;
     if (kind === 'began') this.#turns.began(turn);
+    else if (kind === 'dropped') this.#turns.drop(turn);
     else this.#turns.end(turn, { kind: 'answered', status, reading: turn.read() });
     this.#endIfDone();
   }
@@ -193,11 +194,8 @@ export class Session implements Carrier, RelayHandler {
     const { wire, settings } = this.#parts;
     const { dialect } = wire;
     const isFault = why instanceof Fault;
-    const isTold = this.#tell(
-      isFault ? dialect.fault(why, id) : dialect.refusal(why, id, settings.budgetStatus402),
-      turn,
-    );
-    if (isTold && !turn.ahead) return;
+    const answer = isFault ? dialect.fault(why, id) : dialect.refusal(why, id, settings.budgetStatus402);
+    if (this.#tell(answer, turn) && !turn.ahead) return;
     this.#close(closingOf(isFault ? why : new Fault(why.code)));
   }
 

@@ -1,9 +1,10 @@
 import { Fault } from '#core/fault.ts';
 import type { Frame } from '../socket/socket.ts';
-import { decodeUtf8, encodeUtf8, isObject, parseJson } from './bytes.ts';
+import { encodeUtf8, isObject } from './bytes.ts';
 import type { ErrorAnswer } from './dialect.ts';
 import { FrameFields } from './frame-fields.ts';
 import { parseBody } from './json-request.ts';
+import { errorFrameOf, requestIdOf } from './openai-error-frame.ts';
 import { mediaBounds } from './openai-media.ts';
 import { RealtimeSession } from './openai-realtime-session.ts';
 import { RealtimeTurn, TranscriptTurn } from './openai-realtime-turns.ts';
@@ -148,8 +149,9 @@ export class RealtimeTalk implements Talk {
     else this.#asked = this.#asked.filter((one) => one !== turn);
   }
 
-  errorFrame({ body }: ErrorAnswer, turn: Turn | null): Frame {
-    return openaiErrorFrame(body, turn instanceof RealtimeTurn ? turn.eventId : null);
+  errorFrame(answer: ErrorAnswer, turn: Turn | null): Frame {
+    const eventId = turn instanceof RealtimeTurn ? turn.eventId : null;
+    return errorFrameOf(answer, { event_id: `event_${requestIdOf(answer)}` }, { event_id: eventId });
   }
 
   cancelFrame(turn: Turn): Frame | undefined {
@@ -161,14 +163,4 @@ export class RealtimeTalk implements Talk {
 
 function idOf(response: unknown): string {
   return isObject(response) && typeof response.id === 'string' ? response.id : '';
-}
-
-/** An error event with what the answer to a request would say. */
-function openaiErrorFrame(body: Uint8Array, eventId: unknown): Frame {
-  const parsed = parseJson(decodeUtf8(body))?.value;
-  const error = isObject(parsed) && isObject(parsed.error) ? parsed.error : {};
-  const { weir } = error;
-  const event_id = isObject(weir) && typeof weir.request_id === 'string' ? `event_${weir.request_id}` : 'event_weir';
-  const event = { type: 'error', event_id, error: { ...error, event_id: eventId } };
-  return { bytes: encodeUtf8(JSON.stringify(event)), isText: true };
 }

@@ -3,6 +3,7 @@ import { rewriteJson } from './json-set.ts';
 import { openaiDialect } from './openai-dialect.ts';
 import { RealtimeTalk } from './openai-realtime-talk.ts';
 import type { Params } from './path-pattern.ts';
+import { refusePlain } from './socket-wire.ts';
 import { SILENT_METER } from './unmetered.ts';
 import type { Asked, CallHead, Meter, RequestEdits, Wire, WireEndpoint } from './wire.ts';
 
@@ -36,9 +37,7 @@ export const openaiRealtime = {
     edited: null,
   },
   lowersOutput: true,
-  parse(): Asked {
-    throw new Fault('upgrade_required');
-  },
+  parse: (_body: Uint8Array, call: CallHead): Asked => refusePlain(call),
   rewrite: (frame: Uint8Array, _asked: Asked, { outputTokensMax }: RequestEdits): Uint8Array =>
     outputTokensMax === undefined
       ? frame

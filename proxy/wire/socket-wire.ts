@@ -1,3 +1,4 @@
+import { Fault } from '#core/fault.ts';
 import type { Frame } from '../socket/socket.ts';
 import type { ErrorAnswer } from './dialect.ts';
 import type { Params } from './path-pattern.ts';
@@ -39,6 +40,8 @@ export interface Talk {
 export interface Turn {
   /** As it stands now: bounds grow with what is said before it begins. */
   readonly asked: Asked;
+  /** The message that asks for it, where it is a body like that of a request. */
+  readonly body?: Uint8Array;
   /** The upstream may begin it by itself: it is held ahead, and where it cannot be held the socket ends. */
   readonly ahead: boolean;
   /** It is billed at a model of its own, beside the one that the socket leads to. */
@@ -52,7 +55,14 @@ export type TurnStep =
   | { readonly kind: 'began'; readonly turn: Turn }
   | { readonly kind: 'ended'; readonly turn: Turn }
   /** The upstream refused it. */
-  | { readonly kind: 'refused'; readonly turn: Turn };
+  | { readonly kind: 'refused'; readonly turn: Turn }
+  /** It was held ahead, and will not begin. */
+  | { readonly kind: 'dropped'; readonly turn: Turn };
+
+/** What is carried by a socket was asked for without one, or where none is carried. */
+export function refusePlain({ headers }: Pick<CallHead, 'headers'>): never {
+  throw new Fault(headers.upgrade === undefined ? 'upgrade_required' : 'sockets_unavailable');
+}
 
 export const NO_TURNS: readonly Turn[] = [];
 export const NO_STEPS: readonly TurnStep[] = [];

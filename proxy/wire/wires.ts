@@ -32,6 +32,7 @@ import { openaiImages } from './openai-images.ts';
 import { openaiModerations } from './openai-moderations.ts';
 import { azureRealtime, openaiRealtime } from './openai-realtime.ts';
 import { openaiInputTokens, openaiResponses } from './openai-responses.ts';
+import { azureResponsesSocket, openaiResponsesSocket } from './openai-responses-socket.ts';
 import { openaiSpeech } from './openai-speech.ts';
 import { openaiStoredResponses } from './openai-stored-responses.ts';
 import { openaiTranscriptions } from './openai-transcriptions.ts';
@@ -48,6 +49,8 @@ export const WIRES: readonly Wire[] = [
   openaiFiles,
   openaiBatches,
   openaiStoredBatches,
+  openaiResponsesSocket,
+  azureResponsesSocket,
   openaiRealtime,
   azureRealtime,
   openaiVideos,
