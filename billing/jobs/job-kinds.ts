@@ -18,7 +18,7 @@ export interface JobKind {
 
 export const JOB_KINDS: readonly JobKind[] = [
   { name: 'run_simulations', cron: '* * * * *', run: runSimulations },
-  { name: 'check_rollups', cron: '7 * * * *', run: checkRollups },
+  { name: 'check_rollups', cron: '7,17,27,37,47,57 * * * *', run: (db, nowMs) => checkRollups(db, nowMs) },
   { name: 'measure_the_past', cron: '* * * * *', run: measureThePast },
   { name: 'make_partitions', cron: '17 * * * *', run: (db, nowMs) => makePartitions(db, nowMs) },
   { name: 'retry_parked_events', cron: '29 * * * *', run: (db, nowMs) => retryParked(db, nowMs) },

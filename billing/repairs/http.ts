@@ -5,7 +5,7 @@ import type { Api } from '#billing/http/route.ts';
 import { Instant, InstantIn } from '#billing/http/schema.ts';
 import { Fault } from '#core/fault.ts';
 import { formatInstant, HOUR_MS } from '#core/time.ts';
-import { type Finding, listFindings, listRepairs, type Repair, repairUsage } from './repair.ts';
+import { type Finding, findCheckedUntil, listFindings, listRepairs, type Repair, repairUsage } from './repair.ts';
 
 const Difference = z
   .object({
@@ -29,6 +29,10 @@ const FindingJson = z
   })
   .openapi('UsageFinding');
 
+const FindingPage = pageSchema('UsageFinding', FindingJson)
+  .extend({ checked_until: Instant.nullable().openapi({ description: 'Hours before it were looked at.' }) })
+  .openapi('UsageFindingPage');
+
 const RepairJson = z
   .object({
     id: z.string(),
@@ -51,14 +55,16 @@ export function repairRoutes(api: Api): void {
     path: '/v1/usage/findings',
     noun: 'usage',
     summary: 'Hours whose sums or meters were found not to be what their events give',
-    description: 'Latest first. A job looks at the last two whole hours, each hour.',
+    description:
+      'Latest first. A job looks at each whole hour of each customer once it is over, and goes on where it stopped; ' +
+      '`checked_until` says how far it is.',
     roles: READERS,
     query: z.strictObject({
       ...pageQuery,
       customer: customer.optional(),
       open: z.enum(['true', 'false']).default('true'),
     }),
-    answer: pageSchema('UsageFinding', FindingJson),
+    answer: FindingPage,
     run: async ({ db, query }) => {
       const before = decodeCursor(query.cursor, 1)?.[0];
       const rows = await listFindings(db, {
@@ -67,7 +73,11 @@ export function repairRoutes(api: Api): void {
         beforeSeq: before === undefined ? undefined : BigInt(before),
         count: query.limit + 1,
       });
-      return pageOf(rows, query.limit, (row) => [row.seq.toString()], findingToJson);
+      const checkedUntil = await findCheckedUntil(db);
+      return {
+        ...pageOf(rows, query.limit, (row) => [row.seq.toString()], findingToJson),
+        checked_until: checkedUntil === undefined ? null : formatInstant(checkedUntil),
+      };
     },
   });
 

@@ -49,8 +49,10 @@ it('finds what something else wrote, keeps it in sight, and repairs it by comman
   await db.query(sql`update meter_roll_up set greatest = 99 where meter = 'peak'`);
   await db.query(sql`delete from meter_roll_up where meter = 'items' and item = '2'`);
   await db.query(sql`update meter_point set value = 3 where meter = 'level' and id = 'e2'`);
-  await expect(checkRollups(db, api.clock.nowMs)).rejects.toMatchObject({ code: 'internal' });
-  await expect(checkRollups(db, api.clock.nowMs)).rejects.toMatchObject({ code: 'internal' });
+  for (let run = 0; run < 2; run++) {
+    await db.script('delete from usage_check');
+    await expect(checkRollups(db, api.clock.nowMs)).rejects.toMatchObject({ code: 'internal' });
+  }
   const { data } = await get('/v1/usage/findings?customer=acme');
   expect(data).toMatchObject([{ customer: 'acme', hour: hour('10'), repair: null }]);
   const wanted = [
@@ -69,8 +71,9 @@ it('finds what something else wrote, keeps it in sight, and repairs it by comman
   expect((await api.call('POST', '/v1/usage/repairs', { body, token: api.tokens.viewer })).status).toBe(403);
   const { json } = await api.call('POST', '/v1/usage/repairs', { body, token: api.tokens.ops });
   expect(figures(json.differences)).toEqual(expect.arrayContaining(wanted));
+  await db.script('delete from usage_check');
   await checkRollups(db, api.clock.nowMs);
-  expect(await get('/v1/usage/findings')).toMatchObject({ data: [] });
+  expect(await get('/v1/usage/findings')).toMatchObject({ data: [], checked_until: hour('12') });
   expect(await get('/v1/usage/findings?open=false')).toMatchObject({ data: [{ repair: json.id }] });
   // Both are of one moment of the clock: neither is the later one.
   const { data: repairs } = await get('/v1/usage/repairs?customer=acme');
@@ -79,6 +82,45 @@ it('finds what something else wrote, keeps it in sight, and repairs it by comman
   expect(repairs).toContainEqual(expect.objectContaining({ reason: 'to be sure' }));
   expect(await get('/v1/usage/meters/peak?customer=acme')).toMatchObject({ readings: [{ quantity: '2.5' }] });
   expect(await get('/v1/usage?customer=acme')).toMatchObject({ groups: [{ quantities: { calls: '3' } }] });
+});
+
+it('reads no more in one run than its bound, and goes on where it stopped until all was looked at once', async () => {
+  const { db } = api.test;
+  await db.script('delete from usage_check');
+  const customers = ['', 'beta', 'gamma', 'delta'];
+  const events = customers.flatMap((customer, n) =>
+    [0, 1].map((i) => {
+      const event = usageEvent({
+        customer,
+        id: `w${n}${i}`,
+        atMs: Date.UTC(2026, 10, 20, 11, n),
+        quantities: { calls: '1' },
+      });
+      if (customer !== '') return event;
+      const { subject: _, ...nobody } = event;
+      const { customer: __, key: ___, ...data } = event.data;
+      return { ...nobody, data };
+    }),
+  );
+  const { json } = await api.call('POST', '/v1/events', { body: events });
+  expect(json).toMatchObject({ accepted: 8 });
+  await db.query(sql`update usage_hour set quantity = 9 where customer in ('', 'gamma')`);
+  // Each event is read once for the sums and once for each of the three meters.
+  const runs: string[] = [];
+  for (let run = 0; run < 9; run++) {
+    try {
+      const reads = await checkRollups(db, api.clock.nowMs, 12n);
+      expect(reads).toBeLessThanOrEqual(12n);
+      runs.push(`${reads}`);
+    } catch (thrown) {
+      expect(thrown).toMatchObject({ code: 'internal' });
+      runs.push('found');
+    }
+  }
+  expect(runs).toEqual(['12', 'found', '8', '8', 'found', '0', '0', '0', '0']);
+  const { data, checked_until } = await get('/v1/usage/findings');
+  expect(checked_until).toBe(hour('12'));
+  expect(data.map((row: { customer: string }) => row.customer)).toEqual(['gamma', '']);
 });
 
 it('repairs nothing whose events are gone', async () => {

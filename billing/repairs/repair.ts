@@ -6,14 +6,18 @@ import { Fault } from '#core/fault.ts';
 import { newId } from '#core/id.ts';
 import { formatInstant, HOUR_MS, type Period } from '#core/time.ts';
 import {
+  type CheckPlace,
   type FindingRow,
+  findCheckPlace,
   findHourWithoutEvents,
   insertRepair,
   listFindingRows,
+  listPlacesToCheck,
   listRepairRows,
   type RepairRow,
   replaceSums,
   type StoredDifference,
+  updateCheckPlace,
   updateFindingsRepaired,
   upsertFinding,
 } from './store.ts';
@@ -29,19 +33,51 @@ export type Repair = RepairRow;
 
 const DIFFERENCES_MAX = 1_000;
 
+/** What one run may read; an hour of one customer is read whole. */
+const READS_MAX = 1_000_000n;
+/** Where nothing was looked at before. */
+const FIRST_HOURS = 2;
+const PLACES_PAGE = 100;
+
 /**
- * Looks at the last two whole hours. What differs is kept as a finding for each hour of a customer, and the job fails,
- * so that it is seen there too.
+ * Looks at whole hours, customer by customer, and goes on where the run before it stopped: events are read once for the
+ * sums and once for each meter, up to `readsMax`. What differs is kept as a finding for each hour of a customer, and the
+ * job fails, so that it is seen there too. Gives how much was read.
  */
-export async function checkRollups(db: Database, nowMs: number): Promise<void> {
+export async function checkRollups(db: Database, nowMs: number, readsMax = READS_MAX): Promise<bigint> {
   const endMs = nowMs - (nowMs % HOUR_MS);
-  const differences = await verifyRollups(db, { startMs: endMs - 2 * HOUR_MS, endMs }, {});
+  const eachRead = 1n + BigInt((await db.transaction((tx) => gaugesInForce(tx))).length);
+  const differences: Difference[] = [];
+  let place: CheckPlace = (await findCheckPlace(db)) ?? { hour: endMs - FIRST_HOURS * HOUR_MS, customer: null };
+  let reads = 0n;
+  let isSpent = false;
+  while (place.hour < endMs && !isSpent) {
+    const period = { startMs: place.hour, endMs: place.hour + HOUR_MS };
+    const page = await listPlacesToCheck(db, period, place.customer, PLACES_PAGE);
+    for (const { customer, events } of page) {
+      isSpent = reads > 0n && reads + events * eachRead > readsMax;
+      if (isSpent) break;
+      reads += events * eachRead;
+      const found = await verifyRollups(db, period, { customer, limit: DIFFERENCES_MAX });
+      await keepFindings(db, found, nowMs);
+      differences.push(...found);
+      place = { hour: place.hour, customer };
+      await updateCheckPlace(db, place);
+    }
+    if (isSpent || page.length === PLACES_PAGE) continue;
+    place = { hour: period.endMs, customer: null };
+    await updateCheckPlace(db, place);
+  }
   const [first] = differences;
-  if (!first) return;
-  await keepFindings(db, differences, nowMs);
+  if (!first) return reads;
   throw new Fault('internal', {
     story: `${differences.length} figures are not those of their events; the first: ${first.customer} ${first.key} ${first.model} ${first.unit} at ${formatInstant(first.hour)}: ${first.rolled_up}, recomputed ${first.recomputed}`,
   });
+}
+
+/** All before it was looked at; undefined where nothing was. */
+export async function findCheckedUntil(db: Database): Promise<number | undefined> {
+  return (await findCheckPlace(db))?.hour;
 }
 
 async function keepFindings(db: Database, differences: readonly Difference[], nowMs: number): Promise<void> {

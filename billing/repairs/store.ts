@@ -1,4 +1,4 @@
-import { type Database, findRow, getRow, instant, json, sql } from '#billing/db/database.ts';
+import { type Database, findRow, getRow, instant, json, type Sql, sql } from '#billing/db/database.ts';
 import { ROLL_UP } from '#billing/db/roll-up.ts';
 import type { Period } from '#core/time.ts';
 
@@ -86,6 +86,48 @@ export async function listRepairRows(
     select id, customer, from_at, to_at, reason, token, repaired_at, differences from usage_repair
     where (${customer}::text is null or customer = ${customer}) and (${before}::text is null or id < ${before})
     order by id desc limit ${page.count}`);
+}
+
+/** The hour that is being looked at, and the last customer of it that was; null before the first. */
+export interface CheckPlace {
+  hour: number;
+  customer: string | null;
+}
+
+export async function findCheckPlace(db: Database): Promise<CheckPlace | undefined> {
+  return findRow<CheckPlace>(db, sql`select hour, customer from usage_check`);
+}
+
+export async function updateCheckPlace(db: Database, place: CheckPlace): Promise<void> {
+  await db.query(sql`
+    insert into usage_check (id, hour, customer) values (1, ${instant(place.hour)}, ${place.customer})
+    on conflict (id) do update set hour = excluded.hour, customer = excluded.customer`);
+}
+
+/** Who has events or sums in an hour, with the number of events; those whose name comes after one. */
+export async function listPlacesToCheck(
+  db: Database,
+  period: Period,
+  after: string | null,
+  count: number,
+): Promise<{ customer: string; events: bigint }[]> {
+  const [from, to] = [instant(period.startMs), instant(period.endMs)];
+  const isNext = (name: Sql) => sql`(${after}::text is null or ${name} > ${after})`;
+  return db.query(sql`
+    select name.customer, counted.events
+    from (
+      select id collate "C" as customer, false as has_sums from customer where ${isNext(sql`id collate "C"`)}
+      union
+      select customer, true from cost_hour where hour >= ${from} and hour < ${to} and ${isNext(sql`customer`)}
+      union
+      select customer, true from usage_hour where hour >= ${from} and hour < ${to} and ${isNext(sql`customer`)}
+    ) as name
+    cross join lateral (
+      select count(*)::int8 as events from event
+      where event.customer = name.customer and event.time >= ${from} and event.time < ${to}
+    ) as counted
+    group by 1, 2 having counted.events > 0 or bool_or(has_sums)
+    order by 1 limit ${count}`);
 }
 
 /** An hour with sums that is older than every event: its events were dropped, and the sums are all that is left. */
