@@ -70,7 +70,11 @@ export async function startBillingRole(options: BillingRoleOptions): Promise<Bil
   await migrate(store.db).catch(refused);
   const api = parts.api ? await startApi(options, store.db) : undefined;
   const jobs = parts.jobs
-    ? await startJobs({ db: store.db, store: store.jobs, clock, log, closeGraceMs: () => closeGraceOf(options) })
+    ? await startJobs({
+        ...{ db: store.db, store: store.jobs, clock, log },
+        priceBook: () => options.config.current.priceBook,
+        closeGraceMs: () => closeGraceOf(options),
+      })
     : undefined;
   return {
     url: api?.url ?? null,

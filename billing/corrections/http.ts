@@ -5,6 +5,7 @@ import { EDITORS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
 import { Fault } from '#core/fault.ts';
 import { newId } from '#core/id.ts';
+import type { PriceBook } from '#core/price.ts';
 import { formatInstant } from '#core/time.ts';
 
 const id = z.string().min(1).max(ID_CHARS_MAX);
@@ -20,7 +21,7 @@ const CorrectionIn = z
   })
   .openapi('CorrectionIn');
 
-export function correctionRoutes(api: Api): void {
+export function correctionRoutes(api: Api, priceBook: () => PriceBook): void {
   api.route({
     method: 'post',
     path: '/v1/events/corrections',
@@ -35,7 +36,7 @@ export function correctionRoutes(api: Api): void {
     run: async ({ db, body, nowMs }) => {
       const correction = newId('evt', nowMs);
       const envelope = { specversion: '1.0', id: correction, source: '/weir/api', type: CORRECTION_TYPE };
-      const [result] = await ingest(db, [{ ...envelope, time: formatInstant(nowMs), data: body }], nowMs);
+      const [result] = await ingest(db, [{ ...envelope, time: formatInstant(nowMs), data: body }], nowMs, priceBook());
       if (result?.status !== 'parked') return { correction };
       if (result.reason === 'unknown_event') throw new Fault('not_found', { detail: result.detail });
       // Nothing is left of it: the fault undoes the parking as well.

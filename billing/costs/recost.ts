@@ -4,12 +4,11 @@ import { parseExactObject } from '#billing/event-formats/exact-json.ts';
 import { parseEvent } from '#billing/events/event.ts';
 import { CORRECTION_TYPE } from '#billing/events/event-schema.ts';
 import { take } from '#billing/events/ingest.ts';
-import { type CallCost, type CallFacts, costOfCallBy, type PartUsed } from '#core/call-cost.ts';
 import { add, type Exact, formatExact, getExact, ZERO } from '#core/exact.ts';
 import type { MoneyJson } from '#core/money.ts';
 import type { PriceBook } from '#core/price.ts';
-import type { Counts, Unit } from '#core/quantity.ts';
 import { formatInstant } from '#core/time.ts';
+import { costOfData, fieldsOf, textOf, withCost } from './event-cost.ts';
 import { type CostedFilter, type CostedRow, selectCosted } from './store.ts';
 
 /**
@@ -88,49 +87,19 @@ function recostOne(book: PriceBook, row: CostedRow): Recosted {
   const event = parseExactObject(row.body);
   const data = fieldsOf(event.data);
   const before = moneyOf(data.cost);
-  const counts = countsOf(data.quantities);
-  const parts = Array.isArray(data.parts) ? data.parts.map((part) => partOf(part, data.model)) : null;
   // A call that nobody could read was marked by the calls themselves, which no list prices.
   const isUnread = Array.isArray(data.unpriced) && data.unpriced.includes('calls');
-  const isWhole = counts !== undefined && (parts?.every((part) => part !== undefined) ?? true);
-  if (!isWhole || isUnread) return { before, cost: null, body: event };
-  const used = parts?.flatMap((part) => part ?? []) ?? null;
-  const cost = costOfCallBy(book, factsOf(row, data), counts, used);
-  const body = { ...event, ...placeOf(row, event), data: recostedData(data, before, cost, book.version) };
-  return { before, cost: cost.json, body };
+  const cost = isUnread ? undefined : costOfData(book, { customer: row.customer, timeMs: row.time }, data);
+  if (!cost) return { before, cost: null, body: event };
+  // What it cost first, however often it is costed anew.
+  const first = data.cost_before ?? { cost: before, price_book: textOf(data.price_book) };
+  const costed = { ...withCost(data, cost, book.version), cost_before: first };
+  return { before, cost: cost.json, body: { ...event, ...placeOf(row, event), data: costed } };
 }
 
 /** It stays where it stands: the customer may have been found by its key, and the instant is when it came where it has none. */
 function placeOf(row: CostedRow, event: Record<string, unknown>): { subject?: string; time: unknown } {
   return { ...(row.customer === '' ? {} : { subject: row.customer }), time: event.time ?? formatInstant(row.time) };
-}
-
-function factsOf(row: CostedRow, data: Fields): CallFacts {
-  const model = textOf(data.model) ?? '';
-  return {
-    provider: textOf(data.provider),
-    upstream: textOf(data.upstream) ?? '',
-    customer: row.customer,
-    modelSent: textOf(data.model_sent) ?? model,
-    modelServed: textOf(data.model_served),
-    service: { tier: textOf(data.service_tier), region: textOf(data.region), variant: textOf(data.variant) },
-    atMs: row.time,
-  };
-}
-
-function recostedData(data: Fields, before: MoneyJson | null, cost: CallCost, version: string): object {
-  const first = { cost: before, price_book: textOf(data.price_book) };
-  return {
-    ...data,
-    cost: cost.json,
-    price_book: version,
-    unpriced: cost.unpriced,
-    ...(Array.isArray(data.parts) && {
-      parts: data.parts.map((part, i) => ({ ...fieldsOf(part), cost: cost.parts?.[i] ?? null })),
-    }),
-    // What it cost first, however often it is costed anew.
-    cost_before: data.cost_before ?? first,
-  };
 }
 
 const SOURCE = '/weir/recosting';
@@ -151,38 +120,9 @@ function correctionOf(row: CostedRow, body: object, version: string): object {
   };
 }
 
-type Fields = Readonly<Record<string, unknown>>;
-
-function fieldsOf(value: unknown): Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : {};
-}
-
-function textOf(value: unknown): string | null {
-  return typeof value === 'string' && value !== '' ? value : null;
-}
-
 function moneyOf(value: unknown): MoneyJson | null {
   const { amount, currency } = fieldsOf(value);
   return typeof amount === 'string' && typeof currency === 'string' ? { amount, currency } : null;
-}
-
-/** A part of the model that was asked for is one of the model that answered. */
-function partOf(value: unknown, asked: unknown): PartUsed | undefined {
-  const { model, quantities } = fieldsOf(value);
-  const counts = countsOf(quantities);
-  return counts && { model: model === asked ? null : textOf(model), counts };
-}
-
-/** Whole quantities, as gateways count; undefined for others, which have no cost at a provider. */
-function countsOf(quantities: unknown): Counts | undefined {
-  const counts: Partial<Record<Unit, bigint>> = {};
-  for (const [unit, text] of Object.entries(fieldsOf(quantities))) {
-    if (typeof text !== 'string') return undefined;
-    const { num, den } = getExact(text);
-    if (den !== 1n) return undefined;
-    counts[unit as Unit] = num;
-  }
-  return counts;
 }
 
 function isSame(a: MoneyJson | null, b: MoneyJson): boolean {

@@ -38,6 +38,8 @@ export interface StorableEvent {
   customer: string;
   key: string;
   model: string;
+  /** Of a call to a model whose sender knows no cost and asked no price book. */
+  isUncosted: boolean;
   body: string;
 }
 
@@ -101,7 +103,8 @@ export function parseEvent(value: unknown, nowMs: number, receivedMs = nowMs): P
     }
     const wrong = data.properties === undefined ? [] : numbersOutOfBounds(data.properties, '#/data/properties');
     if (wrong.length > 0) return malformed(wrong);
-    return storable(value, parsed.data, body, { nowMs, receivedMs }, data);
+    const isUncosted = !data.cost && data.price_book === undefined && !!data.model;
+    return storable(value, parsed.data, body, { nowMs, receivedMs }, { ...data, isUncosted });
   }
   if (type === CORRECTION_TYPE) return parseCorrection(value, body, nowMs, receivedMs);
   if (type?.startsWith('weir.')) {
@@ -159,6 +162,7 @@ interface Who {
   customer?: string | undefined;
   key?: string | undefined;
   model?: string | undefined;
+  isUncosted?: boolean;
 }
 
 function storable(
@@ -166,7 +170,7 @@ function storable(
   event: Pick<z.output<typeof anyEventSchema>, 'id' | 'source' | 'type' | 'subject' | 'time'>,
   body: string,
   { nowMs, receivedMs }: { nowMs: number; receivedMs: number },
-  { customer, key, model }: Who,
+  { customer, key, model, isUncosted = false }: Who,
 ): StorableEvent | ParkedEvent {
   const timeMs = event.time === undefined ? receivedMs : parseInstant(event.time);
   if (timeMs === undefined || !isTimeInRange(timeMs, nowMs)) {
@@ -184,6 +188,7 @@ function storable(
     customer: storableText(event.subject ?? customer ?? ''),
     key: storableText(key ?? ''),
     model: storableText(model ?? ''),
+    isUncosted,
     body,
   };
 }

@@ -7,6 +7,7 @@ import { GATEWAYS, READERS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
 import { Instant, InstantIn } from '#billing/http/schema.ts';
 import { Fault } from '#core/fault.ts';
+import type { PriceBook } from '#core/price.ts';
 import { formatInstant } from '#core/time.ts';
 import { answerOf, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Results, RowsIn, refusalOf, resultsQuery } from './batch.ts';
 import { ID_CHARS_MAX } from './event-schema.ts';
@@ -75,7 +76,7 @@ const EventHistory = z
 const text = z.string().min(1).max(256);
 const idParams = z.strictObject({ id: z.string().min(1).max(ID_CHARS_MAX) });
 
-export function eventRoutes(api: Api): void {
+export function eventRoutes(api: Api, priceBook: () => PriceBook): void {
   api.route({
     method: 'post',
     path: '/v1/events',
@@ -94,7 +95,8 @@ export function eventRoutes(api: Api): void {
     formats: { types: [...ROW_TYPES, ...CLOUD_EVENT_TYPES], read: readCloudEvents, schema: EventsIn },
     bodyBytesMax: BATCH_BYTES_MAX,
     answer: Results,
-    run: async ({ db, body, query, nowMs }) => answerOf(await ingest(db, body.values, nowMs), body, query.results),
+    run: async ({ db, body, query, nowMs }) =>
+      answerOf(await ingest(db, body.values, nowMs, priceBook()), body, query.results),
     refusal: refusalOf,
   });
 

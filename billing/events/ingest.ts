@@ -1,4 +1,5 @@
 import { correctEvents } from '#billing/corrections/correct.ts';
+import { costedEvent } from '#billing/costs/event-cost.ts';
 import { type Database, sqlStateOf } from '#billing/db/database.ts';
 import { shareCustomerLocks } from '#billing/db/lock.ts';
 import { customersOfKeys } from '#billing/keys/key.ts';
@@ -8,6 +9,7 @@ import type { Gauge } from '#billing/meters/measured.ts';
 import { gaugesInForce } from '#billing/meters/meter.ts';
 import { park } from '#billing/parked-events/parked-event.ts';
 import type { FaultIssue } from '#core/fault.ts';
+import type { PriceBook } from '#core/price.ts';
 import {
   type Correction,
   isCorrection,
@@ -37,16 +39,23 @@ export type IngestResult = { source: string | null; id: string | null } & (
  * however many at once it is sent. Results stand in the order of the batch. One transaction, so that a failure means
  * that nothing of the batch is known; sending it again is always right.
  */
-export async function ingest(db: Database, values: readonly unknown[], nowMs: number): Promise<IngestResult[]> {
-  return await take(
-    db,
-    values.map((value) => parseEvent(value, nowMs)),
-    nowMs,
-  );
+export async function ingest(
+  db: Database,
+  values: readonly unknown[],
+  nowMs: number,
+  book?: PriceBook,
+): Promise<IngestResult[]> {
+  const events = values.map((value) => parseEvent(value, nowMs));
+  return await take(db, events, nowMs, book);
 }
 
-/** The same for what was read from some other format. */
-export async function take(db: Database, events: readonly ParsedEvent[], nowMs: number): Promise<IngestResult[]> {
+/** The same for what was read from some other format. Gateways cost what they send; for others the price book does. */
+export async function take(
+  db: Database,
+  events: readonly ParsedEvent[],
+  nowMs: number,
+  book?: PriceBook,
+): Promise<IngestResult[]> {
   // An id goes to the database once; what stands twice in the batch is compared here.
   const firstById = new Map<string, Kept>();
   for (const event of events) {
@@ -57,10 +66,14 @@ export async function take(db: Database, events: readonly ParsedEvent[], nowMs: 
     await park(tx, events.filter(isParked), nowMs);
     const standing: Standing = new Map();
     const gauges = first.length > 0 ? await gaugesInForce(tx) : [];
-    const counted = await attribute(tx, first.filter(isStorable));
+    const costed = (event: StorableEvent) => (book ? costedEvent(book, event) : event);
+    const counted = (await attribute(tx, first.filter(isStorable))).map(costed);
     if (counted.length > 0) await count(tx, counted, gauges, standing, nowMs);
     // After the events, which they may be about.
-    const corrections = await attributeCorrected(tx, first.filter(isCorrection));
+    const corrections = (await attributeCorrected(tx, first.filter(isCorrection))).map((correction) => ({
+      ...correction,
+      event: correction.event && costed(correction.event),
+    }));
     if (corrections.length > 0) await correctAll(tx, corrections, gauges, standing, nowMs);
     const results = events.map((event) => resultOf(event, firstById, standing));
     const conflicts = events.filter((_, i) => results[i]?.status === 'conflict').filter((event) => !isParked(event));

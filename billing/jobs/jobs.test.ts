@@ -3,6 +3,7 @@ import type { Database } from '#billing/db/database.ts';
 import { migrate } from '#billing/db/migrate.ts';
 import { type PgliteDatabase, pgliteDatabase } from '#billing/db/pglite.ts';
 import { listInvoices } from '#billing/invoices/invoice.ts';
+import { builtinPriceBook } from '#config/price-book.ts';
 import { SILENT } from '#core/log.ts';
 import { type BillingWorld, billingWorld } from '#test/support/billing-world.ts';
 import { type DatabaseKind, testDatabase } from '#test/support/database.ts';
@@ -40,7 +41,14 @@ describe.each(['postgres', 'pglite'] as const)('the jobs on %s', (kind) => {
 
   const start = async (): Promise<Jobs> => {
     const clock = () => world.clock.nowMs;
-    const jobs = await startJobs({ db: at.db, store: at.store, clock, log: SILENT, pollSeconds: 0.5 });
+    const jobs = await startJobs({
+      db: at.db,
+      store: at.store,
+      clock,
+      log: SILENT,
+      priceBook: builtinPriceBook,
+      pollSeconds: 0.5,
+    });
     running.push(jobs);
     return jobs;
   };

@@ -3,6 +3,7 @@ import type { Database } from '#billing/db/database.ts';
 import { closePeriod } from '#billing/invoices/invoice.ts';
 import { openDuePeriods, type PeriodKey } from '#billing/subscriptions/period.ts';
 import type { Log } from '#core/log.ts';
+import type { PriceBook } from '#core/price.ts';
 import type { Clock } from '#core/time.ts';
 import { CLOSE_GRACE_MS, duePeriods, nameOf } from './close-periods.ts';
 import { JOB_KINDS } from './job-kinds.ts';
@@ -16,6 +17,8 @@ export interface JobsOptions {
   /** What is due is decided by this clock; when to look, by the database's. */
   clock: Clock;
   log: Log;
+  /** The provider prices of the configuration in force. */
+  priceBook: () => PriceBook;
   /** Asked each time: the configuration may change what it follows from. */
   closeGraceMs?: () => number;
   /** How often an idle worker looks into its queue; at least half a second. */
@@ -47,7 +50,7 @@ const CLOSE_WORK = {
  * again with growing pauses, and found anew the next minute after that.
  */
 export async function startJobs(options: JobsOptions): Promise<Jobs> {
-  const { db, clock, log, closeGraceMs = () => CLOSE_GRACE_MS, pollSeconds = POLL_SECONDS } = options;
+  const { db, clock, log, priceBook, closeGraceMs = () => CLOSE_GRACE_MS, pollSeconds = POLL_SECONDS } = options;
   const boss = new PgBoss({ ...storeOf(options.store), schema: SCHEMA, persistWarnings: false });
   boss.on('error', (thrown) => log.error({ err: thrown }, 'the job queue failed'));
   boss.on('warning', (warning) => log.warn({ warning: warning.message }, 'the job queue warns'));
@@ -104,7 +107,7 @@ export async function startJobs(options: JobsOptions): Promise<Jobs> {
     }
     return due;
   });
-  for (const { name, cron, run: job } of JOB_KINDS) await recurring(name, cron, () => job(db, clock()));
+  for (const { name, cron, run: job } of JOB_KINDS) await recurring(name, cron, () => job(db, clock(), priceBook()));
   return { wake, stop: (timeoutMs = STOP_MS) => boss.stop({ graceful: true, timeout: timeoutMs }) };
 }
 

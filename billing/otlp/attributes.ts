@@ -71,10 +71,26 @@ export function whoOf(places: readonly AttributeMap[]): Record<string, string> {
     key: first(places, 'weir.key'),
     user: first(places, 'user.id', 'enduser.id'),
     session: first(places, 'gen_ai.conversation.id', 'session.id'),
-    provider: first(places, 'gen_ai.provider.name', 'gen_ai.system'),
+    provider: providerOf(first(places, 'gen_ai.provider.name', 'gen_ai.system')),
     model: first(places, 'gen_ai.request.model', 'gen_ai.response.model'),
     model_served: first(places, 'gen_ai.response.model'),
   });
+}
+
+/** Providers that the conventions name otherwise than our price book. */
+const PROVIDERS: Readonly<Record<string, string>> = {
+  'gcp.gen_ai': 'google',
+  'gcp.gemini': 'google',
+  'gcp.vertex_ai': 'google',
+  gemini: 'google',
+  vertex_ai: 'google',
+  x_ai: 'xai',
+  mistral_ai: 'mistral',
+  aws_bedrock: 'aws.bedrock',
+};
+
+function providerOf(name: string | undefined): string | undefined {
+  return name !== undefined && Object.hasOwn(PROVIDERS, name) ? PROVIDERS[name] : name;
 }
 
 const LABEL = 'weir.label.';

@@ -1,42 +1,35 @@
 import type { Database } from '#billing/db/database.ts';
-import { parseExactObject } from '#billing/event-formats/exact-json.ts';
 import { isTimeInRange, type ParsedEvent, parseEvent } from '#billing/events/event.ts';
-import { CORRECTION_TYPE } from '#billing/events/event-schema.ts';
 import { type IngestResult, take } from '#billing/events/ingest.ts';
-import { canonicalJson } from '#core/canonical-json.ts';
 import { exactOfNumeric, formatExact, ZERO } from '#core/exact.ts';
+import type { PriceBook } from '#core/price.ts';
 import { formatInstant } from '#core/time.ts';
 import { millisOf, sourceOf } from './attributes.ts';
-import {
-  type CallUse,
-  callEvent,
-  type NamedUse,
-  namedEvent,
-  parkedPoint,
-  quantitiesOf,
-  senderOf,
-  useOf,
-} from './metrics.ts';
-import { hashOf, type Point, seriesHash } from './points.ts';
+import { type CallUse, type NamedUse, namedEvent, parkedPoint, senderOf, useOf } from './metrics.ts';
+import { type Point, seriesHash } from './points.ts';
 import {
   forgetPointsBefore,
   listPointsAround,
-  listPointsOfFamilies,
   listStanding,
   lockSenders,
   type PointRow,
-  type StandingRow,
   upsertPoints,
 } from './store.ts';
 import { place, type StreamPoint } from './streams.ts';
 import { parseCount } from './token-units.ts';
+import { type Counting, callsChanged, eventOf, namedChanged } from './told-events.ts';
 
 /**
  * Counts points of metrics exactly once, however they are split over requests, in whatever order these come and however
  * often. Which points there are is kept, and an event says what its points come to: where a later request brings more of
  * a collection, or a point from before others, the events that it changes are corrected.
  */
-export async function countMetrics(tx: Database, points: readonly Point[], nowMs: number): Promise<IngestResult[]> {
+export async function countMetrics(
+  tx: Database,
+  points: readonly Point[],
+  nowMs: number,
+  book?: PriceBook,
+): Promise<IngestResult[]> {
   const events: ParsedEvent[] = [];
   const counting: Counting[] = [];
   for (const point of points) {
@@ -63,7 +56,7 @@ export async function countMetrics(tx: Database, points: readonly Point[], nowMs
       if (event) events.push(parseEvent(event, nowMs));
     }
   }
-  return events.length > 0 ? await take(tx, events, nowMs) : [];
+  return events.length > 0 ? await take(tx, events, nowMs, book) : [];
 }
 
 /** Of a point that would stand between others: what is counted for these must not hang on it. */
@@ -71,14 +64,6 @@ function wrongIn(point: Point, value: StreamPoint['value'] | undefined, nowMs: n
   const atMs = millisOf(BigInt(point.timeNanos));
   if (!value) return 'It is below zero.';
   return isTimeInRange(atMs, nowMs) ? undefined : `${formatInstant(atMs)} is in a past or a future that nobody bills.`;
-}
-
-interface Counting extends StreamPoint {
-  /** Before this request. */
-  readonly countedBefore: StreamPoint['value'];
-  readonly row: Omit<PointRow, 'value' | 'counted' | 'time_nanos'>;
-  /** As it came in this request. */
-  readonly point: Point | undefined;
 }
 
 function countingOf(point: Point, use: CallUse | NamedUse, value: StreamPoint['value']): Counting {
@@ -148,129 +133,6 @@ async function placeAll(tx: Database, counting: readonly Counting[], nowMs: numb
   }));
   if (rows.length > 0) await upsertPoints(tx, rows, nowMs);
   return { changed, added, taken };
-}
-
-type Figures = { quantities: Record<string, string> } | { value: string } | null;
-
-/** An event as its points have it. */
-interface Told {
-  source: string;
-  id: string;
-  nanos: bigint;
-  /** Whether points of it were known before. */
-  known: boolean;
-  /** Null of nothing. */
-  before: Figures;
-  now: Figures;
-  /** A new event of these points; undefined where no point of this request is of it. */
-  made: Record<string, unknown> | undefined;
-}
-
-type Use = Parameters<typeof quantitiesOf>[0][number];
-
-async function callsChanged(
-  tx: Database,
-  changed: ReadonlySet<Counting>,
-  added: ReadonlySet<Counting>,
-): Promise<Told[]> {
-  const families = new Set([...changed].flatMap(({ row }) => row.family ?? []));
-  if (families.size === 0) return [];
-  const changes = new Map([...changed].map((one) => [`${one.row.stream} ${one.timeNanos}`, one]));
-  const pointOf = new Map([...added].map(({ row, point }) => [row.stream, point]));
-  const byFamily = new Map<string, { row: PointRow; before: Use | undefined; now: Use }[]>();
-  for (const row of await listPointsOfFamilies(tx, [...families])) {
-    const { usage, former } = row;
-    const change = changes.get(`${row.stream} ${row.time_nanos}`);
-    const now = { usage, former, counted: exactOfNumeric(row.counted) };
-    const before = change && added.has(change) ? undefined : { ...now, counted: change?.countedBefore ?? now.counted };
-    const of = byFamily.get(row.family ?? '') ?? [];
-    of.push({ row, before, now });
-    byFamily.set(row.family ?? '', of);
-  }
-  const told: Told[] = [];
-  for (const all of byFamily.values()) {
-    const isLater = {
-      before: laterOf(all.flatMap(({ before }) => before ?? [])),
-      now: laterOf(all.map(({ now }) => now)),
-    };
-    for (const uses of Map.groupBy(all, ({ row }) => row.event_id).values()) {
-      const { source = null, event_id: id = null, time_nanos = '0' } = uses[0]?.row ?? {};
-      if (source === null || id === null) continue;
-      const before = uses.flatMap((use) => use.before ?? []);
-      const quantities = quantitiesOf(
-        uses.map(({ now }) => now),
-        isLater.now,
-      );
-      const point = uses.map(({ row }) => pointOf.get(row.stream)).find((each) => each !== undefined);
-      const nanos = BigInt(time_nanos);
-      const figures = { before: figuresOf(quantitiesOf(before, isLater.before)), now: figuresOf(quantities) };
-      const made = point && callEvent(point, id, nanos, quantities);
-      told.push({ source, id, nanos, known: before.length > 0, ...figures, made });
-    }
-  }
-  return told;
-}
-
-/** Which of the former names give way. */
-function laterOf(uses: readonly Use[]): { tokens: boolean; calls: boolean } {
-  const later = uses.filter(({ former, counted }) => !former && counted.num > 0n);
-  return { tokens: later.some(({ usage }) => usage !== 'calls'), calls: later.some(({ usage }) => usage === 'calls') };
-}
-
-function figuresOf(quantities: Record<string, string>): Figures {
-  return Object.keys(quantities).length > 0 ? { quantities } : null;
-}
-
-function namedChanged(changed: ReadonlySet<Counting>, added: ReadonlySet<Counting>): Told[] {
-  const pointOf = new Map([...added].map(({ row, point }) => [row.stream, point]));
-  return [...changed].flatMap((one): Told[] => {
-    const { source, event_id: id, family, stream } = one.row;
-    if (source === null || id === null || family !== null) return [];
-    const point = pointOf.get(stream);
-    const use = point && useOf(point);
-    const nanos = one.timeNanos;
-    const [before, now] = [one.countedBefore, one.counted].map((counted) =>
-      counted.num > 0n ? { value: formatExact(counted) } : null,
-    );
-    const customer = use?.kind === 'named' ? use.customer : undefined;
-    const made = point && customer !== undefined ? namedEvent(point, { id, customer }, nanos, now?.value) : undefined;
-    return [{ source, id, nanos, known: !added.has(one), before: before ?? null, now: now ?? null, made }];
-  });
-}
-
-const SOURCE = '/weir/otlp';
-
-/** The event, the correction of the one that stands, or undefined where there is nothing to say. */
-function eventOf({ before, now, made, known, nanos }: Told, stands: StandingRow | undefined) {
-  // An id that is taken without any point that is known: they were forgotten, and it is a conflict.
-  if (!stands || !known) return now ? made : undefined;
-  if (isSame(before, now)) return undefined;
-  const live = stands.body === null ? undefined : parseExactObject(stands.body);
-  const base = live ?? made;
-  if (!base) return undefined;
-  const data = fieldsOf(live?.data);
-  const figures = live && ('quantities' in data ? { quantities: data.quantities } : { value: data.value });
-  // What a person said of the figures since is later than any point.
-  const isOurs = isSame(before, figures ?? null);
-  const event = now && { ...base, data: { ...fieldsOf(base.data), ...now } };
-  const { source, id, revision } = stands;
-  return {
-    specversion: '1.0',
-    // As recosting has it: behind all that stands at its time.
-    id: `~${revision.toString().padStart(10, '0')}.${hashOf([source, id, event])}`,
-    source: SOURCE,
-    type: CORRECTION_TYPE,
-    time: formatInstant((isOurs ? stands.decided_at : null) ?? millisOf(nanos)),
-    data: { source, id, reason: 'More points of its collection came', event },
-  };
-}
-
-function isSame(a: unknown, b: unknown): boolean {
-  return canonicalJson(a) === canonicalJson(b);
-}
-
-function fieldsOf(value: unknown): Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : {};
 }
 
 function keyOf({ source, id }: { source: string; id: string }): string {

@@ -6,6 +6,7 @@ import { type IngestResult, ingest } from '#billing/events/ingest.ts';
 import { GATEWAYS } from '#billing/http/role.ts';
 import type { Api, Encoded } from '#billing/http/route.ts';
 import { Fault } from '#core/fault.ts';
+import type { PriceBook } from '#core/price.ts';
 import { countMetrics } from './count-metrics.ts';
 import { MetricsRequest, pointsOf } from './points.ts';
 import { type Answer, decodeMessage, encodeMessage, type Message } from './proto.ts';
@@ -22,7 +23,7 @@ const MetricsAnswer = z
   .openapi('OtlpMetricsAnswer');
 
 /** OTLP over HTTP, in JSON and protobuf: an exporter's endpoint is `…/v1/otlp`. */
-export function otlpRoutes(api: Api): void {
+export function otlpRoutes(api: Api, priceBook: () => PriceBook): void {
   api.route({
     method: 'post',
     path: '/v1/otlp/v1/traces',
@@ -39,7 +40,7 @@ export function otlpRoutes(api: Api): void {
     answer: TracesAnswer,
     encode: encoder('TracesAnswer'),
     run: async ({ db, body, nowMs }) => {
-      const { count, errorMessage } = rejected(await ingest(db, eventsOfTraces(body), nowMs));
+      const { count, errorMessage } = rejected(await ingest(db, eventsOfTraces(body), nowMs, priceBook()));
       return count === 0 ? {} : { partialSuccess: { rejectedSpans: String(count), errorMessage } };
     },
   });
@@ -60,7 +61,7 @@ export function otlpRoutes(api: Api): void {
     answer: MetricsAnswer,
     encode: encoder('MetricsAnswer'),
     run: async ({ db, body, nowMs }) => {
-      const { count, errorMessage } = rejected(await countMetrics(db, pointsOf(body), nowMs));
+      const { count, errorMessage } = rejected(await countMetrics(db, pointsOf(body), nowMs, priceBook()));
       return count === 0 ? {} : { partialSuccess: { rejectedDataPoints: String(count), errorMessage } };
     },
   });

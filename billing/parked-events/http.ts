@@ -4,6 +4,7 @@ import { OPERATORS, READERS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
 import { Id, Instant } from '#billing/http/schema.ts';
 import { Fault } from '#core/fault.ts';
+import type { PriceBook } from '#core/price.ts';
 import { formatInstant } from '#core/time.ts';
 import { discardParked, listParked } from './parked-event.ts';
 import { retryParked } from './retry.ts';
@@ -25,7 +26,7 @@ const ParkedJson = z
 
 const numberParams = z.strictObject({ number: z.string().regex(/^\d{1,18}$/, 'Wants the number of a parked event.') });
 
-export function parkedEventRoutes(api: Api): void {
+export function parkedEventRoutes(api: Api, priceBook: () => PriceBook): void {
   api.route({
     method: 'get',
     path: '/v1/events/parked',
@@ -55,7 +56,9 @@ export function parkedEventRoutes(api: Api): void {
     roles: OPERATORS,
     body: z.strictObject({ template: Id.optional() }).openapi('ParkedRetryIn'),
     answer: z.object({ counted: z.int() }).openapi('ParkedRetry'),
-    run: async ({ db, body, nowMs }) => ({ counted: await retryParked(db, nowMs, { template: body.template }) }),
+    run: async ({ db, body, nowMs }) => ({
+      counted: await retryParked(db, nowMs, { template: body.template, book: priceBook() }),
+    }),
   });
 
   api.route({

@@ -3,6 +3,7 @@ import { parseJson } from '#billing/event-formats/read-rows.ts';
 import { type ParsedEvent, parseEvent } from '#billing/events/event.ts';
 import { take } from '#billing/events/ingest.ts';
 import { readersOf } from '#billing/templates/template.ts';
+import type { PriceBook } from '#core/price.ts';
 import { deleteParked, lockParked } from './store.ts';
 
 /**
@@ -12,9 +13,9 @@ import { deleteParked, lockParked } from './store.ts';
 export async function retryParked(
   db: Database,
   nowMs: number,
-  options: { template?: string | undefined; rowsMax?: number } = {},
+  options: { template?: string | undefined; book?: PriceBook; rowsMax?: number } = {},
 ): Promise<number> {
-  const { template, rowsMax = 500 } = options;
+  const { template, book, rowsMax = 500 } = options;
   let left = 0;
   for (let afterSeq = 0n; ; ) {
     const page = await db.transaction(async (tx) => {
@@ -34,6 +35,7 @@ export async function retryParked(
         tx,
         ready.map(({ event }) => event),
         nowMs,
+        book,
       );
       // What is parked once more keeps its place.
       const gone = ready.filter((_, i) => results[i]?.status !== 'parked').map(({ seq }) => seq);

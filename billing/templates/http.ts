@@ -15,6 +15,7 @@ import { EDITORS, GATEWAYS, OPERATORS, READERS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
 import { Id, Instant, idParams, Name } from '#billing/http/schema.ts';
 import { Fault } from '#core/fault.ts';
+import type { PriceBook } from '#core/price.ts';
 import { formatInstant } from '#core/time.ts';
 import { Mapping } from './mapping.ts';
 import { PREVIEW_ROWS_MAX, preview } from './preview.ts';
@@ -67,7 +68,7 @@ const PreviewJson = z
   })
   .openapi('TemplatePreview');
 
-export function templateRoutes(api: Api): void {
+export function templateRoutes(api: Api, priceBook: () => PriceBook): void {
   api.route({
     method: 'put',
     path: '/v1/templates/{id}',
@@ -167,7 +168,7 @@ export function templateRoutes(api: Api): void {
     run: async ({ db, params, body, query, nowMs }) => {
       const read = readerOf(await getTemplate(db, Id.parse(params.id)));
       const events = body.values.map((row) => read(row, nowMs));
-      return answerOf(await take(db, events, nowMs), body, query.results);
+      return answerOf(await take(db, events, nowMs, priceBook()), body, query.results);
     },
     refusal: (answer, rows) => refusalOf(answer, rows) ?? nothingMatched(answer, rows),
   });

@@ -12,6 +12,7 @@ import {
 import { take } from '#billing/events/ingest.ts';
 import { GATEWAYS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
+import type { PriceBook } from '#core/price.ts';
 import { KINDS, type Kind, parseTyped, TYPED } from './typed-event.ts';
 
 const SUMMARIES: Readonly<Record<Kind, string>> = {
@@ -24,7 +25,7 @@ const SUMMARIES: Readonly<Record<Kind, string>> = {
 };
 
 /** One route for each kind of call, for those who have figures and no envelope. */
-export function typedEventRoutes(api: Api): void {
+export function typedEventRoutes(api: Api, priceBook: () => PriceBook): void {
   for (const kind of KINDS) {
     api.route({
       method: 'post',
@@ -46,7 +47,7 @@ export function typedEventRoutes(api: Api): void {
       answer: Results,
       run: async ({ db, body, query, nowMs }) => {
         const events = body.values.map((row) => parseTyped(kind, row, nowMs));
-        return answerOf(await take(db, events, nowMs), body, query.results);
+        return answerOf(await take(db, events, nowMs, priceBook()), body, query.results);
       },
       refusal: refusalOf,
     });
