@@ -8,6 +8,7 @@ import type { Api } from '#billing/http/route.ts';
 import { invoiceRoutes } from '#billing/invoices/http.ts';
 import { keyRoutes } from '#billing/keys/http.ts';
 import { lateUsageRoutes } from '#billing/late-usage/http.ts';
+import { limitWarningRoutes } from '#billing/limit-warnings/http.ts';
 import { meterRoutes } from '#billing/meters/http.ts';
 import { otlpRoutes } from '#billing/otlp/http.ts';
 import { outcomeRoutes } from '#billing/outcomes/http.ts';
@@ -52,6 +53,7 @@ export function billingRoutes(parts: RouteParts): (api: Api) => void {
     repairRoutes(api);
     costRoutes(api, parts.priceBook);
     lateUsageRoutes(api);
+    limitWarningRoutes(api);
     meterRoutes(api);
     planRoutes(api);
     priceRoutes(api);

@@ -2,13 +2,14 @@ import { createHash } from 'node:crypto';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { openRedis, type RedisConnection } from '#config/redis-connection.ts';
+import type { LimitWarning } from '#core/limit-warning.ts';
 import type { Log } from '#core/log.ts';
 import { eventStream, SHARDS } from '#core/redis-keys.ts';
 import type { Clock } from '#core/time.ts';
 import { callMsMax } from '#proxy/admission.ts';
 import type { CounterStore, Standing } from '#proxy/limits/counters.ts';
 import { memoryCounters } from '#proxy/limits/memory.ts';
-import { noticedCounters, noticeTo } from '#proxy/limits/noticed.ts';
+import { type Notice, noticedCounters, noticeTo } from '#proxy/limits/noticed.ts';
 import { redisCounters } from '#proxy/limits/redis.ts';
 import { redisGateways } from '#proxy/limits/redis-gateways.ts';
 import { redisStanding, streamRead } from '#proxy/limits/redis-standing.ts';
@@ -61,7 +62,7 @@ export interface Backing {
 export function localBacking(options: BackingOptions, journal: Journal, table: PolicyTable): Backing {
   const { clock, log } = options;
   const closing = new AbortController();
-  const counters = noticedCounters(memoryCounters({ clock }), noticeTo(log));
+  const counters = noticedCounters(memoryCounters({ clock }), noticeOf(options, journal, false));
   const shipping = httpShipping(options.billing);
   const shipper = shipJournal({ journal, ship: shipping.ship, now: clock, log });
   const feed = followHttp({
@@ -102,7 +103,7 @@ export function redisBacking(options: BackingOptions, redisUrl: string, journal:
   const closing = new AbortController();
   const redis = open();
   const policyRedis = open();
-  const counters = noticedCounters(redisCounters({ redis, namespace }), noticeTo(log));
+  const counters = noticedCounters(redisCounters({ redis, namespace }), noticeOf(options, journal, true));
   const sink = redisSink({ counters, journal, now: clock, log });
   const shipping = httpShipping(options.billing, {
     async arrived() {
@@ -160,6 +161,12 @@ export function redisBacking(options: BackingOptions, redisUrl: string, journal:
       policyRedis.disconnect();
     },
   };
+}
+
+/** In Redis' stream it is already, by the step that noticed it. */
+function noticeOf({ clock, log }: BackingOptions, journal: Journal, isInStream: boolean): (notice: Notice) => void {
+  const keep = (warning: LimitWarning) => void journal.noted(warning.id, JSON.stringify(warning), isInStream);
+  return noticeTo({ clock, log, keep });
 }
 
 interface SeededParts {

@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import { add, compare, type Exact, parseExact, ZERO } from '#core/exact.ts';
+import { LIMIT_WARNING_TYPE } from '#core/limit-warning.ts';
 import { isCurrency } from '#core/money.ts';
 import { COST_DECIMALS_MAX } from '#core/price.ts';
 import type { Quantities } from '#core/quantity.ts';
@@ -98,6 +99,22 @@ export const anyEventSchema = z.looseObject({
   ...envelope,
   type: id,
   data: z.looseObject({}).optional(),
+});
+
+const figure = z.string().regex(/^\d{1,19}$/, 'is no whole number');
+
+/** A limit has reached a threshold. */
+export const limitWarningSchema = z.looseObject({
+  ...envelope,
+  subject: id,
+  type: z.literal(LIMIT_WARNING_TYPE),
+  data: z.looseObject({
+    customer: id,
+    counter: z.string().min(1),
+    threshold: figure,
+    amount: figure,
+    currency: z.string().refine(isCurrency, 'is no currency code').nullable(),
+  }),
 });
 
 /**

@@ -3,6 +3,7 @@ import type { z } from '@hono/zod-openapi';
 import { decimalOfNumber } from '#billing/event-formats/exact-json.ts';
 import { issuesOf } from '#billing/http/problem.ts';
 import type { FaultIssue } from '#core/fault.ts';
+import { LIMIT_WARNING_TYPE } from '#core/limit-warning.ts';
 import { parseInstant } from '#core/time.ts';
 import { USAGE_EVENT_TYPE } from '#core/usage-event.ts';
 import {
@@ -10,6 +11,7 @@ import {
   CORRECTION_TYPE,
   correctionSchema,
   ID_CHARS_MAX,
+  limitWarningSchema,
   MODEL_CHARS_MAX,
   PROPERTY_NUMBER,
   PROPERTY_NUMBER_BOUND,
@@ -106,6 +108,7 @@ export function parseEvent(value: unknown, nowMs: number, receivedMs = nowMs): P
     const isUncosted = !data.cost && data.price_book === undefined && !!data.model;
     return storable(value, parsed.data, body, { nowMs, receivedMs }, { ...data, isUncosted });
   }
+  if (type === LIMIT_WARNING_TYPE) return parseWarning(value, body, nowMs, receivedMs);
   if (type === CORRECTION_TYPE) return parseCorrection(value, body, nowMs, receivedMs);
   if (type?.startsWith('weir.')) {
     return parkedEvent(value, body, 'unknown_type', [{ detail: `This version does not know the type ${type}.` }]);
@@ -126,6 +129,15 @@ export function parseEvent(value: unknown, nowMs: number, receivedMs = nowMs): P
       model: textWithin(data.model, MODEL_CHARS_MAX),
     },
   );
+}
+
+/** Its id says all of it: one that another gateway noticed at another moment is the same. */
+function parseWarning(value: unknown, body: string, nowMs: number, receivedMs: number): StorableEvent | ParkedEvent {
+  const parsed = limitWarningSchema.safeParse(value);
+  if (!parsed.success) return parkedEvent(value, body, 'malformed', issuesOf(parsed.error, 'body'));
+  const { data, id, source } = parsed.data;
+  const event = storable(value, parsed.data, body, { nowMs, receivedMs }, { customer: data.customer });
+  return event.kind === 'event' ? { ...event, hash: hashOf(`${source}\n${id}`) } : event;
 }
 
 function parseCorrection(value: unknown, body: string, nowMs: number, receivedMs: number): Correction | ParkedEvent {

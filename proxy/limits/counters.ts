@@ -99,7 +99,8 @@ export interface Reservation {
  *
  * quota: `used + held` never passes `limit`; the counter names its period. From `expiresAtMs` on it admits nothing and
  * forgets what it counted: that lies behind the end of the period by more than clocks differ and leases last.
- * `warnAt`: amounts, ascending, that are reported once when `used` has reached them. `series`: the count must be known
+ * `warnAt`: amounts, ascending, that are reported once when `used` has reached them; `currency`: of a budget, for these
+ * reports. `series`: the count must be known
  * before it is trusted (see `ReserveAnswer.unknown`); without it a counter that is not there has counted nothing.
  */
 export type Hold =
@@ -122,6 +123,7 @@ export type Hold =
       expiresAtMs: number;
       soft?: true;
       warnAt?: readonly bigint[];
+      currency?: string;
       series?: Series;
     };
 

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Miniflare } from 'miniflare';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { limitWarning } from '#core/limit-warning.ts';
 import { countersConformance } from '#test/conformance/counters.ts';
 import {
   encodeBigints,
@@ -166,6 +167,17 @@ test('brings the event of a settled call to the queue, once however often it is 
   const second = call([]);
   await counters.settle(second, [], eventOf(second));
   await expect.poll(sentOf).toEqual([eventOf(first, 'ü "quoted" \n'), eventOf(second)]);
+});
+
+test('brings an event for each threshold that is reached to the queue', async () => {
+  const { customer, counters, call, sentOf } = scene();
+  const warned: Hold = { ...(budget(60n) as Hold & { kind: 'quota' }), limit: 100n, warnAt: [50n], currency: 'USD' };
+  const first = call([warned]);
+  await counters.reserve(first);
+  await counters.settle(first, [55n], eventOf(first));
+  const { counter } = warned;
+  const about = { customer, counter, threshold: '50', amount: '100', currency: 'USD', atMs: START_MS };
+  await expect.poll(sentOf).toEqual([JSON.stringify(limitWarning(about)), eventOf(first)]);
 });
 
 test('keeps events while the queue is down, over an eviction too, and sends them when it is back', async () => {

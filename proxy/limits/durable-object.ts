@@ -1,11 +1,13 @@
 import { DurableObject } from 'cloudflare:workers';
 import type { DurableObjectState as ObjectContext } from '@cloudflare/workers-types';
 import { Fault } from '#core/fault.ts';
+import { limitWarning } from '#core/limit-warning.ts';
 import type { Log } from '#core/log.ts';
 import { assertAmounts, assertReservation, assertUsed } from './assert.ts';
 import type {
   CounterState,
   CounterStore,
+  Crossing,
   Debt,
   LivePlace,
   LiveReservation,
@@ -62,13 +64,13 @@ export abstract class CustomerCounters extends DurableObject<CustomerCountersEnv
   }
 
   reserve(reservation: Reservation): ReserveAnswer {
-    return this.#step(({ state }, nowMs) => rule.reserve(state, reservation, nowMs));
+    return this.#step((kept, nowMs) => told(kept, reservation, rule.reserve(kept.state, reservation, nowMs), nowMs));
   }
 
   extend(reservation: Reservation, amounts: readonly bigint[]): ReserveAnswer {
-    return this.#step(({ state, outbox }, nowMs) => {
-      outbox.renew(reservation.id, nowMs + reservation.leaseMs);
-      return rule.extend(state, reservation, amounts, nowMs);
+    return this.#step((kept, nowMs) => {
+      kept.outbox.renew(reservation.id, nowMs + reservation.leaseMs);
+      return told(kept, reservation, rule.extend(kept.state, reservation, amounts, nowMs), nowMs);
     });
   }
 
@@ -156,14 +158,33 @@ export abstract class CustomerCounters extends DurableObject<CustomerCountersEnv
   }
 }
 
+/** Each threshold that was reached is an event, in the step that reached it. */
+function told<Answer extends { readonly crossed: readonly Crossing[] }>(
+  { outbox }: Kept,
+  { customer, holds }: Reservation,
+  answer: Answer,
+  nowMs: number,
+): Answer {
+  for (const { index, threshold } of answer.crossed) {
+    const hold = holds[index];
+    if (hold?.kind !== 'quota') continue;
+    const { counter, limit, currency = null } = hold;
+    const figures = { threshold: threshold.toString(), amount: limit.toString(), currency };
+    const warning = limitWarning({ customer, counter, ...figures, atMs: nowMs });
+    outbox.add(warning.id, JSON.stringify(warning));
+  }
+  return answer;
+}
+
 function settle(
-  { state, outbox }: Kept,
+  kept: Kept,
   reservation: Reservation,
   used: readonly bigint[],
   event: string,
   nowMs: number,
 ): SettleAnswer {
-  const answer = rule.settle(state, reservation, used, nowMs);
+  const { state, outbox } = kept;
+  const answer = told(kept, reservation, rule.settle(state, reservation, used, nowMs), nowMs);
   outbox.close(reservation.id);
   if (answer.settled && event !== '') outbox.add(reservation.id, event);
   return answer;

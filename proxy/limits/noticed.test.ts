@@ -23,7 +23,7 @@ it('tells each threshold once, whether a settlement reaches it or a call finds i
   expect(notices).toEqual([]);
   await call('b', 2n);
   await call('c', 2n);
-  const about = { customer: 'acme', counter: hold.counter, limit: 100n };
+  const about = { customer: 'acme', counter: hold.counter, limit: 100n, currency: null };
   expect(notices).toEqual([{ ...about, threshold: 50n }]);
   await call('d', 45n);
   await call('e', 1n);

@@ -1,4 +1,6 @@
+import { type LimitWarning, limitWarning } from '#core/limit-warning.ts';
 import type { Log } from '#core/log.ts';
+import type { Clock } from '#core/time.ts';
 import type { Counters, Crossing, MaybePromise, Reservation } from './counters.ts';
 
 /** A threshold of a limit that has been reached: said once in the life of its counter, whichever call it was that reached it. */
@@ -7,6 +9,8 @@ export interface Notice {
   readonly counter: string;
   readonly threshold: bigint;
   readonly limit: bigint;
+  /** Of a budget. */
+  readonly currency: string | null;
 }
 
 /** The same counters; what they say of thresholds is told to somebody. */
@@ -18,7 +22,8 @@ export function noticedCounters<Store extends Counters>(counters: Store, notice:
     if (answer.crossed.length === 0) return answer;
     for (const { index, threshold } of answer.crossed) {
       const hold = holds[index];
-      if (hold) notice({ customer, counter: hold.counter, threshold, limit: hold.limit });
+      if (hold?.kind !== 'quota') continue;
+      notice({ customer, counter: hold.counter, threshold, limit: hold.limit, currency: hold.currency ?? null });
     }
     return answer;
   }
@@ -37,10 +42,18 @@ export function noticedCounters<Store extends Counters>(counters: Store, notice:
   };
 }
 
+export interface NoticeParts {
+  clock: Clock;
+  log: Log;
+  /** Keeps the event of it until billing has it. */
+  keep: (warning: LimitWarning) => void;
+}
+
 /** Once in the life of a counter, by whichever gateway it was that its store told. */
-export function noticeTo(log: Log): (notice: Notice) => void {
-  return ({ customer, counter, threshold, limit }) => {
-    const figures = { threshold: threshold.toString(), limit: limit.toString() };
-    log.warn({ customer, counter, ...figures }, 'a limit has reached a threshold of its warn_at');
+export function noticeTo({ clock, log, keep }: NoticeParts): (notice: Notice) => void {
+  return ({ customer, counter, currency, ...figures }) => {
+    const [threshold, limit] = [figures.threshold.toString(), figures.limit.toString()];
+    log.warn({ customer, counter, threshold, limit }, 'a limit has reached a threshold of its warn_at');
+    keep(limitWarning({ customer, counter, threshold, amount: limit, currency, atMs: clock() }));
   };
 }

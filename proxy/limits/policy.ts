@@ -187,7 +187,10 @@ function ruleOf(limit: LimitPolicy, key: string): Rule['hold'] {
     const amount = worstOf(scope, worst);
     const hold: Hold = { kind: 'quota', counter: nameOf(scope, name), amount, limit: most, expiresAtMs };
     if (soft) hold.soft = true;
-    if (warnAt.length > 0) hold.warnAt = warnAt;
+    if (warnAt.length > 0) {
+      hold.warnAt = warnAt;
+      if (limit.currency !== null) hold.currency = limit.currency;
+    }
     if (seeded) hold.series = seriesFor(scope, atMs);
     return hold;
   };

@@ -72,10 +72,10 @@ test('names in its scripts only keys that it was given, or others of the same ha
   const folder = new URL('./lua/', import.meta.url);
   /**
    * Not among KEYS: counters that a call holds (its own reserve was given them) or that are in debt, and names of the
-   * same hash tag that `key_beside` and `due_key` make.
+   * same hash tag that `key_beside`, `due_key` and `stream_key` make.
    */
   const known =
-    /redis\.call\('[A-Z]+', (KEYS\[\d+\]|key\b|zset\b|hash\b|debts\b|since\b|key_beside\(|due_key\(|unpack\(KEYS\b)/;
+    /redis\.call\('[A-Z]+', (KEYS\[\d+\]|key\b|zset\b|hash\b|debts\b|since\b|key_beside\(|due_key\(|stream_key\(|unpack\(KEYS\b)/;
   const calls = readdirSync(folder).flatMap((name) => {
     const lines = readFileSync(new URL(name, folder), 'utf8').split('\n');
     return lines

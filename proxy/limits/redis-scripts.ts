@@ -1,5 +1,8 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { LIMIT_WARNING_TYPE } from '#core/limit-warning.ts';
+import { EVENT_FIELD } from '#core/redis-keys.ts';
+import { GATEWAY_SOURCE } from '#core/usage-event.ts';
 import { CLOSED_KEPT_MS, ENDED_KEPT_MS, LEASE_MS_MAX, LEASES_PER_STEP } from './limit-state.ts';
 
 export interface Script {
@@ -12,16 +15,17 @@ const KEPT_MS = ENDED_KEPT_MS + LEASE_MS_MAX + 86_400_000;
 /** Longer than a year's budget is open, so that a new year does not have to ask for the count of the last. */
 const SERIES_KEPT_MS = 400 * 86_400_000;
 
-const CONSTANTS = { CLOSED_KEPT_MS, ENDED_KEPT_MS, LEASES_PER_STEP, KEPT_MS, SERIES_KEPT_MS };
-const HEAD = Object.entries(CONSTANTS)
-  .map(([name, value]) => `local ${name} = ${value}\n`)
+const NUMBERS = { CLOSED_KEPT_MS, ENDED_KEPT_MS, LEASES_PER_STEP, KEPT_MS, SERIES_KEPT_MS };
+const TEXTS = { WARNING_TYPE: LIMIT_WARNING_TYPE, WARNING_SOURCE: GATEWAY_SOURCE, EVENT_FIELD };
+const HEAD = Object.entries({ ...NUMBERS, ...TEXTS })
+  .map(([name, value]) => `local ${name} = ${JSON.stringify(value)}\n`)
   .join('');
 
 /** The verbs, each one script out of the shared parts of lua/ and its own. */
 const VERBS = {
-  reserve: ['common', 'hold', 'reserve'],
-  extend: ['common', 'hold', 'extend'],
-  settle: ['common', 'settle'],
+  reserve: ['common', 'warn', 'hold', 'reserve'],
+  extend: ['common', 'warn', 'hold', 'extend'],
+  settle: ['common', 'warn', 'settle'],
   release: ['common', 'release'],
   seed: ['common', 'seed'],
   doubt: ['common', 'doubt'],

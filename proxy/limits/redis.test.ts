@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openRedis } from '#config/redis-connection.ts';
+import { type LimitWarning, limitWarning } from '#core/limit-warning.ts';
 import {
   customerPrefix,
   dueKey,
@@ -398,4 +399,45 @@ describe('a count that may have been lost', () => {
     await counters.doubt(settledCall('req_old', customer, longAgo));
     expect(await counters.standing(customer, 'budget')).toEqual({ used: 0n, mark: 2 });
   });
+});
+
+test('leaves an event for each threshold in the step that reaches it, as it is everywhere', async () => {
+  const { customer, call } = scene();
+  const { counter, ...rest } = budget(1n) as Hold & { kind: 'quota' };
+  const hold: Hold = { ...rest, counter, limit: 100n, warnAt: [50n, 90n], currency: 'USD' };
+  const stream = eventStream(namespace, shardOf(customer));
+  for (const used of [49n, 2n, 44n, 1n]) {
+    const one = call([hold]);
+    await counters.reserve(one);
+    await counters.settle(one, [used]);
+  }
+  const entries = (await redis.xrange(stream, '-', '+')).map(([, [, text = '']]) => JSON.parse(text) as LimitWarning);
+  const found = entries.filter(({ subject }) => subject === customer);
+  expect(found.map(({ data }) => data.threshold)).toEqual(['50', '90']);
+  for (const warning of found) {
+    const { threshold } = warning.data;
+    const atMs = Date.parse(warning.time);
+    expect(Math.abs(atMs - Date.now())).toBeLessThan(60_000);
+    expect(warning).toEqual(limitWarning({ customer, counter, threshold, amount: '100', currency: 'USD', atMs }));
+  }
+});
+
+test('writes instants as everybody does, whatever the day', async () => {
+  const namespaced = `${namespace}-days`;
+  const days = [
+    '2024-02-29T23:59:59.999Z',
+    '2026-12-31T00:00:00.000Z',
+    '2028-03-01T12:34:56.007Z',
+    '2100-02-28T01:02:03.000Z',
+  ];
+  for (const day of days) {
+    const at = redisCounters({ redis, namespace: namespaced, clock: () => Date.parse(day) });
+    const customer = `customer-${randomUUID()}`;
+    const hold = { ...(budget(1n) as Hold & { kind: 'quota' }), warnAt: [1n], expiresAtMs: Date.UTC(2200, 0, 1) };
+    await at.settle({ id: 'req_1', customer, atMs: 0, leaseMs: 60_000, holds: [hold] }, [1n]);
+    const entries = await redis.xrange(eventStream(namespaced, shardOf(customer)), '-', '+');
+    const times = entries.map(([, [, text = '']]) => JSON.parse(text) as LimitWarning);
+    expect(times.filter(({ subject }) => subject === customer).map(({ time }) => time)).toEqual([day]);
+  }
+  await removeNamespace(namespaced);
 });

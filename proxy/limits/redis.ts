@@ -254,7 +254,7 @@ function saidOf(hold: Hold): string {
 
 function warningsOf(hold: Hold): string {
   const soft = hold.soft ? 's' : '';
-  return hold.kind === 'quota' && hold.warnAt ? soft + hold.warnAt.join(',') : soft;
+  return hold.kind === 'quota' && hold.warnAt ? soft + (hold.currency ?? '') + hold.warnAt.join(',') : soft;
 }
 
 /** What only few holds have, in one text, so that the others pay nothing for it. */

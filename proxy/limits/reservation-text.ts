@@ -73,6 +73,7 @@ function encodeHold(hold: Hold): HoldJson {
         expiresAtMs: hold.expiresAtMs,
         ...soft,
         ...(hold.warnAt && { warnAt: hold.warnAt.join(',') }),
+        ...(hold.currency !== undefined && { currency: hold.currency }),
         ...(hold.series && { series: true }),
       };
   }

@@ -176,19 +176,6 @@ local function is_over(c)
   return c.kind == 'r' and c.used > c.extra * c.span
 end
 
--- Thresholds of a quota ('500,900', ascending) that `used` has reached and nobody was told of; the counter remembers.
-local function warn(c, index, thresholds, crossed)
-  if thresholds == '' then return end
-  for text in string.gmatch(thresholds, '%d+') do
-    local threshold = tonumber(text)
-    if threshold > c.at and threshold <= c.used then
-      c.at = threshold
-      crossed[#crossed + 1] = int(index)
-      crossed[#crossed + 1] = text
-    end
-  end
-end
-
 -- Leases that have ended: quotas are charged with what was held, everything else is given back. The counters of these
 -- calls are not among KEYS; they were among the KEYS of their own reserve, so they are in the same slot.
 local leases_ended = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now_text, 'LIMIT', 0, LEASES_PER_STEP)

@@ -2,7 +2,7 @@
 --
 -- KEYS 1-5: see common.lua; 6 and on: the counter of each hold
 -- ARGV 3 id, 4 lease in ms, then for each hold six: kind, amount, limit, burst, span, and '' where nothing else is to be
--- said, else 's' where it is soft, its thresholds with commas between, '|', the ms at which its period began, '|', series
+-- said, else 's' where it is soft, its currency and its thresholds with commas between, '|', the ms at which its period began, '|', series
 -- Answers { '1' or '0', then for each hold: used, held, and nothing where it fits, the ms to wait where it does not, 'n'
 -- where time alone does not help; then how many are unknown, these; then thresholds: place, threshold, ... }
 
@@ -94,7 +94,7 @@ local function hold_all(amounts, live)
       if not live or amounts[i] > 0 then
         total = total + admit(hold, c, amounts[i])
         if hold.kind ~= 'q' or c.span > now then
-          if hold.thresholds then warn(c, i - 1, hold.thresholds, crossed) end
+          if hold.thresholds then warn(c, hold.key, i - 1, hold.thresholds, hold.limit, crossed) end
           save_counter(hold.key, c)
           stands[i][1], stands[i][2] = state_of(c)
         end

@@ -3,7 +3,7 @@
 -- KEYS 1-5: see common.lua; 6 the event stream; 7 and on: the counter of each hold
 -- ARGV 3 id, 4 the field of the event, 5 the event or '', 6 '1' where it may have been settled before these counters were
 -- lost, then for each hold seven: kind, amount, used, limit, burst, span, and '' or: 'k' where its count can be asked
--- for, 's' where it is soft, its thresholds with commas between
+-- for, 's' where it is soft, its currency and its thresholds with commas between
 -- Answers { '1', or '0' when the call was settled or released before; then how many counters have used more than their
 -- limit, their places; then thresholds: place, threshold, ... }
 
@@ -39,7 +39,7 @@ for i = 1, #KEYS - 6 do
   elseif not (kind == 'a' and state) and not (kind == 'c' and given == 0) then
     local c = changed(key, kind, given, charge, limit, burst, span)
     if c then
-      if said ~= '' and kind == 'q' then warn(c, i - 1, said, crossed) end
+      if said ~= '' and kind == 'q' then warn(c, key, i - 1, said, limit, crossed) end
       save_counter(key, c)
       if is_over(c) and not string.find(said, 's', 1, true) then
         local debts = key_beside('debts')

@@ -205,8 +205,16 @@ export class Journal {
     }
   }
 
+  /** An event of no call; `isElsewhere`: the store has it as well. */
+  noted(id: string, event: string, isElsewhere: boolean): Promise<void> {
+    return this.#append(isElsewhere ? 'K' : 'C', { id, event, reservation: '', used: '' });
+  }
+
   #close(kind: ClosingKind, call: Omit<JournalEntry, 'atMs'>): Promise<void> {
-    if (!this.#end(call.id)) return this.#committer.written();
+    return this.#end(call.id) ? this.#append(kind, call) : this.#committer.written();
+  }
+
+  #append(kind: ClosingKind, call: Omit<JournalEntry, 'atMs'>): Promise<void> {
     const { group } = this.#committer;
     if (kind === 'U') group.unsettled.push(group.closings);
     if (kind !== 'K') group.onlyHere++;
