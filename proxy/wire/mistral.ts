@@ -1,4 +1,4 @@
-import { isObject, parseBytes } from './bytes.ts';
+import { encodeUtf8, isObject, parseBytes } from './bytes.ts';
 import { pathsOf } from './json-path-tree.ts';
 import { parseBody, parseCount, parseFlag, parseModel, parseName } from './json-request.ts';
 import { rewriteJson } from './json-set.ts';
@@ -62,9 +62,16 @@ export const mistralFill = {
     };
   },
   meter: (_asked: Asked, answer: AnswerHead): Meter =>
-    isEventStream(answer) ? streamMeter(false, answer.inParts) : openaiJsonMeter(ANSWER),
+    isEventStream(answer) ? streamMeter(false, answer.inParts, undefined, errorChunk) : openaiJsonMeter(ANSWER),
   showsOutput: openaiShows,
 } as const satisfies Wire;
+
+/** Mistral's client takes nothing but chunks: this one says that it ends with an error, and has it for those who look. */
+function errorChunk(message: string, code: string): Uint8Array {
+  const choices = [{ index: 0, delta: { content: '' }, finish_reason: 'error' }];
+  const chunk = { id: '', object: 'chat.completion.chunk', model: '', choices, error: { message, code } };
+  return encodeUtf8(`data: ${JSON.stringify(chunk)}\n\n`);
+}
 
 const OCR_DECISIVE = new Set(['model', 'document', 'pages']);
 /** No document may have more. */

@@ -29,7 +29,7 @@ const NAMES = {
  * client gets byte for byte what it would have got had usage not been asked for: without the chunk that has usage and no
  * choices, and without the `"usage":null` of the others.
  */
-export function streamMeter(hideUsage: boolean, inParts = false, behind = DELTA): Meter {
+export function streamMeter(hideUsage: boolean, inParts = false, behind = DELTA, words = errorEvent): Meter {
   const splitter = new SseSplitter();
   let usage: Usage | null = null;
   let model: string | null = null;
@@ -134,7 +134,7 @@ export function streamMeter(hideUsage: boolean, inParts = false, behind = DELTA)
 
     breakOff(message, code) {
       // While hiding, what the client has always ends with an event: the unfinished one was held back.
-      return hideUsage || splitter.between ? errorEvent(message, code) : undefined;
+      return hideUsage || splitter.between ? words(message, code) : undefined;
     },
 
     shown: text.shown ? shownOf(text.shown, eventEnds) : undefined,

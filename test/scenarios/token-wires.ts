@@ -63,12 +63,18 @@ const RESPONSES: TokenWire = {
   ...CHAT,
   path: '/v1/responses',
   request: (input, max_output_tokens) => ({ model: 'gpt-4o', stream: true, max_output_tokens, input }),
-  begin: typed('response.created', { response: { id: 'r', model: 'gpt-4o', status: 'in_progress' } }),
+  begin:
+    typed('response.created', { response: { id: 'r', created_at: 1, model: 'gpt-4o', status: 'in_progress' } }) +
+    typed('response.output_item.added', {
+      output_index: 0,
+      item: { type: 'message', id: 'm', role: 'assistant', content: [], status: 'in_progress' },
+    }),
   token: () => typed('response.output_text.delta', { item_id: 'm', output_index: 0, content_index: 0, delta: TOKEN }),
   end: (tokens) =>
     typed('response.completed', {
       response: {
         id: 'r',
+        created_at: 1,
         model: 'gpt-4o',
         status: 'completed',
         usage: { input_tokens: PROMPT_TOKENS, output_tokens: tokens, total_tokens: PROMPT_TOKENS + tokens },
@@ -83,6 +89,12 @@ const FIM: TokenWire = {
   model: 'codestral-latest',
   path: '/v1/fim/completions',
   request: (prompt, max_tokens) => ({ model: 'codestral-latest', stream: true, max_tokens, prompt }),
+  token: () =>
+    sseEvent({
+      id: 'f',
+      model: 'codestral-latest',
+      choices: [{ index: 0, delta: { content: TOKEN }, finish_reason: null }],
+    }),
   exact: false,
 };
 
