@@ -2,12 +2,18 @@ import { createAnthropic } from '@ai-sdk/anthropic';
 import { createGoogleGenerativeAI } from '@ai-sdk/google';
 import { createOpenAI } from '@ai-sdk/openai';
 import Anthropic from '@anthropic-ai/sdk';
-import { BedrockRuntimeClient, ConverseStreamCommand, ThrottlingException } from '@aws-sdk/client-bedrock-runtime';
+import {
+  BedrockRuntimeClient,
+  ConverseStreamCommand,
+  ServiceQuotaExceededException,
+  ThrottlingException,
+} from '@aws-sdk/client-bedrock-runtime';
 import { ApiError, GoogleGenAI } from '@google/genai';
 import { Mistral } from '@mistralai/mistralai';
+import { SDKError } from '@mistralai/mistralai/models/errors/index.js';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { type LanguageModel, streamText } from 'ai';
-import { CohereClientV2 } from 'cohere-ai';
+import { CohereClientV2, CohereError } from 'cohere-ai';
 import Groq from 'groq-sdk';
 import { Ollama } from 'ollama';
 import OpenAI from 'openai';
@@ -30,11 +36,14 @@ interface Client {
   readonly wire: TokenWire;
   stream(gateway: RunningGateway): AsyncIterable<string | null | undefined>;
   readonly thrown: unknown;
+  /** And what where there is nothing left from the start. */
+  readonly refused: unknown;
 }
 
 const openai = ({ url, secret }: RunningGateway) =>
   new OpenAI({ baseURL: url, apiKey: secret, defaultHeaders: HEADERS });
 const API_ERROR = expect.any(OpenAI.APIError);
+const OVER_RATE = expect.objectContaining({ status: 402, type: 'insufficient_quota' });
 
 /** Vercel's tells of errors in the stream, where its text would end as if it were whole. */
 async function* vercel(model: LanguageModel): AsyncIterable<string> {
@@ -58,6 +67,7 @@ const CLIENTS: Readonly<Record<string, Client>> = {
       for await (const { choices } of stream) yield choices[0]?.delta.content;
     },
     thrown: API_ERROR,
+    refused: OVER_RATE,
   },
   'openai, completions': {
     wire: TOKEN_WIRES['openai-completions'],
@@ -67,6 +77,7 @@ const CLIENTS: Readonly<Record<string, Client>> = {
       for await (const { choices } of stream) yield choices[0]?.text;
     },
     thrown: API_ERROR,
+    refused: OVER_RATE,
   },
   'openai, responses': {
     wire: TOKEN_WIRES['openai-responses'],
@@ -80,6 +91,7 @@ const CLIENTS: Readonly<Record<string, Client>> = {
       for await (const event of stream) if (event.type === 'response.output_text.delta') yield event.delta;
     },
     thrown: API_ERROR,
+    refused: OVER_RATE,
   },
   anthropic: {
     wire: TOKEN_WIRES['anthropic-messages'],
@@ -92,6 +104,7 @@ const CLIENTS: Readonly<Record<string, Client>> = {
       }
     },
     thrown: expect.any(Anthropic.APIError),
+    refused: expect.objectContaining({ status: 402, type: 'billing_error' }),
   },
   google: {
     wire: TOKEN_WIRES['gemini-generate'],
@@ -103,6 +116,7 @@ const CLIENTS: Readonly<Record<string, Client>> = {
         yield text;
     },
     thrown: expect.any(ApiError),
+    refused: expect.any(ApiError),
   },
   'AWS, ConverseStream': {
     wire: TOKEN_WIRES['bedrock-converse'],
@@ -131,6 +145,7 @@ const CLIENTS: Readonly<Record<string, Client>> = {
       for await (const { contentBlockDelta } of stream ?? []) yield contentBlockDelta?.delta?.text;
     },
     thrown: expect.any(ThrottlingException),
+    refused: expect.any(ServiceQuotaExceededException),
   },
   cohere: {
     wire: TOKEN_WIRES['cohere-chat'],
@@ -145,6 +160,7 @@ const CLIENTS: Readonly<Record<string, Client>> = {
       }
     },
     thrown: 'ERROR',
+    refused: expect.any(CohereError),
   },
   ollama: {
     wire: TOKEN_WIRES['ollama-chat'],
@@ -156,6 +172,7 @@ const CLIENTS: Readonly<Record<string, Client>> = {
         yield message.content;
     },
     thrown: expect.any(Error),
+    refused: expect.objectContaining({ name: 'ResponseError', status_code: 402 }),
   },
   groq: {
     wire: TOKEN_WIRES['openai-chat'],
@@ -170,6 +187,7 @@ const CLIENTS: Readonly<Record<string, Client>> = {
       for await (const { choices } of stream) yield choices[0]?.delta.content;
     },
     thrown: expect.any(Groq.APIError),
+    refused: expect.any(Groq.APIError),
   },
   'mistral, fim': {
     wire: TOKEN_WIRES['mistral-fim'],
@@ -184,18 +202,21 @@ const CLIENTS: Readonly<Record<string, Client>> = {
       }
     },
     thrown: 'error',
+    refused: expect.any(SDKError),
   },
   'vercel, openai': {
     wire: TOKEN_WIRES['openai-responses'],
     stream: ({ url, secret }) =>
       vercel(createOpenAI({ baseURL: url, apiKey: secret, headers: HEADERS }).responses('gpt-4o')),
     thrown: expect.anything(),
+    refused: expect.objectContaining({ name: 'AI_APICallError', isRetryable: false }),
   },
   'vercel, openai chat': {
     wire: TOKEN_WIRES['openai-chat'],
     stream: ({ url, secret }) =>
       vercel(createOpenAI({ baseURL: url, apiKey: secret, headers: HEADERS }).chat('gpt-4o')),
     thrown: expect.anything(),
+    refused: expect.objectContaining({ name: 'AI_APICallError', isRetryable: false }),
   },
   'vercel, anthropic': {
     wire: TOKEN_WIRES['anthropic-messages'],
@@ -204,6 +225,7 @@ const CLIENTS: Readonly<Record<string, Client>> = {
         createAnthropic({ baseURL: url, apiKey: secret, headers: HEADERS })(TOKEN_WIRES['anthropic-messages'].model),
       ),
     thrown: expect.anything(),
+    refused: expect.objectContaining({ name: 'AI_APICallError', isRetryable: false }),
   },
   'vercel, google': {
     wire: TOKEN_WIRES['gemini-generate'],
@@ -214,40 +236,61 @@ const CLIENTS: Readonly<Record<string, Client>> = {
         ),
       ),
     thrown: expect.anything(),
+    refused: expect.objectContaining({ name: 'AI_APICallError', isRetryable: false }),
   },
 };
 
+/** What the client got of a stream behind this budget, and what it threw. */
+async function streamOf({ wire, stream }: Client, budget: string, gatewaySettings = '{}') {
+  const { family, provider, model } = wire;
+  await using upstream = await startTokenUpstream({ tokensPerSecond: 2_000, wire });
+  const gateway = await startGateway({
+    upstreamUrl: { [family]: family === 'openai' ? upstream.url : upstream.url.replace('/v1', '') },
+    provider,
+    models: [model],
+    prices: PRICES.replace('PROVIDER', provider),
+    limits: `[{ budget: ${budget} USD, per: month }]`,
+    gateway: gatewaySettings,
+  });
+  let text = '';
+  let thrown: unknown;
+  try {
+    for await (const piece of stream(gateway)) text += piece ?? '';
+  } catch (error) {
+    thrown = error;
+  }
+  try {
+    const asked = upstream.requests.length;
+    const event = asked === 0 ? undefined : (await emittedInSessions(gateway, [SESSION])).get(SESSION);
+    return { tokens: text.split(TOKEN).length - 1, thrown, asked, data: event?.data };
+  } finally {
+    await gateway.stop();
+  }
+}
+
+function wordsOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : JSON.stringify(thrown);
+}
+
 describe('a stream that a budget cuts', () => {
   it.each(Object.entries(CLIENTS))("is raised by the client's own class, behind what came: %s", async (_, client) => {
-    const { family, provider, model } = client.wire;
-    const upstream = await startTokenUpstream({ tokensPerSecond: 2_000, wire: client.wire });
-    const gateway = await startGateway({
-      upstreamUrl: { [family]: family === 'openai' ? upstream.url : upstream.url.replace('/v1', '') },
-      provider,
-      models: [model],
-      prices: PRICES.replace('PROVIDER', provider),
-      limits: '[{ budget: 0.01 USD, per: month }]',
-    });
-    try {
-      let text = '';
-      let thrown: unknown;
-      try {
-        for await (const piece of client.stream(gateway)) text += piece ?? '';
-      } catch (error) {
-        thrown = error;
-      }
-      expect(thrown).toEqual(client.thrown);
-      expect(String(thrown instanceof Error ? thrown.message : JSON.stringify(thrown))).toMatch(
-        typeof client.thrown === 'string' ? client.thrown : /budget/i,
-      );
-      expect(text.split(TOKEN).length).toBeGreaterThan(30);
-      expect(upstream.requests).toHaveLength(1);
-      const { data } = (await emittedInSessions(gateway, [SESSION])).get(SESSION) ?? {};
-      expect(data).toMatchObject({ outcome: 'cut', usage_status: 'estimated' });
-      expect(Number(data?.cost?.amount)).toBeLessThanOrEqual(0.01);
-    } finally {
-      await gateway.stop();
-      await upstream[Symbol.asyncDispose]();
-    }
+    const { tokens, thrown, asked, data } = await streamOf(client, '0.01');
+    expect(thrown).toEqual(client.thrown);
+    expect(wordsOf(thrown)).toMatch(typeof client.thrown === 'string' ? client.thrown : /budget/i);
+    expect(tokens).toBeGreaterThan(30);
+    expect(asked).toBe(1);
+    expect(data).toMatchObject({ outcome: 'cut', usage_status: 'estimated' });
+    expect(Number(data?.cost?.amount)).toBeLessThanOrEqual(0.01);
   });
+
+  it.each(Object.entries(CLIENTS))(
+    "is refused by the client's own class when nothing is left: %s",
+    async (_, client) => {
+      // Vercel's asks again on every 429, whatever the headers say.
+      const { tokens, thrown, asked } = await streamOf(client, '0.000000001', '{ budget_status_402: true }');
+      expect(thrown).toEqual(client.refused);
+      expect(tokens).toBe(0);
+      expect(asked).toBe(0);
+    },
+  );
 });
