@@ -244,6 +244,47 @@ describe.each(DATABASE_KINDS)('periods that meters are billed for on %s', (kind)
     expect(unrated).toMatchObject([{ unit: 'images' }]);
   });
 
+  it('leave over what the filters of their meters do not let through', async () => {
+    const team = (name: string, more: object = {}) =>
+      meter({ aggregation: 'sum', unit: 'images', filter: `labels.team == "${name}"`, ...more });
+    const leftOf = async (meters: readonly string[]) => {
+      const plan = { charges: meters.map((id) => charge(id)) };
+      world.clock.nowMs = START;
+      const { id: customer, subscription } = await world.customer({ plan, startMs: START });
+      world.clock.nowMs = END - 1;
+      for (const [name, images, model] of [
+        ['a', '5', 'm1'],
+        ['b', '7', 'm1'],
+        ['c', '11', 'm2'],
+      ] as const) {
+        const event = usageEvent({ customer, atMs: START + 5, quantities: { images }, model });
+        await ingest(test.db, [{ ...event, data: { ...event.data, labels: { team: name } } }], world.clock.nowMs);
+      }
+      const { unrated } = await ratePeriod(test.db, await periodOf(subscription.id));
+      return unrated.map(({ model, unit, quantity }) => [model, unit, quantity.num]);
+    };
+    expect(await leftOf([await team('a')])).toEqual([['', 'images', 18n]]);
+    expect(await leftOf([await team('a'), await team('b')])).toEqual([['', 'images', 11n]]);
+    expect(await leftOf([await team('a', { dimensions: ['model'] })])).toEqual([
+      ['m1', 'images', 7n],
+      ['m2', 'images', 11n],
+    ]);
+    // Nobody knows whether these two let the same through: nothing is hidden.
+    const small = await meter({ aggregation: 'sum', unit: 'images', filter: 'quantities.images < 8' });
+    expect(await leftOf([await team('a'), small])).toEqual([['', 'images', 11n]]);
+    const peak = await meter({ aggregation: 'max', unit: 'images', filter: 'labels.team == "a"' });
+    expect(await leftOf([peak])).toHaveLength(2);
+    expect(await leftOf([await team('d')])).toEqual([
+      ['m1', 'images', 12n],
+      ['m2', 'images', 11n],
+    ]);
+    // All of a unit is read, and in units of its own.
+    expect(await leftOf([await meter({ aggregation: 'sum', value: 'quantities.images / 2' })])).toEqual([]);
+    // Events of another type have no units of ours.
+    const other = await meter({ aggregation: 'sum', value: 'quantities.images', event_type: 'render.done' });
+    expect(await leftOf([other])).toHaveLength(2);
+  });
+
   it('refuse charges that ask of a meter what it does not give', async () => {
     const id = await meter({ aggregation: 'max', value: 'properties.size', dimensions: ['region'] });
     const matrix = (dimensions: string[]) => {

@@ -8,8 +8,8 @@ import type { UsageQuantity } from '#billing/rating/rating.ts';
 import type { UsagePart } from '#billing/rating/usage-part.ts';
 import { listMeasuredEvents, type MeterQuestion, readMeter } from '#billing/readings/reading.ts';
 import type { Period } from '#billing/subscriptions/period.ts';
-import { isUnitMeter, unitsReadBy } from '#config/meter-terms.ts';
 import { HOUR_MS } from '#core/time.ts';
+import type { Reading } from './left-over.ts';
 import type { BilledEventRow, BilledHourRow } from './store.ts';
 
 /**
@@ -19,19 +19,28 @@ import type { BilledEventRow, BilledHourRow } from './store.ts';
 export async function billedReadingsOf(
   db: Database,
   period: Period,
-  units: readonly (string | null)[],
+  meters: readonly Meter[],
   lateSeq: bigint,
-): Promise<UsageQuantity[]> {
-  const rows: UsageQuantity[] = [];
-  for (const unit of new Set(units)) {
-    const meter = unit === null ? undefined : await findMeterOfUnit(db, unit);
-    if (!meter) continue;
+): Promise<(UsageQuantity & Reading)[]> {
+  const rows: (UsageQuantity & Reading)[] = [];
+  for (const meter of meters) {
     assertMeasured(meter);
-    for (const { dimensions, quantity } of await readMeter(db, gaugeOfMeter(meter), questionOf(period, lateSeq))) {
-      rows.push({ model: modelOf(meter, dimensions), unit: meter.unit, quantity });
+    const readings = await readMeter(db, gaugeOfMeter(meter), questionOf(period, lateSeq));
+    for (const { dimensions, quantity, measured } of readings) {
+      rows.push({ model: modelOf(meter, dimensions), unit: meter.unit, quantity, meter, measured });
     }
   }
   return rows;
+}
+
+/** The meters that charges name by their units, each once; those that are sums of units are read as these. */
+export async function metersOf(db: Database, units: readonly (string | null)[]): Promise<Meter[]> {
+  const found: Meter[] = [];
+  for (const unit of new Set(units)) {
+    const meter = unit === null ? undefined : await findMeterOfUnit(db, unit);
+    if (meter) found.push(meter);
+  }
+  return found;
 }
 
 /** By the dimensions that a price tells apart: all of them are the meter's, or the plan would not have been taken. */
@@ -52,16 +61,6 @@ export async function readingPartsOf(
       { model, quantity, events: 0n, event: null, segment: 0, dimensions: values, windowMs: null, carried: null },
     ];
   });
-}
-
-/** Units that the meters of a plan's charges read: their usage is not left over, though no charge is for the units. */
-export async function unitsBehind(db: Database, units: readonly (string | null)[]): Promise<ReadonlySet<string>> {
-  const read = new Set<string>();
-  for (const unit of new Set(units)) {
-    const meter = unit === null ? undefined : await findMeterOfUnit(db, unit);
-    if (meter && !isUnitMeter(meter.terms)) for (const one of unitsReadBy(meter.terms)) read.add(one);
-  }
-  return read;
 }
 
 /** Hour by hour what the meter reads of it: parts of a sum, or the level and the maximum that stood then. */

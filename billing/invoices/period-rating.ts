@@ -1,5 +1,6 @@
-import { billedReadingsOf, unitsBehind } from '#billing/billed-usage/billed-meters.ts';
+import { billedReadingsOf, metersOf } from '#billing/billed-usage/billed-meters.ts';
 import { AS_INVOICED, billedPartsOf, billedUsageOf } from '#billing/billed-usage/billed-usage.ts';
+import { leftOver } from '#billing/billed-usage/left-over.ts';
 import type { Database } from '#billing/db/database.ts';
 import { getPlanVersion, type Plan, termsOf } from '#billing/plans/plan.ts';
 import { type Charge, cutFor, type Span } from '#billing/rating/charge.ts';
@@ -38,12 +39,13 @@ export async function ratePeriodAs(
   }: { terms: Terms; lateSeq: bigint; modelOf?: (model: string) => string },
 ): Promise<Omit<PeriodRating, 'plan'>> {
   const span = spanOf(period);
-  const units = terms.charges.map((charge) => charge.unit);
-  const recorded = [
-    ...(await billedUsageOf(db, period, lateSeq)),
-    ...(await billedReadingsOf(db, period, units, lateSeq)),
-  ];
-  const usage = recorded.map((row) => ({ ...row, model: modelOf(row.model) }));
+  const meters = await metersOf(
+    db,
+    terms.charges.map((charge) => charge.unit),
+  );
+  const readings = await billedReadingsOf(db, period, meters, lateSeq);
+  const recorded: UsageQuantity[] = [...(await billedUsageOf(db, period, lateSeq)), ...readings];
+  const usage = recorded.map(({ model, unit, quantity }) => ({ model: modelOf(model), unit, quantity }));
   const assigned = assign(terms.charges, usage);
   const parts = new Map<Charge, UsagePart[]>();
   for (const [charge, used] of assigned.byCharge) {
@@ -58,8 +60,10 @@ export async function ratePeriodAs(
     );
   }
   const rating = rate(terms, assigned, span, period.policies, parts);
-  const behind = await unitsBehind(db, units);
-  const unrated = rating.unrated.filter((row) => !behind.has(row.unit));
+  const measured = readings.map(({ meter, model, measured: quantity }) => ({
+    ...{ meter, model: modelOf(model), measured: quantity },
+  }));
+  const unrated = leftOver(rating.unrated, meters, measured);
   return { usage, unrated, ...documentOf(rating, terms.currency, period.policies) };
 }
 
