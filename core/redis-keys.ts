@@ -27,6 +27,11 @@ export function looksKey(namespace: string, shard: number): string {
   return `${namespace}:{${shard}}:looks`;
 }
 
+/** A file at a provider that some customer has; by itself, since whoever names it need not be that one. */
+export function fileKey(namespace: string, id: string): string {
+  return `${namespace}:file:${id}`;
+}
+
 /** The stream that takes the usage events of a shard's customers, in the same slot as their limits. */
 export function eventStream(namespace: string, shard: number): string {
   return `${namespace}:{${shard}}:events`;

@@ -1,4 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
+import { Fault } from '#core/fault.ts';
 import {
   configOf,
   eventsOf,
@@ -223,6 +224,58 @@ describe('a response in the background', () => {
     expect((await ask(`/responses/${id}`, 'DELETE')).status).toBe(200);
     const events = await eventsOf(gateway, 2);
     expect(events.filter(({ data }) => data.usage_status === 'final')).toHaveLength(1);
+  });
+
+  it('is handed over though the store was away for a moment, and estimated where that stays away', async () => {
+    const { stored, handedOver } = testStored();
+    let away = 1;
+    const calls: typeof stored.calls = {
+      ...stored.calls,
+      async keep(call) {
+        if (away-- > 0) throw new Fault('owners_unavailable');
+        return stored.calls.keep(call);
+      },
+    };
+    await using stub = await startStub(keeping(new Map()));
+    await using gateway = await startGateway(configOf([upstreamConfig('openai', stub.url)]), [keyPolicy()], {
+      stored: { ...stored, calls },
+    });
+    await inBackground(gateway);
+    await vi.waitFor(() => expect(handedOver).toHaveLength(1));
+    away = Number.POSITIVE_INFINITY;
+    await inBackground(gateway);
+    const [event] = await eventsOf(gateway, 1);
+    expect(event?.data).toMatchObject({ outcome: 'ok', usage_status: 'estimated' });
+    expect(handedOver).toHaveLength(1);
+  });
+
+  it('keeps no other waiting where its upstream does not answer', async () => {
+    let nowMs = Date.now();
+    const hanging: string[] = [];
+    await using stub = await startStub((response, { method, body }, nth) => {
+      const id = `resp_${nth}`;
+      if (method === 'POST') {
+        const status = JSON.parse(body).input;
+        response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(responseOf(id, status)));
+      } else hanging.push(id);
+    });
+    await using gateway = await startGateway(configOf([upstreamConfig('openai', stub.url)]), [keyPolicy()], {
+      stored: testStored().stored,
+      clock: () => nowMs,
+    });
+    await inBackground(gateway, { input: 'queued' });
+    await vi.waitFor(() => expect(gateway.gateway.callsInFlight).toBe(0));
+    nowMs += 3_000;
+    const { reconciler } = gateway.gateway;
+    const waiting = reconciler?.round();
+    await vi.waitFor(() => expect(hanging).toHaveLength(1));
+    // The next round finds nothing that it does not look at already, and does not ask twice.
+    nowMs += 60_000;
+    void reconciler?.round();
+    await reconciler?.stop();
+    await waiting;
+    expect(hanging).toHaveLength(1);
+    expect(gateway.sink.events).toEqual([]);
   });
 
   it('goes on where its stream broke off, and is billed by its end', async () => {

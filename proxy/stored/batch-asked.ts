@@ -54,6 +54,7 @@ class Sum {
   #inputs = 0n;
   #answers = 0n;
   #inputElsewhere = false;
+  readonly #reads = new Set<string>();
   #outputTokens: bigint | null = 0n;
   readonly #bounds: Partial<Record<Unit, bigint>> = {};
 
@@ -72,6 +73,7 @@ class Sum {
     this.#inputs += asked.inputs;
     this.#answers += asked.answers;
     if (asked.inputElsewhere) this.#inputElsewhere = true;
+    for (const id of asked.reads ?? []) this.#reads.add(id);
     // One without a maximum may answer all that its model can.
     if (asked.outputTokensMax === null) this.#outputTokens = null;
     else if (this.#outputTokens !== null) this.#outputTokens += asked.outputTokensMax * asked.answers;
@@ -88,7 +90,7 @@ class Sum {
 
   whole(): Asked {
     const answers = this.#answers;
-    const { makes: _makes, ...first } = this.#first;
+    const { makes: _makes, reads: _reads, ...first } = this.#first;
     return {
       ...first,
       each: this.#path,
@@ -108,6 +110,7 @@ class Sum {
         this.#outputTokens === null || answers === 0n ? null : (this.#outputTokens + answers - 1n) / answers,
       bounds: this.#bounds,
       fixed: {},
+      ...(this.#reads.size > 0 && { reads: [...this.#reads] }),
     };
   }
 }

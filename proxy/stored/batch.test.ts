@@ -308,6 +308,31 @@ describe('a batch', () => {
 });
 
 describe('a file', () => {
+  it("is read by what its customer asks alone; one that nobody has sent is the operator's to give", async () => {
+    await using all = await world();
+    const { upload, gateway, stub } = all;
+    const { body } = await upload('notes', 'user_data');
+    await vi.waitFor(() => expect(gateway.gateway.callsInFlight).toBe(0));
+    const chat = (id: string, secret: string) => {
+      const content = [{ type: 'file', file: { file_id: id } }];
+      const asked = { model: 'gpt-4o', messages: [{ role: 'user', content }] };
+      return post(`${gateway.url}/v1/chat/completions`, asked, { authorization: `Bearer ${secret}` });
+    };
+    const response = (id: string, secret: string) => {
+      const input = [{ role: 'user', content: [{ type: 'input_file', file_id: id }] }];
+      return post(`${gateway.url}/v1/responses`, { model: 'gpt-4o', input }, { authorization: `Bearer ${secret}` });
+    };
+    expect((await chat(body.id, SECRET)).status).toBe(200);
+    expect((await response(body.id, SECRET)).status).toBe(200);
+    expect((await chat('file-of-the-operator', OTHER)).status).toBe(200);
+    const before = stub.requests.length;
+    expect((await chat(body.id, OTHER)).status).toBe(404);
+    expect((await response(body.id, OTHER)).status).toBe(404);
+    const content = [{ type: 'file', file: { file_id: body.id } }];
+    expect((await upload([line('a', { messages: [{ role: 'user', content }] })], 'batch', OTHER)).status).toBe(404);
+    expect(stub.requests.length).toBe(before);
+  });
+
   it('is there for the customer who sent it alone', async () => {
     await using all = await world();
     const { upload, ask, stub } = all;

@@ -62,7 +62,7 @@ export class Keeping {
    * `not_found`, `invalid_request`, `state_conflict` and `owners_unavailable`.
    */
   async known(policy: KeyPolicy, match: Match, method: string, parsed: Asked): Promise<Known> {
-    const { object: named, buildsOn = [], requests, ...asked } = parsed;
+    const { object: named, buildsOn = [], reads = [], requests, ...asked } = parsed;
     if (named !== undefined) {
       const object = await this.#getOwned(policy, match, named);
       if (method === 'DELETE') await this.#checkSettled(object);
@@ -70,19 +70,38 @@ export class Keeping {
     }
     if (requests) {
       const batch = await askedByRequests(requests);
+      const found = await this.#base(policy, match, [], batch.reads ?? []);
+      const { reads: _reads, ...whole } = batch;
       const isFile = asked.makes === 'file';
-      return { asked: isFile ? { ...asked, model: batch.model, batch } : together(batch, asked) };
+      return { ...found, asked: isFile ? { ...asked, model: batch.model, batch: whole } : together(whole, asked) };
     }
+    const { madeAt, first } = await this.#base(policy, match, buildsOn, reads);
+    if (madeAt === undefined) return { asked };
+    if (asked.makes !== 'batch') return { asked, madeAt };
+    if (!first?.asked) throw new Fault('invalid_request', { detail: "The purpose of the file is not 'batch'." });
+    return { asked: together(first.asked, asked), madeAt };
+  }
+
+  /** What a call stands on: all of it at one upstream, to which the call has to go. */
+  async #base(
+    policy: KeyPolicy,
+    match: Match,
+    buildsOn: readonly string[],
+    reads: readonly string[],
+  ): Promise<{ madeAt?: string; first?: StoredObject }> {
     const base: StoredObject[] = [];
     for (const id of buildsOn) base.push(await this.#getOwned(policy, match, id));
+    for (const id of reads) {
+      const own = await this.#stored.objects.find(policy.customer, id);
+      if (own) base.push(own);
+      // What the operator has put there by hand is nobody's.
+      else if (await this.#stored.objects.isFile(id)) throw notFound(id);
+    }
     const [first] = base;
-    if (!first) return { asked };
+    if (!first) return {};
     const elsewhere = base.find(({ upstream }) => upstream !== first.upstream);
     if (elsewhere) throw notFound(elsewhere.id);
-    if (asked.makes !== 'batch') return { asked, madeAt: first.upstream };
-    if (!first.asked)
-      throw new Fault('invalid_request', { detail: `The purpose of the file '${first.id}' is no batch.` });
-    return { asked: together(first.asked, asked), madeAt: first.upstream };
+    return { madeAt: first.upstream, first };
   }
 
   async #getOwned({ customer }: KeyPolicy, match: Match, id: string): Promise<StoredObject> {
@@ -137,7 +156,9 @@ export class Keeping {
     if (asked.makes === undefined) return false;
     const own = objectOf(flight, admitted, asked.makes, made);
     if (own.call === null) {
-      await this.#trying(flight, () => this.#stored.objects.keep(own));
+      const keeping = this.#trying(flight, () => this.#stored.objects.keep(own));
+      // Every stored response is one: its call does not wait for the store to be back.
+      if (own.kind !== 'response') await keeping;
       return false;
     }
     return this.#handOver(flight, admitted, own);
@@ -175,7 +196,7 @@ export class Keeping {
     const { call, closing } = open;
     if (closing === null && !SAY_ALL.has(object.kind)) {
       // What it came to stands elsewhere, which may take a while to read.
-      this.reconciler.lookSoon(open);
+      void this.reconciler.look(open);
       return;
     }
     const from: Target = { ...target, model: call.modelSent };
@@ -208,8 +229,9 @@ export interface Known {
 }
 
 /** True for a call that has to do with what providers keep before it goes out; all others pay nothing for it. */
-export function isAboutKept({ object, buildsOn, background, makes }: Asked): boolean {
-  return object !== undefined || buildsOn !== undefined || background === true || (makes ?? 'response') !== 'response';
+export function isAboutKept({ object, buildsOn, reads, background, makes }: Asked): boolean {
+  if (object !== undefined || buildsOn !== undefined || reads !== undefined) return true;
+  return background === true || (makes ?? 'response') !== 'response';
 }
 
 /** Where nobody keeps whose it is. Throws `invalid_request` and `route_not_found`. */

@@ -20,6 +20,9 @@ export interface LookingParts {
 /** Asks for something of an upstream that nobody waits for, with the operator's credential, and reads it by a meter. */
 export type Ask = (path: string, meterOf: (answer: AnswerHead) => Meter) => Promise<ExchangeEnd>;
 
+/** Nothing is made for the asking, so an answer is there at once. */
+const LOOK_TIMEOUT_MS = 30_000;
+
 /** Nobody. */
 const NOBODY: Reply = {
   head: () => undefined,
@@ -56,8 +59,8 @@ export function askOf(
       headers: requestHeaders({}, target, traceOf({})),
       body: null,
       connectTimeoutMs: gateway.connectTimeoutMs,
-      headersTimeoutMs: gateway.headersTimeoutMs,
-      idleTimeoutMs: gateway.idleTimeoutMs,
+      headersTimeoutMs: Math.min(gateway.headersTimeoutMs, LOOK_TIMEOUT_MS),
+      idleTimeoutMs: Math.min(gateway.idleTimeoutMs, LOOK_TIMEOUT_MS),
       connectionsMax: gateway.upstreamConnectionsMax,
     };
     const signing = authorize(request, target, parts.googleTokens);

@@ -18,9 +18,11 @@ export interface ReconcilerParts extends LookingParts {
   readonly now: () => { readonly config: Config; readonly routes: RouteTable };
 }
 
-/** Looked at together. */
+/** Looked at at once: one upstream that hangs keeps no other waiting. */
 const AT_ONCE = 32;
 const ROUND_MS = 1_000;
+/** Where there is more than was taken. */
+const SOON_MS = 20;
 /** What its provider does not know so soon may be about to be known. */
 const GONE_AFTER_MS = 120_000;
 
@@ -31,7 +33,8 @@ const GONE_AFTER_MS = 120_000;
 export class Reconciler {
   readonly #parts: ReconcilerParts;
   readonly #stopping = new AbortController();
-  readonly #looking = new Set<Promise<unknown>>();
+  /** By the id of the call. */
+  readonly #looking = new Map<string, Promise<boolean>>();
   #running: Promise<void> | undefined;
 
   constructor(parts: ReconcilerParts) {
@@ -45,58 +48,62 @@ export class Reconciler {
   /** Resolves when nothing is asked any more. What is open stays so, for another gateway or the next start. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await Promise.all([this.#running, ...this.#looking]);
+    await this.#running;
+    await Promise.all(this.#looking.values());
   }
 
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
-      const count = await this.round();
-      if (count < AT_ONCE) await pause(ROUND_MS, signal);
+      const free = AT_ONCE - this.#looking.size;
+      const looks = free > 0 ? await this.#claim(free) : [];
+      await pause(free > 0 && looks.length === free ? SOON_MS : ROUND_MS, signal);
     }
   }
 
-  /** Looks at some of what is due. Answers how many. Never rejects. */
+  /** Looks at some of what is due, to the end. Answers how many. Never rejects. */
   async round(): Promise<number> {
+    const looks = await this.#claim(AT_ONCE);
+    await Promise.all(looks);
+    return looks.length;
+  }
+
+  async #claim(max: number): Promise<Promise<boolean>[]> {
     const { stored, clock, observer } = this.#parts;
     try {
-      const claimed = await stored.calls.claim(clock(), AT_ONCE);
-      await Promise.all(claimed.map((one) => this.look(one)));
-      return claimed.length;
+      return (await stored.calls.claim(clock(), max)).map((one) => this.look(one));
     } catch (thrown) {
       observer.faulted(faultOf(thrown), '');
-      return 0;
+      return [];
     }
   }
 
-  /** Behind the back of whoever found that there is something to be seen. */
-  lookSoon(claimed: Claimed): void {
-    const looking: Promise<unknown> = this.look(claimed).finally(() => this.#looking.delete(looking));
-    this.#looking.add(looking);
+  /** True when it is over, and how it is billed is put down. One look at a time. Never rejects. */
+  look(claimed: Claimed): Promise<boolean> {
+    const { id } = claimed.call;
+    const known = this.#looking.get(id);
+    if (known) return known;
+    const looking = this.#look(claimed).finally(() => this.#looking.delete(id));
+    this.#looking.set(id, looking);
+    return looking;
   }
 
-  /** True when it is over, and settled as far as that could be done. Never rejects. */
-  async look({ call, closing }: Claimed): Promise<boolean> {
+  async #look({ call, closing }: Claimed): Promise<boolean> {
     const { clock, observer, settler } = this.#parts;
     try {
-      if (closing) {
-        await settler.settle(call, closing);
-        return true;
-      }
+      if (closing) return await settler.settle(call, closing);
       await this.#renew(call);
       const { config, target } = this.#whereIs(call);
       const looked = target ? await this.#ask(call, target, config) : UNREACHABLE;
       const nowMs = clock();
       if (looked.kind === 'over' && target) {
-        await settler.settle(call, closingOfOpen(call, looked.ending, target, config, nowMs));
-        return true;
+        return await settler.settle(call, closingOfOpen(call, looked.ending, target, config, nowMs));
       }
       if (looked.kind === 'unseen')
         observer.faulted(new Fault('upstream_invalid', { story: `${call.object}: ${String(looked.why)}` }), call.id);
       const gone = looked.kind === 'gone' && nowMs - call.atMs >= GONE_AFTER_MS;
       if (!gone && nowMs < call.untilMs) return false;
-      await settler.settle(call, closingByEstimate(call));
-      return true;
+      return await settler.settle(call, closingByEstimate(call));
     } catch (thrown) {
       observer.faulted(faultOf(thrown), call.id);
       return false;

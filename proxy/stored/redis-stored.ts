@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { RedisConnection } from '#config/redis-connection.ts';
 import { Fault } from '#core/fault.ts';
-import { customerPrefix, looksKey, SHARDS, shardOf } from '#core/redis-keys.ts';
+import { customerPrefix, fileKey, looksKey, SHARDS, shardOf } from '#core/redis-keys.ts';
 import { ENDED_KEPT_MS } from '../limits/limit-state.ts';
 import { type Claimed, LOOK_AGE_SHARE, LOOK_MS, type OpenCall, type Stored } from './stored.ts';
 import { encodeCall, encodeClosing, encodeObject, parseCall, parseClosing, parseObject } from './stored-text.ts';
@@ -25,11 +25,17 @@ export function redisStored({ redis, namespace }: { redis: RedisConnection; name
     objects: {
       async keep(object) {
         const leftMs = Math.max(1, object.keptUntilMs - Date.now());
-        await answered(redis.set(objectKey(object.customer, object.id), encodeObject(object), 'PX', leftMs));
+        const { customer, id, kind } = object;
+        // Known as somebody's first: nobody reaches it in between.
+        if (kind === 'file') await answered(redis.set(fileKey(namespace, id), customer, 'PX', leftMs));
+        await answered(redis.set(objectKey(customer, id), encodeObject(object), 'PX', leftMs));
       },
       async find(customer, id) {
         const text = await answered(redis.get(objectKey(customer, id)));
         return text === null ? undefined : parseObject(text);
+      },
+      async isFile(id) {
+        return (await answered(redis.exists(fileKey(namespace, id)))) === 1;
       },
     },
     calls: {
@@ -45,11 +51,15 @@ export function redisStored({ redis, namespace }: { redis: RedisConnection; name
         return claimedOf(text, closing ?? '');
       },
       async claim(nowMs, max) {
-        const args = [nowMs, max, LOOK_AGE_SHARE, LOOK_MS.min, LOOK_MS.max];
-        const shards = Array.from({ length: SHARDS }, (_, shard) =>
-          answered(redis.eval(SCRIPTS.claim, 1, looksKey(namespace, shard), ...args)),
-        );
-        return (await Promise.all(shards)).flatMap(claimedInAnswer);
+        const found: Claimed[] = [];
+        // Every shard is the first one in turn.
+        const first = Math.trunc(nowMs / 1_000);
+        for (let i = 0; i < SHARDS && found.length < max; i++) {
+          const args = [nowMs, max - found.length, LOOK_AGE_SHARE, LOOK_MS.min, LOOK_MS.max];
+          const key = looksKey(namespace, (first + i) % SHARDS);
+          found.push(...claimedInAnswer(await answered(redis.eval(SCRIPTS.claim, 1, key, ...args))));
+        }
+        return found;
       },
       async conclude(call, closing) {
         const key = callKey(call.customer, call.id);

@@ -12,7 +12,7 @@ export class Settler {
   readonly #sink: Sink;
   readonly #observer: Observer;
   /** By their ids: the reconciler and a client may see an end at once. */
-  readonly #ending = new Set<string>();
+  readonly #ending = new Map<string, Promise<boolean>>();
 
   constructor(calls: OpenCalls, sink: Sink, observer: Observer) {
     this.#calls = calls;
@@ -20,27 +20,31 @@ export class Settler {
     this.#observer = observer;
   }
 
-  /** Never rejects: what could not be settled now is found again. */
-  async settle(call: OpenCall, closing: Closing): Promise<void> {
-    if (this.#ending.has(call.id)) return;
-    this.#ending.add(call.id);
+  /** True once its closing is put down: what could not be settled then is found again. Never rejects. */
+  settle(call: OpenCall, closing: Closing): Promise<boolean> {
+    const known = this.#ending.get(call.id);
+    if (known) return known;
+    const ending = this.#settle(call, closing).finally(() => this.#ending.delete(call.id));
+    this.#ending.set(call.id, ending);
+    return ending;
+  }
+
+  async #settle(call: OpenCall, closing: Closing): Promise<boolean> {
+    let isDown = false;
     try {
       const counted = await this.#calls.conclude(call, closing);
-      if (!counted) return;
+      isDown = true;
+      if (!counted) return true;
       // On record with its own end: should this process die now, the next one closes it with the same event.
-      await this.#sink.open({
-        reservation: counted.reservation,
-        estimate: counted.event,
-        estimatedUse: counted.used,
-      });
+      const { reservation, event, used } = counted;
+      await this.#sink.open({ reservation, estimate: event, estimatedUse: used });
       await this.#sink.close(counted);
       await this.#calls.forget(call);
-      this.#observer.callEnded(seenOf(call), counted.event, null);
+      this.#observer.callEnded(seenOf(call), event, null);
     } catch (thrown) {
       this.#observer.faulted(faultOf(thrown), call.id);
-    } finally {
-      this.#ending.delete(call.id);
     }
+    return isDown;
   }
 }
 

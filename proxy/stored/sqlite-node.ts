@@ -9,10 +9,11 @@ export interface SqliteStored extends Stored {
 
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS object (
-    customer TEXT NOT NULL, id TEXT NOT NULL, until_ms INTEGER NOT NULL, text TEXT NOT NULL,
-    PRIMARY KEY (customer, id)
+    customer TEXT NOT NULL, id TEXT NOT NULL, until_ms INTEGER NOT NULL, is_file INTEGER NOT NULL,
+    text TEXT NOT NULL, PRIMARY KEY (customer, id)
   ) WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS object_until ON object (until_ms);
+  CREATE INDEX IF NOT EXISTS object_file ON object (id) WHERE is_file;
   CREATE TABLE IF NOT EXISTS call (
     id TEXT PRIMARY KEY, customer TEXT NOT NULL, at_ms INTEGER NOT NULL, look_ms INTEGER NOT NULL,
     text TEXT NOT NULL, closing TEXT
@@ -31,8 +32,11 @@ const DROPPED_AT_ONCE = 500;
  */
 export function sqliteStored(path: string): SqliteStored {
   const { sure, quick } = openBoth(path);
-  const keepObject = quick.prepare('INSERT OR REPLACE INTO object (customer, id, until_ms, text) VALUES (?, ?, ?, ?)');
+  const keepObject = quick.prepare(
+    'INSERT OR REPLACE INTO object (customer, id, until_ms, is_file, text) VALUES (?, ?, ?, ?, ?)',
+  );
   const findObject = quick.prepare('SELECT text FROM object WHERE customer = ? AND id = ?');
+  const findFile = quick.prepare('SELECT 1 FROM object WHERE id = ? AND is_file');
   const dropObjects = quick.prepare(
     'DELETE FROM object WHERE (customer, id) IN (SELECT customer, id FROM object WHERE until_ms <= ? LIMIT ?)',
   );
@@ -50,11 +54,15 @@ export function sqliteStored(path: string): SqliteStored {
   return {
     objects: {
       async keep(object) {
-        keepObject.run(object.customer, object.id, object.keptUntilMs, encodeObject(object));
+        const isFile = object.kind === 'file' ? 1 : 0;
+        keepObject.run(object.customer, object.id, object.keptUntilMs, isFile, encodeObject(object));
       },
       async find(customer, id) {
         const row = findObject.get(customer, id);
         return row ? parseObject(String(row.text)) : undefined;
+      },
+      async isFile(id) {
+        return findFile.get(id) !== undefined;
       },
     },
     calls: {

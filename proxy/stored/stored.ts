@@ -19,6 +19,8 @@ export interface StoredObjects {
   keep(object: StoredObject): Promise<void>;
   /** Undefined where the customer has none of that id, whoever else has. */
   find(customer: string, id: string): Promise<StoredObject | undefined>;
+  /** True for a file that some customer has sent, or a batch of one has written. Of other kinds nobody asks. */
+  isFile(id: string): Promise<boolean>;
 }
 
 /**

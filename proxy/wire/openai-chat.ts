@@ -103,5 +103,6 @@ function parse(body: Uint8Array, _call?: CallHead, params?: Params): Asked {
     answers: parseCount(fields, 'n') ?? 1n,
     bounds: searches,
     fixed: searches,
+    ...(media.files && { reads: media.files }),
   };
 }

@@ -12,6 +12,8 @@ export interface MediaBounds {
   tokensGuess: bigint;
   /** A file is referred to, or has pages that nobody has counted: only the context bounds it. */
   elsewhere: boolean;
+  /** Files that it names, by their ids. */
+  files?: string[];
 }
 
 /**
@@ -53,6 +55,8 @@ export function mediaBounds(messages: unknown, model: string): MediaBounds {
 }
 
 function addPart(bounds: MediaBounds, part: Readonly<Record<string, unknown>>, model: string): void {
+  const named = isObject(part.file) ? part.file.file_id : part.file_id;
+  if (typeof named === 'string' && named !== '') bounds.files = [...(bounds.files ?? []), named];
   if (part.image_url !== undefined || part.type === 'input_image') {
     const max = imageTokensMax(model);
     bounds.tokensMax += max;

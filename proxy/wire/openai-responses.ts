@@ -126,6 +126,7 @@ function parse(body: Uint8Array, { path }: Pick<CallHead, 'path'>): Asked {
   const media = mediaBounds(fields.input, model);
   const textBytes = body.length - media.bytes;
   const tools = Array.isArray(fields.tools) ? fields.tools.filter(isObject) : [];
+  const files = [...(media.files ?? []), ...tools.flatMap(filesOf)];
   return {
     model,
     metering: 'usage',
@@ -146,11 +147,18 @@ function parse(body: Uint8Array, { path }: Pick<CallHead, 'path'>): Asked {
     answers: 1n,
     bounds: toolBounds(tools, parseCount(fields, 'max_tool_calls') ?? TOOL_CALLS_INITIAL),
     fixed: NO_COUNTS,
+    ...(files.length > 0 && { reads: files }),
     ...(background && { background }),
     // What is compacted is not kept.
     ...(parseFlag(fields, 'store') !== false && path.endsWith('/responses') && { makes: 'response' }),
     ...(previous !== null && { buildsOn: [parseObjectId(previous, 'previous_response_id')] }),
   };
+}
+
+/** Files that a tool is given. */
+function filesOf({ container }: Fields): string[] {
+  const ids = isObject(container) ? container.file_ids : undefined;
+  return Array.isArray(ids) ? ids.filter((id) => typeof id === 'string') : [];
 }
 
 /** What the server has kept of earlier responses, conversations and prompts is input that the body does not hold. */

@@ -138,6 +138,8 @@ export interface Asked {
   readonly object?: string;
   /** Likewise, what the body builds on. */
   readonly buildsOn?: readonly string[];
+  /** Files that the body names: none of them may be another customer's. */
+  readonly reads?: readonly string[];
   /** The requests of a batch, or of a file that is one: what they come to together is what the batch can. */
   readonly requests?: Iterable<BatchRequest>;
   /** Of a file that is to be a batch: what its requests come to. */

@@ -15,6 +15,16 @@ export function storedConformance(name: string, open: () => Stored): void {
       expect(await objects.find(own.customer, 'resp_2')).toBeUndefined();
     });
 
+    it("knows of a file that it is somebody's, whoever asks", async () => {
+      const { objects } = open();
+      const id = `file-${randomUUID()}`;
+      expect(await objects.isFile(id)).toBe(false);
+      await objects.keep({ ...sampleObject(randomUUID()), id, kind: 'file' });
+      expect(await objects.isFile(id)).toBe(true);
+      await objects.keep({ ...sampleObject(randomUUID()), id: 'resp_3' });
+      expect(await objects.isFile('resp_3')).toBe(false);
+    });
+
     it('has the last word on a thing that is kept again', async () => {
       const { objects } = open();
       const own = sampleObject(randomUUID());
