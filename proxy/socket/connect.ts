@@ -94,6 +94,7 @@ export class Connector {
 
   async #dial({ flight, match, wire }: Wanted, target: Target): Promise<Dialled> {
     const { gateway } = this.#parts.snapshot().config;
+    const below = wire.socket.atRoot ? { ...target, basePath: '' } : target;
     const headers = requestHeaders(flight.call.headers, target, traceOf(flight.call.headers));
     const kept = headers.flatMap((name, i) =>
       i % 2 === 0 && !HANDSHAKE.test(name) ? [name, headers[i + 1] as string] : [],
@@ -101,7 +102,7 @@ export class Connector {
     const request: UpstreamRequest = {
       method: 'GET',
       origin: target.origin,
-      path: renamed(pathOf(target, match, flight.call), target, wire.socket),
+      path: renamed(pathOf(below, match, flight.call), target, wire.socket),
       headers: kept,
       body: null,
       connectTimeoutMs: gateway.connectTimeoutMs,

@@ -119,9 +119,11 @@ export class Session implements Carrier, RelayHandler {
   }
 
   async #holdAndPass(turns: readonly Turn[], frame: Frame): Promise<void> {
+    const isFirst = !this.#socket;
     const socket = this.#socket ?? (await this.#connect());
     if (!socket) return;
     let { bytes } = frame;
+    if (isFirst) bytes = this.#parts.talk.leading?.(bytes, socket.target) ?? bytes;
     for (const turn of turns) {
       if (this.#turns.isHeld(turn)) continue;
       const held = await this.#turns.hold(socket, turn);

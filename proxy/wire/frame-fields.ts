@@ -49,6 +49,13 @@ export class FrameFields {
     return member && parseBytes(this.#bytes, member.valueStart, member.valueEnd);
   }
 
+  /** The members of a member. Undefined where it is no object. */
+  object(name: string): FrameFields | undefined {
+    const member = findMember(this.#bytes, this.#members, name);
+    const inner = member && membersOf(this.#bytes, member.valueStart, member.valueEnd);
+    return inner && new FrameFields(this.#bytes, inner);
+  }
+
   text(name: string): string | null {
     const value = this.value(name);
     return typeof value === 'string' ? value : null;

@@ -18,7 +18,7 @@ import {
  */
 export const geminiDialect: Dialect = {
   requestIdHeader: REQUEST_ID,
-  paths: ['/v1beta/', '/v1alpha/', '/v1beta1/', '/v1/projects/', '/v1/publishers/', '/upload/'],
+  paths: ['/v1beta/', '/v1alpha/', '/v1beta1/', '/v1/projects/', '/v1/publishers/', '/upload/', '/ws/google.'],
   header: 'x-goog-api-key',
 
   fault(fault, requestId) {

@@ -153,7 +153,8 @@ function thinks(model: string, config: Fields): boolean {
 /** More than an answer was seen to search for; nothing says how often it may. */
 const QUERIES_MAX = 32n;
 
-function groundingBounds(tools: readonly Fields[]): Counts {
+/** Searches that an answer may make. */
+export function groundingBounds(tools: readonly Fields[]): Counts {
   const searches = tools.some((tool) => SEARCHING.some((one) => member(tool, one) !== null));
   const maps = tools.some((tool) => member(tool, 'googleMaps') !== null);
   if (!searches && !maps) return NO_COUNTS;

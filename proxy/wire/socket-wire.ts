@@ -1,5 +1,6 @@
 import { Fault } from '#core/fault.ts';
 import type { Frame } from '../socket/socket.ts';
+import type { Target } from '../upstream/route-table.ts';
 import type { ErrorAnswer } from './dialect.ts';
 import type { Params } from './path-pattern.ts';
 import type { Asked, CallHead, Reading } from './wire.ts';
@@ -15,6 +16,8 @@ export interface SocketWire {
   readonly protocols: readonly RegExp[];
   /** Where the query names the model, to be written anew where a route gives it another name. */
   readonly modelParams?: readonly string[];
+  /** Its path stands at the root of an upstream's address, whatever path that has. */
+  readonly atRoot?: true;
 }
 
 /** One socket, read on both of its sides. Never throws but for Faults that a frame of the client deserves. */
@@ -28,6 +31,8 @@ export interface Talk {
   fromClient(frame: Frame): readonly Turn[];
   /** What has become of turns, once the client has the frame. */
   fromUpstream(frame: Frame): readonly TurnStep[];
+  /** The message that has said where it leads to, as the upstream shall have it; as it is where this is absent. */
+  leading?(bytes: Uint8Array, target: Target): Uint8Array;
   /** A turn that was not held: as if it had never been asked for. */
   forget(turn: Turn): void;
   /** How the client is told, in the words of the dialect; undefined where it has none but the reason of a closing. */

@@ -18,6 +18,7 @@ import { geminiEmbed, vertexEmbed } from './gemini-embed.ts';
 import { geminiFiles } from './gemini-files.ts';
 import { geminiGenerate, vertexGenerate } from './gemini-generate.ts';
 import { geminiInteractions } from './gemini-interactions.ts';
+import { geminiLive, vertexLive } from './gemini-live.ts';
 import { mcp, mcpDialect } from './mcp.ts';
 import { mistralFill, mistralOcr } from './mistral.ts';
 import { ollamaChat, ollamaEmbed, ollamaGenerate } from './ollama.ts';
@@ -74,6 +75,8 @@ export const WIRES: readonly Wire[] = [
   geminiEmbed,
   geminiCount,
   geminiInteractions,
+  geminiLive,
+  vertexLive,
   geminiFiles,
   vertexGenerate,
   vertexEmbed,
