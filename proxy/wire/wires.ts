@@ -20,6 +20,7 @@ import { geminiGenerate, vertexGenerate } from './gemini-generate.ts';
 import { geminiInteractions } from './gemini-interactions.ts';
 import { geminiLive, vertexLive } from './gemini-live.ts';
 import { mcp, mcpDialect } from './mcp.ts';
+import { mcpSse } from './mcp-sse.ts';
 import { mistralFill, mistralOcr } from './mistral.ts';
 import { ollamaChat, ollamaEmbed, ollamaGenerate } from './ollama.ts';
 import { ollamaDialect } from './ollama-dialect.ts';
@@ -90,6 +91,7 @@ export const WIRES: readonly Wire[] = [
   mistralFill,
   mistralOcr,
   mcp,
+  mcpSse,
   a2aHttp,
   a2a,
   agent,
