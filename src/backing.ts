@@ -72,7 +72,7 @@ export function localBacking(options: BackingOptions, journal: Journal, table: P
     snapshot: snapshotFile(join(options.dataDir, 'policies.json')),
   });
   const seeds = seeded(options, { table, counters, journal, shipper, signal: closing.signal });
-  const stored = sqliteStored(join(options.dataDir, 'stored.db'));
+  const stored = sqliteStored(join(options.dataDir, 'stored.db'), log);
   return {
     ...seeds,
     stored,

@@ -1,6 +1,7 @@
 import { DatabaseSync } from 'node:sqlite';
 import { Fault } from '#core/fault.ts';
-import { type Claimed, LOOK_AGE_SHARE, LOOK_MS, type Stored } from './stored.ts';
+import type { Log } from '#core/log.ts';
+import { type Claimed, LOOK_AGE_SHARE, LOOK_MS, type Stored, type StoredObject } from './stored.ts';
 import { encodeCall, encodeClosing, encodeObject, parseCall, parseClosing, parseObject } from './stored-text.ts';
 
 export interface SqliteStored extends Stored {
@@ -25,12 +26,17 @@ const SCHEMA_VERSION = 1;
 /** Objects that nobody keeps any more are dropped a few at a time, when calls are looked for. */
 const DROPPED_AT_ONCE = 500;
 
+/** Owners of ordinary responses are written together: 5 us each instead of 40 (November 2026, 2 cores). */
+const WRITE_MS = 20;
+const WAITING_MAX = 500;
+
 /**
  * One file in the data directory, for a gateway that is alone. Two connections to it: what is still to be billed is on
  * the disk when it was kept, while an owner may wait for the system to write (it survives the process, not a power cut;
- * each costs 0.04 ms instead of 0.35, November 2026, 2 cores). Throws `data_dir_unusable`.
+ * each costs 0.04 ms instead of 0.35, November 2026, 2 cores), and that of an ordinary response for those that come with
+ * it. Throws `data_dir_unusable`.
  */
-export function sqliteStored(path: string): SqliteStored {
+export function sqliteStored(path: string, log: Log): SqliteStored {
   const { sure, quick } = openBoth(path);
   const keepObject = quick.prepare(
     'INSERT OR REPLACE INTO object (customer, id, until_ms, is_file, text) VALUES (?, ?, ?, ?, ?)',
@@ -40,6 +46,28 @@ export function sqliteStored(path: string): SqliteStored {
   const dropObjects = quick.prepare(
     'DELETE FROM object WHERE (customer, id) IN (SELECT customer, id FROM object WHERE until_ms <= ? LIMIT ?)',
   );
+  const waiting = new Map<string, StoredObject>();
+  let writing: ReturnType<typeof setTimeout> | undefined;
+
+  function write(object: StoredObject): void {
+    const isFile = object.kind === 'file' ? 1 : 0;
+    keepObject.run(object.customer, object.id, object.keptUntilMs, isFile, encodeObject(object));
+  }
+
+  function writeWaiting(): void {
+    clearTimeout(writing);
+    writing = undefined;
+    try {
+      quick.exec('BEGIN');
+      for (const object of waiting.values()) write(object);
+      quick.exec('COMMIT');
+    } catch (error) {
+      log.error({ err: error, responses: waiting.size }, 'Nobody will know whose these responses are.');
+      if (quick.isTransaction) quick.exec('ROLLBACK');
+    }
+    waiting.clear();
+  }
+
   const keepCall = sure.prepare(
     'INSERT OR IGNORE INTO call (id, customer, at_ms, look_ms, text) VALUES (?, ?, ?, ?, ?)',
   );
@@ -54,10 +82,14 @@ export function sqliteStored(path: string): SqliteStored {
   return {
     objects: {
       async keep(object) {
-        const isFile = object.kind === 'file' ? 1 : 0;
-        keepObject.run(object.customer, object.id, object.keptUntilMs, isFile, encodeObject(object));
+        if (object.kind !== 'response' || object.call !== null) return write(object);
+        waiting.set(nameOf(object.customer, object.id), object);
+        if (waiting.size >= WAITING_MAX) writeWaiting();
+        else writing ??= setTimeout(writeWaiting, WRITE_MS);
       },
       async find(customer, id) {
+        const soon = waiting.get(nameOf(customer, id));
+        if (soon) return soon;
         const row = findObject.get(customer, id);
         return row ? parseObject(String(row.text)) : undefined;
       },
@@ -86,10 +118,15 @@ export function sqliteStored(path: string): SqliteStored {
       },
     },
     close() {
+      writeWaiting();
       quick.close();
       sure.close();
     },
   };
+}
+
+function nameOf(customer: string, id: string): string {
+  return `${customer}\n${id}`;
 }
 
 function openBoth(path: string): { sure: DatabaseSync; quick: DatabaseSync } {

@@ -10,7 +10,11 @@ export function storedConformance(name: string, open: () => Stored): void {
       const { objects } = open();
       const own = sampleObject(`customer ${randomUUID()}`);
       await objects.keep(own);
+      const ordinary = { ...own, id: 'resp_ordinary', call: null };
+      await objects.keep(ordinary);
       expect(await objects.find(own.customer, own.id)).toEqual(own);
+      expect(await objects.find(own.customer, ordinary.id)).toEqual(ordinary);
+      expect(await objects.find('somebody', ordinary.id)).toBeUndefined();
       expect(await objects.find('somebody', own.id)).toBeUndefined();
       expect(await objects.find(own.customer, 'resp_2')).toBeUndefined();
     });
@@ -115,7 +119,7 @@ export function sampleObject(customer: string): StoredObject {
 /** It began long ago or is yet to begin, apart from those of other tests: claims see all that is due. */
 let lastAtMs = Date.UTC(2020, 0, 1);
 
-function sampleCall(customer: string): OpenCall {
+export function sampleCall(customer: string): OpenCall {
   const id = `req_${randomUUID()}`;
   lastAtMs += 86_400_000;
   return {

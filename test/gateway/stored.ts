@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
+import { SILENT } from '#core/log.ts';
 import type { StoredParts } from '#proxy/stored/keeping.ts';
 import { sqliteStored } from '#proxy/stored/sqlite-node.ts';
 import { temporaryFolder } from '#test/support/journal.ts';
@@ -12,7 +13,7 @@ export interface TestStored {
 
 /** A store in a folder of its own, as the parts of a gateway take it. */
 export function testStored(path = join(temporaryFolder(), 'stored.db')): TestStored {
-  const opened = sqliteStored(path);
+  const opened = sqliteStored(path, SILENT);
   onTestFinished(() => opened.close());
   const handedOver: string[] = [];
   const stored = {
