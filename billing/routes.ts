@@ -59,7 +59,7 @@ export function billingRoutes(parts: RouteParts): (api: Api) => void {
     priceRoutes(api);
     simulationRoutes(api);
     outcomeRoutes(api);
-    subscriptionRoutes(api);
+    subscriptionRoutes(api, parts.policies.nudge);
     unsubscribedRoutes(api);
     invoiceRoutes(api);
   };

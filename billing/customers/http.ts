@@ -3,6 +3,7 @@ import { decodeCursor, pageOf, pageQuery, pageSchema } from '#billing/http/page.
 import { EDITORS, READERS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
 import { Currency, Id, Instant, idParams, Name, TimeZone } from '#billing/http/schema.ts';
+import { assertPriced } from '#billing/policies/limit-prices.ts';
 import { refreshPoliciesOfCustomers } from '#billing/policies/policy.ts';
 import { formatInstant } from '#core/time.ts';
 import { type Customer, createCustomer, getCustomer, listCustomers, updateCustomer } from './customer.ts';
@@ -92,6 +93,7 @@ export function customerRoutes(api: Api, policiesChanged: () => void): void {
     answer: CustomerJson,
     run: async ({ db, params, body, nowMs, afterCommit }) => {
       const customer = await updateCustomer(db, params.id, body, nowMs);
+      if (body.limits) await assertPriced(db, customer.id, customer.limits, nowMs);
       await refreshPoliciesOfCustomers(db, [customer.id], nowMs);
       afterCommit(policiesChanged);
       return toJson(customer);

@@ -25,8 +25,7 @@ const Count = z
   .openapi({ example: '600' });
 const Budget = z
   .strictObject(MoneyJson.shape)
-  .refine((amount) => isBudget(amount.amount, amount.currency), 'Wants a positive amount of at most 9000000.')
-  .refine((amount) => amount.currency === COST_CURRENCY, `Costs are counted in ${COST_CURRENCY}.`);
+  .refine((amount) => isBudget(amount.amount, amount.currency), 'Wants a positive amount of at most 9000000.');
 
 const Labels = z.record(z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/), z.string().min(1).max(256));
 const Dimension = z
@@ -65,6 +64,14 @@ const BudgetLimit = z.strictObject({
   ...common(Budget),
   per: z.enum(QUOTA_PERIODS),
   warn_at: counted.warn_at,
+  basis: z
+    .enum(['cost', 'price'])
+    .optional()
+    .openapi({
+      description:
+        'Whose money it counts: what the providers charge (unless given), or what the customer pays by its plan, in its ' +
+        'currency. For `price` the plan must ask so much for each unit, whatever came before.',
+    }),
 });
 
 export const LimitIn = z
@@ -73,6 +80,15 @@ export const LimitIn = z
     const problem = (path: string, message: string) => context.addIssue({ code: 'custom', path: [path], message });
     if ((limit.on_store_down === 'local') !== (limit.local_amount !== undefined)) {
       problem('local_amount', 'Goes with `on_store_down: local`, which wants it.');
+    }
+    if (limit.kind === 'budget') {
+      const budgets = { amount: limit.amount, override: limit.override?.amount, local_amount: limit.local_amount };
+      const currency = limit.basis === 'price' ? limit.amount.currency : COST_CURRENCY;
+      for (const [path, budget] of Object.entries(budgets)) {
+        if (budget && budget.currency !== currency) {
+          problem(path, limit.basis === 'price' ? `Wants ${currency}.` : `Costs are counted in ${COST_CURRENCY}.`);
+        }
+      }
     }
     if (!('per' in limit)) return;
     if (limit.by === 'session' && limit.per === 'session') problem('by', 'Is said by `per: session` already.');
@@ -151,6 +167,7 @@ export function limitPolicies(limits: readonly LimitIn[], owner: string | null, 
       ...(models && models.length > 0 && { models }),
       ...(labels && Object.keys(labels).length > 0 && { labels }),
       ...(limit.by !== undefined && { by: limit.by as LimitDimension }),
+      ...(isOfPrice(limit) && { basis: 'price' as const }),
       ...(override && { override: { amount: countOf(override.amount), untilMs: override.until } }),
       ...(onStoreDown !== undefined && { onStoreDown }),
       ...(local !== undefined && { localAmount: countOf(local) }),
@@ -190,8 +207,13 @@ function nameOf(limit: LimitIn): string {
     ...[...(limit.models ?? [])].sort(),
     ...labels.map(([name, value]) => `${name}=${value}`),
     ...(limit.by === undefined ? [] : [`by-${limit.by}`]),
+    ...(isOfPrice(limit) ? ['price'] : []),
     ...(limit.mode === undefined || limit.mode === 'hard' ? [] : [limit.mode]),
   ].join('/');
+}
+
+function isOfPrice(limit: LimitIn): boolean {
+  return limit.kind === 'budget' && limit.basis === 'price';
 }
 
 function countOf(amount: string | { amount: string; currency: string }): string {

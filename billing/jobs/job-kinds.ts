@@ -5,6 +5,7 @@ import { measureThePast } from '#billing/measurements/measure.ts';
 import { forgetPoints } from '#billing/otlp/count-metrics.ts';
 import { trimParked } from '#billing/parked-events/parked-event.ts';
 import { retryParked } from '#billing/parked-events/retry.ts';
+import { refreshPrices } from '#billing/policies/policy.ts';
 import { checkRollups } from '#billing/repairs/repair.ts';
 import { runSimulations } from '#billing/simulations/simulation.ts';
 import type { PriceBook } from '#core/price.ts';
@@ -19,6 +20,7 @@ export interface JobKind {
 
 export const JOB_KINDS: readonly JobKind[] = [
   { name: 'run_simulations', cron: '* * * * *', run: runSimulations },
+  { name: 'refresh_limit_prices', cron: '* * * * *', run: refreshPrices },
   { name: 'check_rollups', cron: '7,17,27,37,47,57 * * * *', run: (db, nowMs) => checkRollups(db, nowMs) },
   { name: 'measure_the_past', cron: '* * * * *', run: measureThePast },
   { name: 'make_partitions', cron: '17 * * * *', run: (db, nowMs) => makePartitions(db, nowMs) },

@@ -4,6 +4,7 @@ import { decodeCursor, pageOf, pageQuery, pageSchema } from '#billing/http/page.
 import { OPERATORS, READERS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
 import { Id, Instant, InstantIn, idParams, Name } from '#billing/http/schema.ts';
+import { assertPriced } from '#billing/policies/limit-prices.ts';
 import { refreshPolicies } from '#billing/policies/policy.ts';
 import { formatInstant } from '#core/time.ts';
 import { createKey, getKey, type Key, listKeys, revokeKey, rotateKey, updateKey } from './key.ts';
@@ -98,6 +99,7 @@ export function keyRoutes(api: Api, policiesChanged: () => void): void {
     storedAnswer: (answer) => ({ ...answer, secret: null }),
     run: async ({ db, body, nowMs, afterCommit }) => {
       const { key, secret } = await createKey(db, { ...body, expiresAtMs: body.expires_at }, nowMs);
+      await assertPriced(db, key.customer_id, key.limits, nowMs);
       await refreshPolicies(db, [key.id], nowMs);
       afterCommit(policiesChanged);
       return { ...toJson(key), secret };
@@ -142,6 +144,7 @@ export function keyRoutes(api: Api, policiesChanged: () => void): void {
     answer: KeyJson,
     run: async ({ db, params, body, nowMs, afterCommit }) => {
       const key = await updateKey(db, params.id, { ...body, expiresAtMs: body.expires_at }, nowMs);
+      if (body.limits) await assertPriced(db, key.customer_id, key.limits, nowMs);
       await refreshPolicies(db, [key.id], nowMs);
       afterCommit(policiesChanged);
       return toJson(key);

@@ -1,12 +1,16 @@
 import type { Database } from '#billing/db/database.ts';
 import { haltsForGateways } from '#billing/halts/halt.ts';
 import { endGracePeriods } from '#billing/keys/key.ts';
+import { canonicalJson } from '#core/canonical-json.ts';
 import { type Halt, type KeyPolicy, type LimitPolicy, policyVersion } from '#core/key-policy.ts';
+import { type CustomerPrices, countsPrice, NO_SUBSCRIPTION, pricesOfCustomer, withPrices } from './limit-prices.ts';
 import {
   incrementPolicyVersion,
   listKeyIdsManagedHere,
+  listKeyIdsOfPrices,
   listKeyIdsTakenOver,
   listPoliciesAfter,
+  listPoliciesOf,
   listPolicySources,
   type PolicySourceRow,
   upsertKeyPolicies,
@@ -59,11 +63,44 @@ export async function refreshPoliciesTakenOver(db: Database, nowMs: number): Pro
 /** The version comes first: it is a lock, and all that is read after it is what the transactions before have left. */
 async function compileAll(db: Database, version: bigint, keyIds: readonly string[], nowMs: number): Promise<void> {
   const sources = await listPolicySources(db, keyIds, nowMs);
-  const rows = sources.map((source) => ({
+  await upsertKeyPolicies(db, version, await compileSources(db, sources, nowMs));
+}
+
+async function compileSources(
+  db: Database,
+  sources: readonly PolicySourceRow[],
+  nowMs: number,
+): Promise<{ keyId: string; policy: KeyPolicy | null }[]> {
+  const prices = new Map<string, CustomerPrices | string>();
+  for (const { customer, customer_limits, key_limits } of sources) {
+    if (prices.has(customer) || ![...customer_limits, ...key_limits].some(countsPrice)) continue;
+    prices.set(customer, await pricesOfCustomer(db, customer, nowMs));
+  }
+  return sources.map((source) => ({
     keyId: source.key,
-    policy: source.managed_by === 'api' ? compilePolicy(source) : null,
+    policy: source.managed_by === 'api' ? compilePolicy(source, prices.get(source.customer) ?? NO_SUBSCRIPTION) : null,
   }));
-  await upsertKeyPolicies(db, version, rows);
+}
+
+/** A period that opens, or a subscription that changes, may change what a budget of the customer's price counts by. */
+export async function refreshPrices(db: Database, nowMs: number): Promise<boolean> {
+  const sources = await listPolicySources(db, await listKeyIdsOfPrices(db), nowMs);
+  if (sources.length === 0) return false;
+  const compiled = await compileSources(db, sources, nowMs);
+  const standing = await listPoliciesOf(
+    db,
+    compiled.map(({ keyId }) => keyId),
+  );
+  const textOf = (policy: KeyPolicy | null | undefined) => policy && canonicalJson(policy);
+  const changed = compiled.filter(({ keyId, policy }) => textOf(policy) !== textOf(standing.get(keyId)));
+  await db.transaction((tx) =>
+    refreshPolicies(
+      tx,
+      changed.map(({ keyId }) => keyId),
+      nowMs,
+    ),
+  );
+  return changed.length > 0;
 }
 
 /** Takes back the secrets whose grace period is over. */
@@ -116,10 +153,11 @@ function parsePosition(text: string): { epoch: string; version: bigint } | undef
   return { epoch: match[1], version: BigInt(match[2]) };
 }
 
-function compilePolicy(source: PolicySourceRow): KeyPolicy {
-  const limits = [...source.customer_limits, ...source.key_limits].map(
-    (limit): LimitPolicy => ({ ...limit, timezone: source.timezone }),
-  );
+function compilePolicy(source: PolicySourceRow, prices: CustomerPrices | string): KeyPolicy {
+  const limits = [...source.customer_limits, ...source.key_limits].map((limit): LimitPolicy => {
+    const own = { ...limit, timezone: source.timezone };
+    return countsPrice(limit) ? withPrices(own, prices) : own;
+  });
   return {
     version: policyVersion(limits),
     key: source.key,

@@ -50,6 +50,22 @@ export async function listKeyIdsTakenOver(db: Database): Promise<string[]> {
   return rows.map((row) => row.key_id);
 }
 
+/** Keys with a budget that counts what the customer pays. */
+export async function listKeyIdsOfPrices(db: Database): Promise<string[]> {
+  const rows = await db.query<{ id: string }>(sql`
+    select key.id from key join customer on customer.id = key.customer_id
+    where key.managed_by = 'api'
+      and (key.limits @> '[{"basis": "price"}]'::jsonb or customer.limits @> '[{"basis": "price"}]'::jsonb)
+    order by key.id`);
+  return rows.map((row) => row.id);
+}
+
+export async function listPoliciesOf(db: Database, keyIds: readonly string[]): Promise<Map<string, KeyPolicy | null>> {
+  const rows = await db.query<{ key_id: string; policy: KeyPolicy | null }>(sql`
+    select key_id, policy from key_policy where key_id = any (${keyIds}::text[])`);
+  return new Map(rows.map((row) => [row.key_id, row.policy]));
+}
+
 /** The next version. Held until the transaction ends, so that versions become visible in their order. */
 export async function incrementPolicyVersion(db: Database): Promise<bigint> {
   const row = await getRow<{ version: bigint }>(

@@ -3,6 +3,7 @@ import { decodeCursor, pageOf, pageQuery, pageSchema, placeOfCursor } from '#bil
 import { ACCOUNTANTS, READERS } from '#billing/http/role.ts';
 import type { Api } from '#billing/http/route.ts';
 import { Id, Instant, InstantIn, idParams } from '#billing/http/schema.ts';
+import { refreshPrices } from '#billing/policies/policy.ts';
 import { DEFAULT_POLICIES, policies } from '#billing/rating/policies.ts';
 import { formatInstant, HOUR_MS } from '#core/time.ts';
 import type { Period } from './period.ts';
@@ -55,7 +56,7 @@ const EndOfSubscription = z
   .strictObject({ at: z.union([z.literal('period_end'), z.literal('now'), InstantIn]).default('period_end') })
   .openapi('EndOfSubscription');
 
-export function subscriptionRoutes(api: Api): void {
+export function subscriptionRoutes(api: Api, policiesChanged: () => void): void {
   api.route({
     method: 'post',
     path: '/v1/subscriptions',
@@ -66,9 +67,12 @@ export function subscriptionRoutes(api: Api): void {
     body: NewSubscription,
     answer: SubscriptionJson,
     status: 201,
-    run: async ({ db, body, nowMs }) => {
+    run: async ({ db, body, nowMs, afterCommit }) => {
       const { customer, plan, start_at: startMs, billing_day: billingDay, policies: wanted } = body;
-      return toJson(await subscribe(db, { customer, plan, startMs, billingDay, policies: wanted }, nowMs));
+      const subscription = await subscribe(db, { customer, plan, startMs, billingDay, policies: wanted }, nowMs);
+      // Budgets that count what the customer pays wait for the prices.
+      if (await refreshPrices(db, nowMs)) afterCommit(policiesChanged);
+      return toJson(subscription);
     },
   });
 

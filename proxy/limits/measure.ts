@@ -41,7 +41,7 @@ export function measureOf(limit: LimitPolicy): Measure {
   if (limit.kind === 'tokens') return TOKENS;
   if (limit.kind === 'quantity') return quantityOf(limit.unit as Unit);
   if (limit.kind !== 'budget') return ONE;
-  return limit.basis === 'price' ? priceMeasure(limit.prices ?? []) : costMeasure(limit);
+  return limit.basis === 'price' ? priceMeasure(limit) : costMeasure(limit);
 }
 
 const INPUT: ReadonlySet<Unit> = new Set(INPUT_TOKEN_UNITS);
@@ -77,7 +77,7 @@ const MODELS_MAX = 256;
  * What the customer pays: so much for each unit, by the first price that matches unit and model, as billing rates it.
  * What no price matches is not billed, and counts nothing.
  */
-function priceMeasure(prices: readonly LimitPrice[]): Measure {
+function priceMeasure({ prices = [], mode }: LimitPolicy): Measure {
   const known = new Map<string, ModelPrices>();
   function pricesOf(model: string): ModelPrices {
     let found = known.get(model);
@@ -90,6 +90,8 @@ function priceMeasure(prices: readonly LimitPrice[]): Measure {
   }
   return {
     worst: ({ inputTokens, outputTokens, quantities }, model) => {
+      // The customer has no plan, or one whose prices hang on what came before.
+      if (prices.length === 0 && mode === undefined) throw new Fault('unpriced_model');
       const own = pricesOf(model);
       const others = costOf(pricedOnly({ ...quantities, calls: 1n }, own), own);
       return (
