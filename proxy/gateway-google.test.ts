@@ -8,10 +8,12 @@ import {
   post,
   SECRET,
   type Stub,
+  sha256,
   startGateway,
   startStub,
   upstreamConfig,
 } from '#test/gateway/harness.ts';
+import { testStored } from '#test/gateway/stored.ts';
 
 const HELLO = { contents: [{ parts: [{ text: 'Hello' }] }] };
 const usageMetadata = { promptTokenCount: 5, candidatesTokenCount: 2, totalTokenCount: 7 };
@@ -231,7 +233,7 @@ describe('a file for Google', () => {
         : { 'x-goog-upload-url': google1, 'x-goog-upload-control-url': google1 };
       response.writeHead(200, { ...headers, 'content-type': 'application/json' }).end('{"file":{"name":"files/abc"}}');
     });
-    await using weir = await startGateway(configOf([google(stub)]));
+    await using weir = await startGateway(configOf([google(stub)]), undefined, { stored: testStored().stored });
     for (const [prefix, headers, key] of [
       ['', NATIVE, ''],
       ['/u/google', { authorization: '' }, `&key=${SECRET}`],
@@ -251,14 +253,33 @@ describe('a file for Google', () => {
     ]);
   });
 
-  it('can be looked at and deleted by who knows its name, and listed by nobody', async () => {
-    await using stub = await startStub(answer);
-    await using weir = await startGateway(configOf([google(stub)]));
-    const ask = async (method: string, path: string) =>
-      (await fetch(`${weir.url}${path}`, { method, headers: { 'x-goog-api-key': SECRET } })).status;
+  it('is there for the customer who sent it alone, whose calls may read it; and listed by nobody', async () => {
+    await using stub = await startStub((response, { url }) => {
+      if (!url.includes('/files')) return answer(response);
+      response.writeHead(200, { 'content-type': 'application/json' }).end('{"file":{"name":"files/abc"}}');
+    });
+    const other = keyPolicy({ customer: 'other', key: 'key_other', secretHashes: [sha256('wr_test_other')] });
+    await using weir = await startGateway(configOf([google(stub)]), [keyPolicy(), other], {
+      stored: testStored().stored,
+    });
+    const ask = async (method: string, path: string, key = SECRET) =>
+      (await fetch(`${weir.url}${path}`, { method, headers: { 'x-goog-api-key': key } })).status;
+    const read = async (file: string, key = SECRET) => {
+      const fileUri = `https://generativelanguage.googleapis.com/v1beta/files/${file}`;
+      const body = { contents: [{ parts: [{ fileData: { fileUri } }] }] };
+      const headers = { 'x-goog-api-key': key, authorization: '' };
+      return (await post(`${weir.url}/v1beta/models/gemini-2.5-flash:generateContent`, body, headers)).status;
+    };
+    await post(`${weir.url}/upload/v1beta/files?upload_id=abc`, {}, NATIVE);
     expect(await ask('GET', '/v1beta/files/abc')).toBe(200);
-    expect(await ask('DELETE', '/v1beta/files/abc')).toBe(200);
+    expect(await read('abc')).toBe(200);
+    expect(await read('of-the-operator', 'wr_test_other')).toBe(200);
+    const before = stub.requests.length;
+    expect(await ask('GET', '/v1beta/files/abc', 'wr_test_other')).toBe(404);
+    expect(await ask('DELETE', '/v1beta/files/abc', 'wr_test_other')).toBe(404);
+    expect(await read('abc', 'wr_test_other')).toBe(404);
     expect(await ask('GET', '/v1beta/files')).toBe(404);
-    expect(stub.requests).toHaveLength(2);
+    expect(stub.requests.length).toBe(before);
+    expect(await ask('DELETE', '/v1beta/files/abc')).toBe(200);
   });
 });

@@ -18,7 +18,7 @@ import {
   type Wire,
 } from './wire.ts';
 
-export const ANTHROPIC_BATCH: MadeWords = { state: 'processing_status', over: new Set(['ended']), files: [] };
+export const ANTHROPIC_BATCH: MadeWords = { id: 'id', state: 'processing_status', over: new Set(['ended']), files: [] };
 
 const PATH = '/v1/messages/batches';
 const rewrite = (body: Uint8Array): Uint8Array => body;

@@ -1,12 +1,15 @@
 import type { HeaderMap } from '../inbound/call.ts';
 import { geminiDialect } from './gemini-dialect.ts';
 import { geminiPaths } from './gemini-paths.ts';
+import { MadeReader, type MadeWords } from './made-reader.ts';
+import type { Params } from './path-pattern.ts';
+import { jsonMeter } from './paths-meter.ts';
 import { askedWithoutTokens, FREE_FACTS, SILENT_METER } from './unmetered.ts';
 import type { Asked, CallHead, Meter, Wire } from './wire.ts';
 
 /**
- * Files that later calls point at. Google takes nothing for keeping them; what they cost comes with the call that reads
- * them. Who knows a file's name may look at it, use it and delete it; nobody may list them, for they are everybody's.
+ * Files that later calls point at, each for the customer who sent it. Google takes nothing for keeping them; what they
+ * cost comes with the call that reads them.
  */
 export const geminiFiles = {
   name: 'gemini-files',
@@ -21,11 +24,17 @@ export const geminiFiles = {
   ],
   operation: 'files',
   facts: FREE_FACTS,
-  parse: (): Asked => askedWithoutTokens('', 'free'),
+  parse: (_body: Uint8Array, _call: CallHead, { file }: Params): Asked => ({
+    ...askedWithoutTokens('', 'free'),
+    ...(file === undefined ? { makes: 'file' } : { object: file }),
+  }),
   rewrite: (body: Uint8Array): Uint8Array => body,
-  meter: (): Meter => SILENT_METER,
+  meter: ({ object }: Asked): Meter => (object === undefined ? jsonMeter(new MadeReader(FILE)) : SILENT_METER),
   answerHeaders,
 } as const satisfies Wire;
+
+/** What is told of it when all of it has been sent: `files/abc`. */
+const FILE: MadeWords = { id: 'file.name', before: 'files/', state: 'file.state', over: new Set(), files: [] };
 
 /** Where Google says that the bytes are to be sent. It points to Google itself, around the gateway and its keys. */
 const UPLOAD_URL = 'x-goog-upload-url';

@@ -139,6 +139,7 @@ function parse(body: Uint8Array, call: CallHead, params: Params): Asked {
     hidesOutput: tools.length > 0 || (Array.isArray(modalities) && !textOnly) || thinks(model, config),
     bounds: groundingBounds(tools),
     fixed: NO_COUNTS,
+    ...(media.files && { reads: media.files }),
   };
 }
 

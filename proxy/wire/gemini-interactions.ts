@@ -1,7 +1,7 @@
 import { Fault } from '#core/fault.ts';
 import { ByteBuffer, isObject, parseBytes } from './bytes.ts';
 import { geminiErrorEvent, interactionsDialect } from './gemini-dialect.ts';
-import { addInline, type GeminiMedia } from './gemini-media.ts';
+import { addFile, addInline, type GeminiMedia } from './gemini-media.ts';
 import { geminiPaths } from './gemini-paths.ts';
 import { parseInteractionUsage, tierNamed } from './gemini-usage.ts';
 import { pathsOf } from './json-path-tree.ts';
@@ -111,6 +111,7 @@ function parse(body: Uint8Array): Asked {
     answers: 1n,
     bounds: boundsOf(tools),
     fixed: NO_COUNTS,
+    ...(media.files && { reads: media.files }),
   };
 }
 
@@ -128,7 +129,7 @@ function boundsOf(tools: readonly Fields[]): Asked['bounds'] {
 function addInput(media: GeminiMedia, input: unknown, model: string): void {
   for (const item of Array.isArray(input) ? input : [input]) {
     if (!isObject(item)) continue;
-    if (item.uri !== undefined) media.elsewhere = true;
+    if (item.uri !== undefined) addFile(media, item.uri);
     addInline(media, item.data, item.mime_type, model);
     if (item.content !== undefined) addInput(media, item.content, model);
     if (item.result !== undefined) addInput(media, item.result, model);

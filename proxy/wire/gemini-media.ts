@@ -15,6 +15,8 @@ export interface GeminiMedia {
   tokensGuess: bigint;
   /** Files, pages and films, whose size the body does not tell: only the context bounds them. */
   elsewhere: boolean;
+  /** Files that it names. */
+  files?: string[];
 }
 
 /** What text alone can come to be billed in: sound and images have dearer prices, which need not be held then. */
@@ -47,7 +49,8 @@ export function mediaOf(contents: readonly Fields[], model: string): GeminiMedia
 }
 
 function addPart(media: GeminiMedia, part: Fields, model: string): void {
-  if (isObject(member(part, 'fileData'))) media.elsewhere = true;
+  const file = member(part, 'fileData');
+  if (isObject(file)) addFile(media, member(file, 'fileUri'));
   const inline = member(part, 'inlineData');
   if (isObject(inline)) addInline(media, inline.data, member(inline, 'mimeType'), model);
   // What a function gave back may hold media too.
@@ -71,6 +74,16 @@ export function addInline(media: GeminiMedia, data: unknown, type: unknown, mode
     media.tokensMax += BigInt(data.length);
     media.tokensGuess += BigInt(Math.ceil((data.length * 3) / 16));
   } else media.elsewhere = true;
+}
+
+/** Below an address of Google: `https://generativelanguage.googleapis.com/v1beta/files/abc`. Others lead elsewhere. */
+const FILE_URI = /\/files\/([^/?#]+)$/;
+
+/** By its address. */
+export function addFile(media: GeminiMedia, uri: unknown): void {
+  media.elsewhere = true;
+  const id = typeof uri === 'string' ? FILE_URI.exec(uri)?.[1] : undefined;
+  if (id !== undefined) media.files = [...(media.files ?? []), id];
 }
 
 /** Four characters of base64 are three bytes. */

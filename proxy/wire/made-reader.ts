@@ -6,6 +6,9 @@ import type { Reading } from './wire.ts';
 
 /** How an API says of what it keeps that nothing of it changes any more. */
 export interface MadeWords {
+  /** The member that holds its id, and what stands before it there. */
+  readonly id: string;
+  readonly before?: string;
   /** The member that holds its state. */
   readonly state: string;
   readonly over: ReadonlySet<unknown>;
@@ -23,12 +26,12 @@ export class MadeReader implements AnswerReader {
 
   constructor(words: MadeWords) {
     this.#words = words;
-    this.paths = pathsOf(['id', words.state, ...words.files]);
+    this.paths = pathsOf([words.id, words.state, ...words.files]);
   }
 
   keep(kept: number, bytes: Uint8Array, start: number, end: number): void {
     const value = parseBytes(bytes, start, end);
-    if (kept === 0) this.#id = parseName(value);
+    if (kept === 0) this.#id = parseName(value)?.slice(this.#words.before?.length ?? 0) ?? null;
     else if (kept === 1) this.#over = this.#words.over.has(value);
     else {
       const file = parseName(value);

@@ -9,6 +9,7 @@ import { type Asked, type CallHead, type Meter, NOTHING_ASKED, type Wire } from 
 
 /** How OpenAI says that a batch is over; lines that were done by then are billed, whatever it is. */
 export const OPENAI_BATCH: MadeWords = {
+  id: 'id',
   state: 'status',
   over: new Set(['completed', 'failed', 'expired', 'cancelled']),
   files: ['output_file_id', 'error_file_id'],

@@ -41,7 +41,7 @@ export const openaiFiles = {
 
 const DECISIVE = new Set(['purpose']);
 /** A file is what it is from the start. */
-const FILE: MadeWords = { state: 'object', over: new Set(['file']), files: [] };
+const FILE: MadeWords = { id: 'id', state: 'object', over: new Set(['file']), files: [] };
 
 const NEWLINE = 0x0a;
 
