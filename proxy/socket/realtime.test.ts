@@ -1,93 +1,8 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { KeyPolicy } from '#core/key-policy.ts';
-import {
-  configOf,
-  eventsOf,
-  heldBy,
-  keyPolicy,
-  limitPolicy,
-  SECRET,
-  startGateway,
-  type TestGateway,
-  upstreamConfig,
-} from '#test/gateway/harness.ts';
-import { type Message, SocketClient, type SocketStub, startSocketStub } from '#test/gateway/sockets.ts';
-
-const SESSION = {
-  type: 'session.created',
-  session: {
-    type: 'realtime',
-    model: 'gpt-realtime',
-    max_output_tokens: 'inf',
-    audio: { input: { transcription: null, turn_detection: { type: 'server_vad', create_response: true } } },
-  },
-};
-
-const USAGE = {
-  total_tokens: 140,
-  input_tokens: 100,
-  output_tokens: 40,
-  input_token_details: {
-    text_tokens: 20,
-    audio_tokens: 70,
-    image_tokens: 10,
-    cached_tokens: 30,
-    cached_tokens_details: { text_tokens: 5, audio_tokens: 20, image_tokens: 5 },
-  },
-  output_token_details: { text_tokens: 15, audio_tokens: 25 },
-};
-
-let responses = 0;
-
-/** All the events of one response. */
-function response(usage: object | null = USAGE, status = 'completed'): object[] {
-  const id = `resp_${responses++}`;
-  return [
-    { type: 'response.created', response: { id, status: 'in_progress', usage: null } },
-    { type: 'response.output_audio_transcript.delta', response_id: id, delta: 'Hello there' },
-    { type: 'response.output_audio.delta', response_id: id, delta: 'A'.repeat(6_400) },
-    { type: 'response.done', response: { id, status, usage } },
-  ];
-}
-
-/** Answers each request for a response, and begins one when it hears that the sound ends. */
-function openai(message: Message, say: (...events: object[]) => void): void {
-  if (message.type === 'response.create') say(...response());
-  if (message.type === 'input_audio_buffer.append' && message.audio === 'END=') {
-    say({ type: 'input_audio_buffer.committed', item_id: 'item' }, ...response());
-  }
-}
-
-interface World extends AsyncDisposable {
-  upstream: SocketStub;
-  running: TestGateway;
-  client: SocketClient;
-}
-
-async function open(
-  answer = openai,
-  {
-    policy = {},
-    gateway = {},
-    query = 'model=gpt-realtime',
-  }: { policy?: Partial<KeyPolicy>; gateway?: object; query?: string } = {},
-): Promise<World> {
-  const upstream = await startSocketStub(answer, { greeting: [SESSION] });
-  const running = await startGateway(configOf([upstreamConfig('openai', upstream.url)], { gateway }), [
-    keyPolicy(policy),
-  ]);
-  const client = new SocketClient(`${running.url}/v1/realtime?${query}`, { headers: { 'x-weir-user': 'u1' } });
-  return {
-    upstream,
-    running,
-    client,
-    async [Symbol.asyncDispose]() {
-      await client[Symbol.asyncDispose]();
-      await running[Symbol.asyncDispose]();
-      await upstream[Symbol.asyncDispose]();
-    },
-  };
-}
+import { eventsOf, heldBy, keyPolicy, limitPolicy, SECRET } from '#test/gateway/harness.ts';
+import { lastResponse, openRealtime as open, openai, response, SESSION, USAGE } from '#test/gateway/realtime.ts';
+import { type Message, SocketClient } from '#test/gateway/sockets.ts';
 
 const append = (audio = 'AAAA'): object => ({ type: 'input_audio_buffer.append', audio });
 const budget = (usd: string): Partial<KeyPolicy> => ({
@@ -332,7 +247,7 @@ describe('an ending of a socket', () => {
   const begins = (message: Message, say: (...events: object[]) => void): void => {
     if (message.type === 'response.create') say(...response().slice(0, 3));
     if (message.type === 'finish')
-      say({ type: 'response.done', response: { id: `resp_${responses - 1}`, status: 'completed', usage: USAGE } });
+      say({ type: 'response.done', response: { id: lastResponse(), status: 'completed', usage: USAGE } });
   };
 
   it('by the client in the middle of a response leaves the upstream to say what it used', async () => {
@@ -346,7 +261,7 @@ describe('an ending of a socket', () => {
     upstream.sockets[0]?.send(
       JSON.stringify({
         type: 'response.done',
-        response: { id: `resp_${responses - 1}`, status: 'completed', usage: USAGE },
+        response: { id: lastResponse(), status: 'completed', usage: USAGE },
       }),
     );
     expect((await eventsOf(running, 1))[0]?.data).toMatchObject({ outcome: 'ok', usage_status: 'final' });
@@ -389,7 +304,7 @@ describe('an ending of a socket', () => {
     upstream.sockets[0]?.send(
       JSON.stringify({
         type: 'response.done',
-        response: { id: `resp_${responses - 1}`, status: 'completed', usage: USAGE },
+        response: { id: lastResponse(), status: 'completed', usage: USAGE },
       }),
     );
     await client.hears('response.done');
@@ -419,7 +334,7 @@ describe('an ending of a socket', () => {
     upstream.sockets[0]?.send(
       JSON.stringify({
         type: 'response.done',
-        response: { id: `resp_${responses - 1}`, status: 'completed', usage: USAGE },
+        response: { id: lastResponse(), status: 'completed', usage: USAGE },
       }),
     );
     await drained;
