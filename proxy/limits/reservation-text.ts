@@ -1,10 +1,13 @@
 import type { CountedIn, Hold, Reservation, Series } from './counters.ts';
 
-/** A reservation as JSON; bigints as decimal text. It is settled from here, so of a series it says only that there is one. */
-export function encodeReservation(reservation: Reservation): string {
-  const holds = new Array<HoldJson>(reservation.holds.length);
-  for (let i = 0; i < holds.length; i++) holds[i] = encodeHold(reservation.holds[i] as Hold);
-  return JSON.stringify({ ...reservation, holds });
+/**
+ * A reservation as JSON; bigints as decimal text. It is settled from here, so of a series it says only that there is one.
+ * Every call writes one: text from its parts is made in half the time of an object and its text.
+ */
+export function encodeReservation({ id, customer, atMs, leaseMs, holds }: Reservation): string {
+  let text = `{"id":${JSON.stringify(id)},"customer":${JSON.stringify(customer)},"atMs":${atMs},"leaseMs":${leaseMs},"holds":[`;
+  for (let i = 0; i < holds.length; i++) text += (i === 0 ? '' : ',') + encodeHold(holds[i] as Hold);
+  return `${text}]}`;
 }
 
 export function parseReservation(text: string): Reservation {
@@ -45,38 +48,18 @@ type QuotaJson = TextFor<Omit<Hold & { kind: 'quota' }, 'warnAt' | 'series'>> & 
 const SOME_SERIES: Series = { name: '', startMs: 0 };
 type HoldJson = TextFor<Exclude<Hold, { kind: 'quota' }>> | QuotaJson;
 
-function encodeHold(hold: Hold): HoldJson {
-  const { counter } = hold;
-  const amount = hold.amount.toString();
-  const limit = hold.limit.toString();
-  const soft = hold.soft ? ({ soft: true } as const) : undefined;
-  switch (hold.kind) {
-    case 'rate':
-      return {
-        kind: hold.kind,
-        counter,
-        amount,
-        limit,
-        burst: hold.burst.toString(),
-        windowMs: hold.windowMs,
-        counted: hold.counted,
-        ...soft,
-      };
-    case 'concurrency':
-      return { kind: hold.kind, counter, amount, limit, ...soft };
-    case 'quota':
-      return {
-        kind: hold.kind,
-        counter,
-        amount,
-        limit,
-        expiresAtMs: hold.expiresAtMs,
-        ...soft,
-        ...(hold.warnAt && { warnAt: hold.warnAt.join(',') }),
-        ...(hold.currency !== undefined && { currency: hold.currency }),
-        ...(hold.series && { series: true }),
-      };
-  }
+/** As `HoldJson` has it. */
+function encodeHold(hold: Hold): string {
+  const { kind, amount, limit } = hold;
+  const soft = hold.soft ? ',"soft":true' : '';
+  const text = `{"kind":"${kind}","counter":${JSON.stringify(hold.counter)},"amount":"${amount}","limit":"${limit}"${soft}`;
+  if (kind === 'concurrency') return `${text}}`;
+  if (kind === 'rate')
+    return `${text},"burst":"${hold.burst}","windowMs":${hold.windowMs},"counted":"${hold.counted}"}`;
+  const warnAt = hold.warnAt ? `,"warnAt":"${hold.warnAt.join(',')}"` : '';
+  const currency = hold.currency === undefined ? '' : `,"currency":${JSON.stringify(hold.currency)}`;
+  const series = hold.series ? ',"series":true' : '';
+  return `${text},"expiresAtMs":${hold.expiresAtMs}${warnAt}${currency}${series}}`;
 }
 
 function parseHold(hold: HoldJson): Hold {

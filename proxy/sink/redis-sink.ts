@@ -1,7 +1,6 @@
 import { Fault } from '#core/fault.ts';
 import type { Log } from '#core/log.ts';
 import type { Clock } from '#core/time.ts';
-import { within } from '#core/within.ts';
 import type { Counters } from '../limits/counters.ts';
 import { encodeCounts, encodeReservation, encodeUsed, parseUsed } from '../limits/reservation-text.ts';
 import type { Journal, JournalEntry } from './journal/journal.ts';
@@ -10,12 +9,11 @@ import { type Shipper, shipEntries, shipJournal } from './journal/shipper.ts';
 import type { Closing, Sink } from './sink.ts';
 
 export interface RedisSinkOptions {
-  /** Settles and appends the event to its stream in one step. */
+  /** Settles and appends the event to its stream in one step, and rejects in time where that cannot be. */
   counters: Counters;
   journal: Journal;
   now: Clock;
   log: Log;
-  settleTimeoutMs?: number;
 }
 
 export interface RedisSink extends Sink {
@@ -23,7 +21,6 @@ export interface RedisSink extends Sink {
   readonly replay: Shipper;
 }
 
-const SETTLE_TIMEOUT_MS = 1000;
 /** How many settlements of the journal go to Redis at once when it is back. */
 const REPLAY = { count: 64, bytes: 1024 * 1024 };
 
@@ -37,10 +34,7 @@ const REPLAY = { count: 64, bytes: 1024 * 1024 };
  */
 export function redisSink(options: RedisSinkOptions): RedisSink {
   const { counters, journal, now, log } = options;
-  const timeoutMs = options.settleTimeoutMs ?? SETTLE_TIMEOUT_MS;
   const closings = new Set<Promise<void>>();
-  const late = (): Error => new Error(`no answer within ${timeoutMs} ms`);
-  const inTime = <T>(answer: T | Promise<T>): Promise<T> => within(timeoutMs, answer, late);
 
   async function settle(closing: Closing): Promise<void> {
     const { reservation, used } = closing;
@@ -48,7 +42,7 @@ export function redisSink(options: RedisSinkOptions): RedisSink {
     const event = JSON.stringify(closing.event);
     if (!replay.failing) {
       try {
-        await inTime(counters.settle(reservation, used, event));
+        await counters.settle(reservation, used, event);
         // Not awaited: if it is lost in a crash, recovery settles again, which does nothing.
         void journal.closedSettled(reservation.id, event, encodeCounts(reservation));
         return;
@@ -63,12 +57,12 @@ export function redisSink(options: RedisSinkOptions): RedisSink {
     const { id, event, used } = entry;
     const held = reservationOf(entry);
     try {
-      await inTime(event === '' ? counters.release(held) : counters.settle(held, parseUsed(used), event, true));
+      await (event === '' ? counters.release(held) : counters.settle(held, parseUsed(used), event, true));
     } catch (error) {
       if (!isFinal(error)) throw error;
       log.error({ err: error, id }, 'The limits do not take a settlement: its holds end with their lease.');
       // Under an id of its own, since closing this one would leave what it holds behind for ever.
-      if (event !== '') await inTime(counters.settle({ ...held, id: `${id}:event`, holds: [] }, [], event));
+      if (event !== '') await counters.settle({ ...held, id: `${id}:event`, holds: [] }, [], event);
     }
   }
 
@@ -98,7 +92,7 @@ export function redisSink(options: RedisSinkOptions): RedisSink {
     },
     async abandon({ reservation }) {
       try {
-        await inTime(counters.release(reservation));
+        await counters.release(reservation);
         await journal.abandoned(reservation.id);
       } catch (error) {
         log.warn({ err: error, id: reservation.id }, 'A release goes to the journal, to be replayed.');

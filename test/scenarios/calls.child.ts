@@ -64,7 +64,7 @@ function startGateway(journal: Journal): Gateway {
   }
   const redis = openRedis(store.url, { commandTimeoutMs: 200, connectTimeoutMs: 200, onError: () => undefined });
   const counters = redisCounters({ redis, namespace: store.namespace });
-  const sink = redisSink({ counters, journal, now: Date.now, log: SILENT, settleTimeoutMs: 200 });
+  const sink = redisSink({ counters, journal, now: Date.now, log: SILENT });
   return { counters, sink, shipper: sink.replay };
 }
 
