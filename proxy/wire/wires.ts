@@ -19,6 +19,7 @@ import { geminiFiles } from './gemini-files.ts';
 import { geminiGenerate, vertexGenerate } from './gemini-generate.ts';
 import { geminiInteractions } from './gemini-interactions.ts';
 import { geminiLive, vertexLive } from './gemini-live.ts';
+import { geminiPredict, vertexPredict } from './gemini-predict.ts';
 import { mcp, mcpDialect } from './mcp.ts';
 import { mcpSse } from './mcp-sse.ts';
 import { mistralFill, mistralOcr } from './mistral.ts';
@@ -79,9 +80,11 @@ export const WIRES: readonly Wire[] = [
   geminiLive,
   vertexLive,
   geminiFiles,
+  geminiPredict,
   vertexGenerate,
   vertexEmbed,
   vertexCount,
+  vertexPredict,
   cohereChat,
   cohereEmbed,
   cohereRerank,

@@ -1,7 +1,15 @@
 import { LLMock } from '@copilotkit/aimock';
 import { ApiError, GoogleGenAI } from '@google/genai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { startStub } from '#test/gateway/harness.ts';
+import { getConfig } from '#config/load.ts';
+import {
+  configOf,
+  eventsOf,
+  SECRET,
+  startStub,
+  startGateway as startTestGateway,
+  upstreamConfig,
+} from '#test/gateway/harness.ts';
 import { emittedInSessions } from '#test/support/emitted-by.ts';
 import { type RunningGateway, startGateway } from '#test/support/running-gateway.ts';
 
@@ -118,6 +126,36 @@ describe("Google's client through a gateway", () => {
     } finally {
       await embedding.stop();
     }
+  });
+
+  it('draws at Vertex, billed by the picture', async () => {
+    const prices = '[{ provider: google, model: "imagen*", prices: [{ unit: images, amount: 0.04 }] }]';
+    const predictions = ['AAAA', 'BBBB'].map((bytesBase64Encoded) => ({ mimeType: 'image/png', bytesBase64Encoded }));
+    await using stub = await startStub((response) => {
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ predictions }));
+    });
+    const upstreamUrl = { vertex: `${stub.url}beta1` };
+    const to = upstreamConfig('vertex', '', {
+      addresses: upstreamUrl,
+      provider: 'google',
+      auth: 'x-goog-api-key',
+      models: ['*'],
+    });
+    const priced = await getConfig(`models: ${prices}`, { env: {}, file: 'test' });
+    await using drawing = await startTestGateway(configOf([to], { priceBook: priced.priceBook }));
+    const client = new GoogleGenAI({ vertexai: true, apiKey: SECRET, httpOptions: { baseUrl: drawing.url } });
+    const { generatedImages } = await client.models.generateImages({
+      model: 'imagen-4.0-generate-001',
+      prompt: 'a weir',
+      config: { numberOfImages: 2 },
+    });
+    expect(generatedImages).toHaveLength(2);
+    const [event] = await eventsOf(drawing, 1);
+    expect(event?.data).toMatchObject({
+      wire: 'vertex-predict',
+      quantities: { images: '2' },
+      cost: { amount: '0.08', currency: 'USD' },
+    });
   });
 
   it("raises the client's own error for what the provider refuses, and bills nothing for it", async () => {

@@ -92,3 +92,33 @@ wireConformance(
     quantities,
   }),
 );
+
+const DRAWN = { mimeType: 'image/png', bytesBase64Encoded: Buffer.alloc(100_000, 'weir').toString('base64') };
+
+wireConformance(
+  'gemini-predict, pictures',
+  bodyOf({
+    ...gemini,
+    path: '/v1beta/models/imagen-4.0-generate-001:predict',
+    request: (prompt) => ({ instances: [{ prompt }], parameters: { sampleCount: 3 } }),
+    // One of the three was held back.
+    body: { predictions: [DRAWN, { raiFilteredReason: 'It shows too much water.' }, DRAWN] },
+    quantities: { calls: '1', images: '2' },
+  }),
+);
+
+wireConformance(
+  'vertex-predict, embeddings',
+  bodyOf({
+    family: 'vertex',
+    provider: 'google',
+    path: '/v1/projects/p/locations/eu/publishers/google/models/text-embedding-005:predict',
+    request: (content) => ({ instances: [{ content }, { content: 'Weir' }] }),
+    body: {
+      predictions: [9, 3].map((token_count) => ({
+        embeddings: { values: [0.1, -0.5], statistics: { token_count, truncated: false } },
+      })),
+    },
+    quantities: { calls: '1', input_tokens: '12' },
+  }),
+);
