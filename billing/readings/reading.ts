@@ -8,6 +8,7 @@ import { roundQuantity } from './rounding.ts';
 import {
   type Billed,
   listItemsBefore,
+  listLastPointsIn,
   listLateSlots,
   listLevelsBefore,
   listPointsIn,
@@ -180,9 +181,7 @@ async function measureRun(
   } while (after);
   return [...sums.values()].map((sum) => ({
     ...sum,
-    total: formatExact(sum.total),
-    least: formatExact(sum.least),
-    greatest: formatExact(sum.greatest),
+    ...{ total: formatExact(sum.total), least: formatExact(sum.least), greatest: formatExact(sum.greatest) },
   }));
 }
 
@@ -192,7 +191,7 @@ interface Extremes {
   greatest: Exact;
 }
 
-/** The events of a page that could be measured; those that count, in the order of time, source and id. */
+/** A page of the events that count, in the order of time, source and id. */
 export async function listMeasuredEvents(
   db: Database,
   of: { customer: string; type: string } & Period,
@@ -242,12 +241,12 @@ function combine(values: readonly Exact[], how: 'sum' | 'max' | 'min' | 'average
 
 async function readPoints(db: Database, gauge: Gauge, question: MeterQuestion): Promise<Unrounded[]> {
   const { customer, periods, asBilled, zone } = question;
-  const [first, last] = [periods[0], periods.at(-1)];
-  if (!first || !last) return [];
-  const span = { startMs: first.startMs, endMs: last.endMs };
-  const levels = gauge.terms.recurring ? await levelsBefore(db, gauge, customer, span.startMs, asBilled) : new Map();
+  const [first] = periods;
+  if (!first) return [];
+  const levels = gauge.terms.recurring ? await levelsBefore(db, gauge, customer, first.startMs, asBilled) : new Map();
+  const listPoints = gauge.terms.aggregation === 'latest' ? listLastPointsIn : listPointsIn;
   const points = new Map<string, StoredPoint[]>();
-  for (const point of await listPointsIn(db, gauge, customer, span, asBilled)) {
+  for (const point of await listPoints(db, gauge, customer, periods, asBilled)) {
     const of = points.get(point.dimensions) ?? [];
     of.push(point);
     points.set(point.dimensions, of);

@@ -135,18 +135,48 @@ function standing(asBilled: Billed | undefined): Sql {
     and (taken_back is null or ${cameLate(asBilled, sql`meter_point.source`, sql`meter_point.id`, sql`taken_back`)})`;
 }
 
+/** All of periods that follow each other. */
 export async function listPointsIn(
   db: Database,
   of: { meter: string; version: number },
   customer: string,
-  span: { startMs: number; endMs: number },
+  periods: readonly { startMs: number; endMs: number }[],
   asBilled: Billed | undefined,
 ): Promise<StoredPoint[]> {
+  const [startMs, endMs] = [periods[0]?.startMs ?? 0, periods.at(-1)?.endMs ?? 0];
   return db.query<StoredPoint>(sql`
     select time, dimensions, value, item, operation from meter_point
     where meter = ${of.meter} and version = ${of.version} and customer = ${customer}
-      and time >= ${instant(span.startMs)} and time < ${instant(span.endMs)} and ${standing(asBilled)}
+      and time >= ${instant(startMs)} and time < ${instant(endMs)} and ${standing(asBilled)}
     order by time, source, id, revision, part`);
+}
+
+/** Of each period the last point of each group: all that a latest value reads. */
+export async function listLastPointsIn(
+  db: Database,
+  of: { meter: string; version: number },
+  customer: string,
+  periods: readonly { startMs: number; endMs: number }[],
+  asBilled: Billed | undefined,
+): Promise<StoredPoint[]> {
+  return db.query<StoredPoint>(sql`
+    select last.time, last.dimensions, last.value, last.item, last.operation
+    from unnest(
+      ${periods.map(({ startMs }) => instant(startMs))}::timestamptz[], ${periods.map(({ endMs }) => instant(endMs))}::timestamptz[]
+    ) as period (start_at, end_at)
+    cross join lateral (
+      select distinct on (meter_point.dimensions) meter_point.*
+      from (
+        select dimensions, max(time) as time from meter_point
+        where meter = ${of.meter} and version = ${of.version} and customer = ${customer}
+          and time >= period.start_at and time < period.end_at and ${standing(asBilled)}
+        group by dimensions
+      ) as latest
+      join meter_point on meter = ${of.meter} and version = ${of.version} and customer = ${customer}
+        and meter_point.time = latest.time and meter_point.dimensions = latest.dimensions and ${standing(asBilled)}
+      order by meter_point.dimensions, source desc, id desc, revision desc, part desc
+    ) as last
+    order by last.time, last.source, last.id, last.revision, last.part`);
 }
 
 /** What stands before an instant: the last value, or the sum of all changes. */
