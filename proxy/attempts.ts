@@ -58,8 +58,10 @@ export class Attempts {
   async send(flight: Flight, admitted: Admitted): Promise<Ending> {
     const deadline = setTimeout(() => flight.stop('deadline'), admitted.config.gateway.callTimeoutMs);
     try {
-      for (let n = 0; ; n++) {
-        if (this.#isHalted(admitted, n)) return { kind: 'unanswered', fault: new Fault('model_halted') };
+      for (let place = 0; ; place++) {
+        const n = this.#nextPlace(admitted, place);
+        if (n === undefined) return { kind: 'unanswered', fault: new Fault('model_halted') };
+        place = n;
         const { end, retryInMs } = await this.#attempt(flight, admitted, n);
         if (end.kind === 'answered') return end;
         if (flight.stopped) {
@@ -81,9 +83,12 @@ export class Attempts {
     }
   }
 
-  /** Since the call was routed, or tried before. */
-  #isHalted({ policy, asked, targets }: Admitted, n: number): boolean {
-    return this.#halts.findTarget({ policy, model: asked.model }, targets[n % targets.length] as Target) !== undefined;
+  /** From this attempt on the first whose target has not been halted since the call was routed; undefined where all have. */
+  #nextPlace({ policy, asked, targets }: Admitted, from: number): number | undefined {
+    for (let n = from; n < from + targets.length; n++) {
+      if (!this.#halts.findTarget({ policy, model: asked.model }, targets[n % targets.length] as Target)) return n;
+    }
+    return undefined;
   }
 
   async #attempt(flight: Flight, admitted: Admitted, n: number): Promise<AttemptEnd> {
@@ -93,6 +98,7 @@ export class Attempts {
     const includeUsage = target.upstream.includeUsage && asked.stream;
     let status: number | null = null;
     let retryInMs: number | undefined;
+    let wholeHeld: Promise<void> | undefined;
 
     const readHead = (answered: number, headers: HeaderMap): Meter | undefined => {
       status = answered;
@@ -101,7 +107,8 @@ export class Attempts {
       }
       if (retryInMs !== undefined || !isForClient(answered)) return undefined;
       const meter = passOn(flight, admitted, answered, headers, includeUsage && !asked.usageAsked);
-      if (admitted.part !== null && answered < 400) this.#holdInParts(flight, admitted, target, exchange, meter);
+      if (admitted.part !== null && answered < 400)
+        wholeHeld = this.#holdInParts(flight, admitted, target, exchange, meter);
       return meter;
     };
     const exchange = new Exchange(flight.reply, readHead, () => {
@@ -132,6 +139,8 @@ export class Attempts {
     }
     exchange.start(this.#upstream.send(request, exchange));
     const end = await exchange.ended;
+    // Else it could be said after the call was settled, or leave what it holds half said.
+    if (wholeHeld !== undefined) await wholeHeld;
     const durationMs = Math.max(0, this.#clock() - startMs);
     flight.attempts.push({ upstream: target.upstream.name, status, duration_ms: durationMs });
     if (end.kind === 'failed' && !(asked.once && end.failure.kind !== 'unreachable'))
@@ -139,18 +148,24 @@ export class Attempts {
     return { end, retryInMs };
   }
 
-  #holdInParts(flight: Flight, admitted: Admitted, target: Target, exchange: Exchange, { shown }: Meter): void {
-    if (!shown) {
-      // No stream after all: what it is shows when it is over.
-      void this.#reserving.holdWhole(flight, admitted);
-      return;
-    }
+  #holdInParts(
+    flight: Flight,
+    admitted: Admitted,
+    target: Target,
+    exchange: Exchange,
+    { shown }: Meter,
+  ): Promise<void> | undefined {
+    // No stream after all: what it is shows when it is over.
+    if (!shown) return this.#reserving.holdWhole(flight, admitted);
     flight.roll = this.#reserving.roll(flight, admitted, target.model ?? admitted.asked.model);
     exchange.roll = { roll: flight.roll, shown, over: (why) => flight.stop(why) };
+    return undefined;
   }
 
   /** How long to wait before the n-th attempt (the first is 0); undefined when there shall be none. */
-  #waitBefore(n: number, flight: Flight, { targets, config }: Admitted, wishMs: number | null): number | undefined {
+  #waitBefore(place: number, flight: Flight, admitted: Admitted, wishMs: number | null): number | undefined {
+    const { targets, config } = admitted;
+    const n = this.#nextPlace(admitted, place) ?? place;
     if (n > config.gateway.retriesMax || !this.mayRepeat) return undefined;
     if (flight.gone || flight.stopped || flight.isLast) return undefined;
     // Another upstream is asked at once, one that has been asked before only after a while.

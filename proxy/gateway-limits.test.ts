@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import type { LimitPolicy } from '#core/key-policy.ts';
 import {
   configOf,
@@ -14,6 +14,8 @@ import {
   type TestGateway,
   upstreamConfig,
 } from '#test/gateway/harness.ts';
+import type { CounterStore } from './limits/counters.ts';
+import { memoryCounters } from './limits/memory.ts';
 import { tiktokenCounter } from './tokens/tiktoken-node.ts';
 
 const tokens = tiktokenCounter();
@@ -322,4 +324,37 @@ it('holds and bills all of an answer that is no stream although one was asked fo
   const [event] = await eventsOf(weir, 1);
   expect(event?.data).toMatchObject({ usage_status: 'estimated' });
   expect(Number(event?.data.quantities.output_tokens)).toBeGreaterThan(900);
+});
+
+it('settles such an answer only when all of it is held, however long that takes', async () => {
+  await using stub = await startStub((response) => {
+    response.setHeader('content-type', 'application/json');
+    response.end(JSON.stringify({ model: 'gpt-4o', choices: [{ message: { content: 'word '.repeat(800) } }] }));
+  });
+  const memory = memoryCounters({ clock: Date.now });
+  const { promise: mayHold, resolve: hold } = Promise.withResolvers<void>();
+  const said: string[] = [];
+  const counters: CounterStore = {
+    ...memory,
+    async extend(reservation, amounts) {
+      said.push('extend');
+      await mayHold;
+      const answer = await memory.extend(reservation, amounts);
+      said.push('extended');
+      return answer;
+    },
+    settle(reservation, used) {
+      said.push('settle');
+      return memory.settle(reservation, used);
+    },
+  };
+  const config = configOf([upstreamConfig('openai', stub.url)]);
+  const policies = [keyPolicy({ limits: [budget(100_000_000n)] })];
+  await using weir = await startGateway(config, policies, { counters });
+  await (await post(`${weir.url}/v1/chat/completions`, ask(4_000, true))).text();
+  await vi.waitFor(() => expect(said).toEqual(['extend']));
+  expect(weir.sink.events).toEqual([]);
+  hold();
+  await eventsOf(weir, 1);
+  expect(said).toEqual(['extend', 'extended', 'settle']);
 });

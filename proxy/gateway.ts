@@ -183,7 +183,13 @@ export class Gateway {
 
   async #authenticate(flight: Flight): Promise<KeyPolicy> {
     const hash = await this.#parts.hash(getSecret(flight.call));
-    return this.killSwitch.pass(flight, checkKey(await this.#parts.policies.find(hash), flight.atMs));
+    for (;;) {
+      // What changes while it is looked up ends only calls whose caller is known: it is looked up again then.
+      const { changes } = this.killSwitch;
+      const found = this.#parts.policies.find(hash);
+      const policy = found instanceof Promise ? await found : found;
+      if (changes === this.killSwitch.changes) return this.killSwitch.pass(flight, checkKey(policy, flight.atMs));
+    }
   }
 
   // --- A metered call -------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import {
   configOf,
   eventsOf,
   keyPolicy,
+  limitPolicy,
   post,
   SECRET,
   type Stub,
@@ -15,6 +16,7 @@ import {
   type TestGateway,
   upstreamConfig,
 } from '#test/gateway/harness.ts';
+import { memoryCounters } from './limits/memory.ts';
 import { policyTable } from './policies/policy-table.ts';
 
 function halt(names: Partial<Halt>): Halt {
@@ -203,7 +205,82 @@ it('does not send what was still coming in when its key was revoked or its model
   table.replaceHalts([]);
   const revoked = await slowCall(() => table.change('billing', [keyPolicy({ state: 'revoked' })], []));
   expect(await codeOf(revoked)).toBe('revoked_key');
+  table.change('billing', [keyPolicy()], []);
+  const removed = await slowCall(() => table.change('billing', [], [keyPolicy().key]));
+  expect(await codeOf(removed)).toBe('revoked_key');
+  // One that another source has as well is still there.
+  table.change('billing', [keyPolicy()], []);
+  const moved = await slowCall(() => {
+    table.replace('config', [keyPolicy()]);
+    table.change('billing', [], [keyPolicy().key]);
+  });
+  expect(moved.status).toBe(200);
+  expect(stub.requests).toHaveLength(1);
+});
+
+it('does not let a key pass that is revoked or removed while it is looked up', async () => {
+  await using stub = await startStub(answer);
+  const table = policyTable();
+  let looked = (): void => undefined;
+  // Found before, given after: as by a look-up that another turn of events comes between.
+  const find = async (hash: string) => {
+    const found = table.find(hash);
+    looked();
+    return found;
+  };
+  const config = configOf([upstreamConfig('openai', stub.url)]);
+  await using gateway = await startGateway(config, [], { policies: { find } });
+  gateway.gateway.killSwitch.follow(table);
+  const off = [
+    () => table.change('billing', [keyPolicy({ state: 'revoked' })], []),
+    () => table.change('billing', [], [keyPolicy().key]),
+  ];
+  const codes: string[] = [];
+  for (const each of off) {
+    table.replace('billing', [keyPolicy()]);
+    looked = () => {
+      looked = () => undefined;
+      each();
+    };
+    codes.push(await codeOf(await post(`${gateway.url}/v1/chat/completions`, CALL)));
+  }
+  expect(codes).toEqual(['revoked_key', 'invalid_key']);
   expect(stub.requests).toHaveLength(0);
+});
+
+it('goes on at the next upstream of the route where one has been halted since the call was routed', async () => {
+  await using a = await startStub((response) => {
+    response.statusCode = 503;
+    response.end();
+  });
+  await using b = await startStub(answer);
+  const route = {
+    model: 'gpt-4o',
+    to: [{ upstream: 'a', weight: 1, model: null }],
+    fallback: [{ upstream: 'b', model: null }],
+  };
+  const memory = memoryCounters({ clock: Date.now });
+  let held = (): void => undefined;
+  const counters: typeof memory = {
+    ...memory,
+    reserve(reservation) {
+      held();
+      return memory.reserve(reservation);
+    },
+  };
+  const limits = [limitPolicy({ kind: 'requests', amount: '100', per: 'minute' })];
+  const config = configOf(upstreams(a, b), { routes: [route], gateway: { retriesMax: 1 } });
+  await using gateway = await startGateway(config, [keyPolicy({ limits })], { counters });
+  held = () => gateway.gateway.killSwitch.use('billing', [halt({ upstream: 'a' })]);
+  expect((await post(`${gateway.url}/v1/chat/completions`, CALL)).status).toBe(200);
+  expect([a.requests.length, b.requests.length]).toEqual([0, 1]);
+
+  // Halted between two tries: what failed is what is said, and what is halted is not asked.
+  gateway.gateway.killSwitch.use('billing', []);
+  held = () => gateway.gateway.killSwitch.use('billing', [halt({ upstream: 'b' })]);
+  expect((await post(`${gateway.url}/v1/chat/completions`, CALL)).status).toBeGreaterThanOrEqual(500);
+  expect(b.requests.length).toBe(1);
+  expect(a.requests.length).toBeGreaterThan(0);
 });
 
 it('does not try again at an upstream that was halted meanwhile', async () => {

@@ -11,6 +11,8 @@ import type { PolicySource, PolicyTable } from './policies/policy-table.ts';
 export class KillSwitch {
   readonly halts = new Halts();
   readonly #flights: Flights;
+  /** How often policies have changed. */
+  changes = 0;
 
   constructor(flights: Flights) {
     this.#flights = flights;
@@ -47,6 +49,7 @@ export class KillSwitch {
 
   /** Policies that have changed, some of which may be revoked now. */
   recheck(policies: readonly KeyPolicy[]): void {
+    this.changes++;
     const revoked = new Map(policies.flatMap((one) => (one.state === 'revoked' ? [[one.key, one]] : [])));
     if (revoked.size === 0) return;
     for (const flight of this.#flights.list()) {

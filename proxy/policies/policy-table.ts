@@ -15,7 +15,7 @@ export interface PolicyTable extends Policies {
   /** Billing's halts. Those that were there before and are not among these are lifted. */
   replaceHalts(halts: readonly Halt[]): void;
   halts(): readonly Halt[];
-  /** Hears of every change after it has been made. */
+  /** Hears of every change after it has been made; of keys that are gone as revoked. */
   onChange(listener: PolicyListener): void;
   /** Of one source, for snapshots and the operator's page. */
   list(source: PolicySource): KeyPolicy[];
@@ -74,10 +74,14 @@ export function policyTable(): PolicyTable {
 
   function change(source: PolicySource, policies: readonly KeyPolicy[], removed: readonly string[]): void {
     const touched = new Set<string>();
+    const before = removed.flatMap((key) => keys[source].get(key) ?? []);
     for (const key of removed) forget(source, key, touched);
     for (const policy of policies) put(source, policy, touched);
     for (const hash of touched) elect(hash);
-    for (const listener of listeners) listener.policies(policies);
+    // To its calls a key that is nowhere any more is one that was revoked.
+    const gone = before.filter(({ key }) => POLICY_SOURCES.every((one) => !keys[one].has(key)));
+    const changed = [...policies, ...gone.map((policy): KeyPolicy => ({ ...policy, state: 'revoked' }))];
+    for (const listener of listeners) listener.policies(changed);
   }
 
   return {
