@@ -26,6 +26,7 @@ import { type Shipper, shipJournal } from '#proxy/sink/journal/shipper.ts';
 import { journalSink } from '#proxy/sink/journal-sink.ts';
 import { redisSink } from '#proxy/sink/redis-sink.ts';
 import type { Sink } from '#proxy/sink/sink.ts';
+import { copiedStored } from '#proxy/stored/copied-stored.ts';
 import { redisStored } from '#proxy/stored/redis-stored.ts';
 import { sqliteStored } from '#proxy/stored/sqlite-node.ts';
 import type { Stored } from '#proxy/stored/stored.ts';
@@ -137,10 +138,12 @@ export function redisBacking(options: BackingOptions, redisUrl: string, journal:
   });
   const standing = redisStanding({ redis, namespace, counters, gateways, signal });
   const seeds = seeded(options, { table, counters, journal, shipper: sink.replay, standing, signal });
+  const copies = sqliteStored(join(options.dataDir, 'stored.db'), log);
+  const away = (err: unknown): void => log.warn({ err }, 'Redis did not take what a provider keeps: it is copied.');
   return {
     ...seeds,
     sink,
-    stored: redisStored({ redis, namespace }),
+    stored: copiedStored(redisStored({ redis, namespace }), copies, away),
     shipper,
     feed,
     // A first call before the first connection would be refused.
@@ -157,6 +160,7 @@ export function redisBacking(options: BackingOptions, redisUrl: string, journal:
       await sink.replay.stop();
       await shipper.stop();
       await shipping.close();
+      copies.close();
       redis.disconnect();
       policyRedis.disconnect();
     },

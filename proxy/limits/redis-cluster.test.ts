@@ -6,7 +6,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openRedis, type RedisConnection } from '#config/redis-connection.ts';
 import { EVENT_FIELD, eventStream, SHARDS, shardOf } from '#core/redis-keys.ts';
 import { countersConformance } from '#test/conformance/counters.ts';
+import { storedConformance } from '#test/conformance/stored.ts';
 import { startRedisCluster, type TestCluster } from '#test/servers/redis.ts';
+import { redisStored } from '../stored/redis-stored.ts';
 import type { CounterStore, Hold } from './counters.ts';
 import { redisCounters } from './redis.ts';
 
@@ -36,6 +38,9 @@ countersConformance(
   }),
   { historiesMs: 4_000 },
 );
+
+// Beside the limits of its customer, on a cluster that is there already.
+storedConformance('Redis Cluster', () => redisStored({ redis, namespace: 'weir' }));
 
 test('keeps each customer on one of three primaries, and all three at work', async () => {
   // A history that was interrupted may still move the clock of the others.
