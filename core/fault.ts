@@ -15,6 +15,7 @@ export const FAULTS = {
   revoked_key: { status: 401, text: 'The API key has been revoked.' },
   customer_paused: { status: 403, text: 'The operator has paused this customer or key.' },
   model_not_allowed: { status: 403, text: 'This API key may not use that model.' },
+  not_metered: { status: 403, text: 'What that would lead to could not be metered, so it is not served.' },
   model_not_found: { status: 404, text: 'No upstream serves that model.' },
   route_not_found: { status: 404, text: 'There is nothing at this path.' },
   method_not_allowed: { status: 405, text: 'This path does not take that method.' },

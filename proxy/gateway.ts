@@ -28,7 +28,7 @@ import { isAboutKept, Keeping, type Known, knownWithoutStore } from './stored/ke
 import type { Reconciler } from './stored/reconciler.ts';
 import { NO_COUNTER } from './tokens/token-counter.ts';
 import { targetsOf } from './upstream/route-table.ts';
-import type { Asked } from './wire/wire.ts';
+import type { Asked, Wire } from './wire/wire.ts';
 
 /** How long usage may take to become durable once its call has ended: a disk that works needs milliseconds. */
 const DURABLE_MS = 3_000;
@@ -170,7 +170,13 @@ export class Gateway {
     if (endpoint.kind === 'limits') {
       return replyJson(flight, 200, await limitsAnswer(flight, policy, this.#parts.counters));
     }
+    if (endpoint.kind === 'wire' && endpoint.wire.sideband) return this.#callOut(flight, match, endpoint.wire, policy);
     return this.#proxy(flight, snapshot, policy, match);
+  }
+
+  #callOut(flight: Flight, match: Match, { sideband, ...wire }: Wire, policy: KeyPolicy): Promise<void> {
+    if (!this.#sockets || !sideband) throw new Fault('sockets_unavailable');
+    return this.#sockets.call(flight, match, { ...wire, sideband }, policy);
   }
 
   async #carry(flight: Flight, offer: SocketOffer, snapshot: Snapshot): Promise<void> {

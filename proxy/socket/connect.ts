@@ -1,6 +1,6 @@
 import { Fault } from '#core/fault.ts';
 import { type KeyPolicy, modelAllowed } from '#core/key-policy.ts';
-import { pathOf } from '../attempts.ts';
+import { below, pathOf } from '../attempts.ts';
 import { faultOfFailure } from '../ending.ts';
 import type { Flight } from '../flight.ts';
 import type { Halts } from '../halts.ts';
@@ -68,7 +68,7 @@ export class Connector {
    */
   async connect(wanted: Wanted, model: string): Promise<Connected> {
     const { flight, policy } = wanted;
-    const targets = targetsOf(this.#route(wanted, model), this.#parts.random());
+    const targets = this.targets(wanted, model);
     flight.model = model;
     let last = new Fault('upstream_unreachable');
     for (const target of targets) {
@@ -85,6 +85,18 @@ export class Connector {
     throw last;
   }
 
+  /** In the order in which they are to be asked. */
+  targets(wanted: Wanted, model: string): readonly Target[] {
+    return targetsOf(this.#route(wanted, model), this.#parts.random());
+  }
+
+  /** The side of a call at its upstream. Rejects with a Fault. */
+  async side(wanted: Wanted, target: Target, path: string): Promise<Lead> {
+    const dialled = await this.#dialAt(wanted, target, `${target.basePath}${below(path, target.family)}`);
+    if (dialled.kind === 'failed') throw faultOfFailure(dialled.failure);
+    return leadOf(wanted, { target, dialled });
+  }
+
   #route({ policy, match, wire }: Pick<Wanted, 'policy' | 'match' | 'wire'>, model: string): Route {
     const { snapshot, halts } = this.#parts;
     // Where nothing names a model, each turn is checked for its own.
@@ -92,9 +104,14 @@ export class Connector {
     return halts.routeLeft({ policy, model }, getRoute(snapshot().routes, policy, match, wire, asked));
   }
 
-  async #dial({ flight, match, wire }: Wanted, target: Target): Promise<Dialled> {
+  #dial(wanted: Wanted, target: Target): Promise<Dialled> {
+    const { flight, match, wire } = wanted;
+    const root = wire.socket.atRoot ? { ...target, basePath: '' } : target;
+    return this.#dialAt(wanted, target, renamed(pathOf(root, match, flight.call), target, wire.socket));
+  }
+
+  async #dialAt({ flight, wire }: Wanted, target: Target, path: string): Promise<Dialled> {
     const { gateway } = this.#parts.snapshot().config;
-    const below = wire.socket.atRoot ? { ...target, basePath: '' } : target;
     const headers = requestHeaders(flight.call.headers, target, traceOf(flight.call.headers));
     const kept = headers.flatMap((name, i) =>
       i % 2 === 0 && !HANDSHAKE.test(name) ? [name, headers[i + 1] as string] : [],
@@ -102,7 +119,7 @@ export class Connector {
     const request: UpstreamRequest = {
       method: 'GET',
       origin: target.origin,
-      path: renamed(pathOf(below, match, flight.call), target, wire.socket),
+      path,
       headers: kept,
       body: null,
       connectTimeoutMs: gateway.connectTimeoutMs,

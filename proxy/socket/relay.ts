@@ -63,6 +63,11 @@ export class Relay {
     this.#ends[side]?.close(code, reason);
   }
 
+  /** Nothing is handled before this is settled. */
+  work(first: Promise<void>): void {
+    this.#working = this.#work(first);
+  }
+
   /** Resolves when nothing is being waited for. Never rejects. */
   idle(): Promise<void> {
     return this.#working;
@@ -79,7 +84,7 @@ export class Relay {
       return;
     }
     const work = this.#handler.handle(event);
-    if (work) this.#working = this.#work(work);
+    if (work) this.work(work);
   }
 
   async #work(first: Promise<void>): Promise<void> {

@@ -2,26 +2,21 @@ import type { GatewaySettings } from '#config/config.ts';
 import { Fault, faultOf } from '#core/fault.ts';
 import type { Clock } from '#core/time.ts';
 import { faultOfStop, type Stop } from '../ending.ts';
-import type { Carrier, Flight } from '../flight.ts';
-import type { Observer } from '../observer.ts';
+import type { Carrier } from '../flight.ts';
 import type { ErrorAnswer } from '../wire/dialect.ts';
-import type { Talk, Turn, TurnStep } from '../wire/socket-wire.ts';
-import type { Wire } from '../wire/wire.ts';
+import type { Turn, TurnStep } from '../wire/socket-wire.ts';
 import { type NotHeld, type OpenSocket, type SocketBooks, SocketCall } from './books.ts';
 import type { Lead } from './connect.ts';
 import { HeldTurns } from './held-turns.ts';
 import { Lifetime } from './lifetime.ts';
 import { Relay, type RelayHandler, type SocketEvent } from './relay.ts';
 import { CLOSE, type Closing, closingOf, type Frame, passedCode, type SocketEnd } from './socket.ts';
+import { Teller, type TellerParts } from './teller.ts';
 
-export interface SessionParts {
-  readonly flight: Flight;
-  readonly wire: Wire;
-  readonly talk: Talk;
+export interface SessionParts extends TellerParts {
   readonly client: SocketEnd;
   readonly books: SocketBooks;
   readonly settings: GatewaySettings;
-  readonly observer: Observer;
   readonly clock: Clock;
   /** Where the talk leads to, once it says so. Rejects with a Fault. */
   connect(model: string): Promise<Lead>;
@@ -46,6 +41,7 @@ export class Session implements Carrier, RelayHandler {
   readonly #resolve: () => void;
   readonly #relay: Relay;
   readonly #turns: HeldTurns;
+  readonly #teller: Teller;
   #state: 'open' | 'finishing' | 'left' | 'over' = 'open';
   #socket: OpenSocket | undefined;
   #closing: Closing = { code: CLOSE.normal, reason: '' };
@@ -57,6 +53,9 @@ export class Session implements Carrier, RelayHandler {
     this.#resolve = resolve;
     this.#parts = parts;
     this.#relay = new Relay(this);
+    this.#teller = new Teller(parts, (frame) => {
+      if (this.#state === 'open' || this.#state === 'finishing') this.#relay.send('client', frame);
+    });
     this.#turns = new HeldTurns({
       ...parts,
       callTimeoutMs: parts.settings.callTimeoutMs,
@@ -84,6 +83,14 @@ export class Session implements Carrier, RelayHandler {
     this.#relay.add('client', this.#parts.client);
   }
 
+  /** Likewise, at the side of a call that may speak at once. How it is told where it may not. */
+  startAside(lead: Lead): Promise<ErrorAnswer | undefined> {
+    this.start(lead);
+    const held = this.#standBy();
+    this.#relay.work(held.then(() => undefined));
+    return held;
+  }
+
   #lead({ socket, end }: Lead): void {
     this.#socket = socket;
     this.#relay.add('upstream', end);
@@ -101,7 +108,7 @@ export class Session implements Carrier, RelayHandler {
   }
 
   broke(thrown: unknown): void {
-    this.#breakOff(faultOf(thrown), 'unchecked');
+    this.cut('unchecked', faultOf(thrown));
   }
 
   #fromClient(frame: Frame): Promise<void> | undefined {
@@ -154,7 +161,7 @@ export class Session implements Carrier, RelayHandler {
       else this.#lead(lead);
       return this.#socket;
     } catch (thrown) {
-      this.#breakOff(faultOf(thrown), 'unchecked');
+      this.cut('unchecked', faultOf(thrown));
       return undefined;
     }
   }
@@ -164,6 +171,21 @@ export class Session implements Carrier, RelayHandler {
     const steps = this.#parts.talk.fromUpstream(frame);
     if (steps.some(({ turn }) => !this.#turns.has(turn))) return this.#owe(steps);
     for (const step of steps) this.#take(step);
+    const standing = this.#parts.talk.standing?.() ?? [];
+    if (this.#state !== 'open' || standing.every((turn) => this.#turns.isHeld(turn))) return undefined;
+    return this.#standBy().then(() => undefined);
+  }
+
+  /** Holds what may begin without a word of the client's. What could not be held ends the session: how that is told. */
+  async #standBy(): Promise<ErrorAnswer | undefined> {
+    for (const turn of this.#parts.talk.standing?.() ?? []) {
+      if (!this.#socket || this.#turns.isHeld(turn)) continue;
+      const held = await this.#turns.hold(this.#socket, turn);
+      if (held instanceof SocketCall) continue;
+      this.#parts.talk.forget(turn);
+      this.#refuse(turn, held);
+      return this.#teller.answerTo(held);
+    }
     return undefined;
   }
 
@@ -189,32 +211,15 @@ export class Session implements Carrier, RelayHandler {
     this.#endIfDone();
   }
 
-  // --- What the client is told ----------------------------------------------------------------------------------
-
   /** Where the client can be told of a turn that it asked for, it may ask for another; else the socket ends with it. */
-  #refuse(turn: Turn, { id, why }: NotHeld): void {
-    const { wire, settings } = this.#parts;
-    const { dialect } = wire;
-    const isFault = why instanceof Fault;
-    const answer = isFault ? dialect.fault(why, id) : dialect.refusal(why, id, settings.budgetStatus402);
-    if (this.#tell(answer, turn) && !turn.ahead) return;
-    this.#close(closingOf(isFault ? why : new Fault(why.code)));
+  #refuse(turn: Turn, notHeld: NotHeld): void {
+    if (this.#teller.notHeld(turn, notHeld) && !turn.ahead) return;
+    this.#close(closingOf(notHeld.why instanceof Fault ? notHeld.why : new Fault(notHeld.why.code)));
   }
 
   #tellFault(fault: Fault): void {
-    const { wire, flight, observer } = this.#parts;
-    observer.faulted(fault, flight.id);
-    if (!this.#tell(wire.dialect.fault(fault, flight.id), null)) this.#close(closingOf(fault));
+    if (!this.#teller.fault(fault)) this.#close(closingOf(fault));
   }
-
-  /** False where the dialect has no words for it but those of a closing. */
-  #tell(answer: ErrorAnswer, turn: Turn | null): boolean {
-    const frame = this.#parts.talk.errorFrame(answer, turn);
-    if (frame && (this.#state === 'open' || this.#state === 'finishing')) this.#relay.send('client', frame);
-    return frame !== undefined;
-  }
-
-  // --- Endings --------------------------------------------------------------------------------------------------
 
   /** The operator, or the gateway, wants the session to end: what has begun may come to its end. */
   finish(fault: Fault): void {
@@ -223,7 +228,6 @@ export class Session implements Carrier, RelayHandler {
     this.#close(closingOf(fault));
   }
 
-  /** The session itself is stopped. */
   stop(): void {
     const why = this.#parts.flight.stopped ?? 'shutdown';
     if (why === 'shutdown') this.cut(why);
@@ -231,11 +235,7 @@ export class Session implements Carrier, RelayHandler {
   }
 
   /** Now: what has begun is billed as far as it came. */
-  cut(why: Stop): void {
-    this.#breakOff(faultOfStop(why), why);
-  }
-
-  #breakOff(fault: Fault, why: Stop): void {
+  cut(why: Stop, fault = faultOfStop(why)): void {
     if (this.#isOver()) return;
     if (why !== 'gone') this.#tellFault(fault);
     this.#turns.endAll((turn) => ({ kind: 'stopped', why, sent: true, reading: turn.read() }));

@@ -4,12 +4,16 @@ import { reply } from '../answers.ts';
 import type { Flight } from '../flight.ts';
 import { responseHeaders } from '../headers.ts';
 import type { Match } from '../routes.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { Sideband, Talk } from '../wire/socket-wire.ts';
+import type { Wire } from '../wire/wire.ts';
 import { type BooksParts, SocketBooks } from './books.ts';
+import { CallOut } from './call-out.ts';
 import { Connector, type ConnectorParts, leadOf, protocolsOf, type Wanted } from './connect.ts';
 import { Session } from './session.ts';
-import type { SocketOffer } from './socket.ts';
+import type { SocketEnd, SocketOffer } from './socket.ts';
 
-export type SocketsParts = Omit<BooksParts, 'config' | 'findTarget'> & ConnectorParts;
+export type SocketsParts = Omit<BooksParts, 'config' | 'findTarget'> & ConnectorParts & { readonly upstream: Upstream };
 
 const SWITCHING = 101;
 
@@ -18,20 +22,23 @@ export class Sockets {
   readonly #parts: SocketsParts;
   readonly #books: SocketBooks;
   readonly #connector: Connector;
+  readonly #callOut: CallOut;
   readonly #sessions = new Set<Session>();
 
   constructor(parts: SocketsParts) {
     this.#parts = parts;
     this.#connector = new Connector(parts);
+    this.#callOut = new CallOut({
+      ...parts,
+      connector: this.#connector,
+      session: (...call) => this.#session(...call),
+      faulted: (fault, id) => parts.observer.faulted(fault, id),
+    });
     this.#books = new SocketBooks({
       ...parts,
       config: () => parts.snapshot().config,
       findTarget: (...turn) => this.#connector.findTarget(...turn),
     });
-  }
-
-  get count(): number {
-    return this.#sessions.size;
   }
 
   /** No turn begins any more; those that have begun may end. */
@@ -45,9 +52,7 @@ export class Sockets {
     const { socket } = wire ?? {};
     if (!wire || !socket) throw new Fault('invalid_request', { detail: 'This path speaks no WebSocket.' });
     const settings = this.#parts.snapshot().config.gateway;
-    if (this.#sessions.size >= settings.socketsMax) {
-      throw new Fault('overloaded', { story: `${this.#sessions.size} sockets are open` });
-    }
+    this.#checkRoom();
     const wanted: Wanted = { flight, match, wire: { ...wire, socket }, policy };
     const talk = socket.talk(flight.call, match.params);
     const known = talk.model === null ? null : await this.#connector.connect(wanted, talk.model);
@@ -64,9 +69,28 @@ export class Sockets {
     });
     if (!client) return lead?.end.cut();
     flight.status = SWITCHING;
+    const session = this.#session(wanted, talk, client);
+    session.start(lead);
+    await session.ended;
+  }
+
+  /** A call that is metered from its side. Resolves when it is over. */
+  call(flight: Flight, match: Match, wire: Wire & { sideband: Sideband }, policy: KeyPolicy): Promise<void> {
+    this.#checkRoom();
+    return this.#callOut.carry(flight, match, wire, policy);
+  }
+
+  #checkRoom(): void {
+    const { socketsMax } = this.#parts.snapshot().config.gateway;
+    if (this.#sessions.size < socketsMax) return;
+    throw new Fault('overloaded', { story: `${this.#sessions.size} sockets are open` });
+  }
+
+  #session(wanted: Wanted, talk: Talk, client: SocketEnd): Session {
+    const settings = this.#parts.snapshot().config.gateway;
     const session = new Session({
-      flight,
-      wire,
+      flight: wanted.flight,
+      wire: wanted.wire,
       talk,
       client,
       books: this.#books,
@@ -77,8 +101,7 @@ export class Sockets {
       mayDrain: () => [...this.#sessions].filter(({ isLeft }) => isLeft).length < settings.drainsMax,
     });
     this.#sessions.add(session);
-    session.start(lead);
-    await session.ended;
-    this.#sessions.delete(session);
+    void session.ended.then(() => this.#sessions.delete(session));
+    return session;
   }
 }

@@ -24,8 +24,18 @@ export class RealtimeTalk implements Talk {
   #ahead: RealtimeTurn | null = null;
   #transcript: TranscriptTurn | null = null;
 
-  constructor(model: string) {
+  readonly #isAside: boolean;
+
+  /** `isAside`: it listens to a call of which nothing else is seen. */
+  constructor(model: string, isAside = false) {
     this.model = model;
+    this.#isAside = isAside;
+    // What is said there is not heard here: only the model's context bounds it.
+    this.#session.elsewhere = isAside;
+  }
+
+  standing(): readonly Turn[] {
+    return this.#isAside ? this.#aheadOf() : NO_TURNS;
   }
 
   fromClient({ bytes }: Frame): readonly Turn[] {

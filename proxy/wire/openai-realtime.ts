@@ -65,7 +65,7 @@ export const azureRealtime: Wire = {
 function modelOf({ query }: CallHead, _params: Params): string {
   const asked = new URLSearchParams(query);
   if (asked.has('call_id')) {
-    throw new Fault('invalid_request', { detail: 'A call that was begun elsewhere cannot be metered here.' });
+    throw new Fault('not_metered', { detail: 'A call is metered by the gateway that began it.' });
   }
   const model = asked.get('model') ?? asked.get('deployment');
   if (model !== null && model !== '' && model.length <= MODEL_CHARS_MAX) return model;

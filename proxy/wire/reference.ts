@@ -39,8 +39,8 @@ interface Door {
   readonly path: string;
 }
 
-function doorsOf({ endpoints, socket }: Wire): readonly Door[] {
-  return socket ? endpoints.map(({ path }) => ({ method: 'WebSocket', path })) : endpoints;
+function doorsOf({ endpoints, socket, sideband }: Wire): readonly Door[] {
+  return socket && !sideband ? endpoints.map(({ path }) => ({ method: 'WebSocket', path })) : endpoints;
 }
 
 /** One path a line; paths that differ by their version only are one. */

@@ -33,12 +33,21 @@ export interface Talk {
   fromUpstream(frame: Frame): readonly TurnStep[];
   /** The message that has said where it leads to, as the upstream shall have it; as it is where this is absent. */
   leading?(bytes: Uint8Array, target: Target): Uint8Array;
+  /** What must be held all the time, since nothing of the client's is seen: what the upstream may begin next. */
+  standing?(): readonly Turn[];
   /** A turn that was not held: as if it had never been asked for. */
   forget(turn: Turn): void;
   /** How the client is told, in the words of the dialect; undefined where it has none but the reason of a closing. */
   errorFrame(answer: ErrorAnswer, turn: Turn | null): Frame | undefined;
   /** Asks the upstream to end a turn that was begun without leave; undefined where that cannot be asked. */
   cancelFrame(turn: Turn): Frame | undefined;
+}
+
+/** A call whose sound goes past the gateway, which listens at its side. Paths are as callers ask for them. */
+export interface Sideband {
+  path(id: string): string;
+  hangUpPath(id: string): string;
+  talk(model: string): Talk;
 }
 
 /** One thing that is billed. */

@@ -6,7 +6,7 @@ import type { StoredKind } from '../stored/stored.ts';
 import type { Target } from '../upstream/route-table.ts';
 import type { CallId, Dialect } from './dialect.ts';
 import type { Params } from './path-pattern.ts';
-import type { SocketWire } from './socket-wire.ts';
+import type { Sideband, SocketWire } from './socket-wire.ts';
 
 /**
  * What the gateway asks of a wire format. One file per format; all of it pure, over bytes, free of any runtime. A wire
@@ -44,6 +44,8 @@ export interface Wire {
   readonly goesOn?: true;
   /** It is carried by a WebSocket: what comes to its endpoints without one is refused by `parse`. */
   readonly socket?: SocketWire;
+  /** It begins a call that is metered from its side. */
+  readonly sideband?: Sideband;
   /** What a model reads of the body, to be counted; undefined where that is not text alone. */
   inputText?(body: Uint8Array): InputText | undefined;
 }

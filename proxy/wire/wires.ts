@@ -34,6 +34,7 @@ import { openaiFiles } from './openai-files.ts';
 import { openaiImages } from './openai-images.ts';
 import { openaiModerations } from './openai-moderations.ts';
 import { azureRealtime, openaiRealtime } from './openai-realtime.ts';
+import { openaiRealtimeCalls, openaiRealtimeSecrets } from './openai-realtime-calls.ts';
 import { openaiInputTokens, openaiResponses } from './openai-responses.ts';
 import { azureResponsesSocket, openaiResponsesSocket } from './openai-responses-socket.ts';
 import { openaiSpeech } from './openai-speech.ts';
@@ -56,6 +57,8 @@ export const WIRES: readonly Wire[] = [
   azureResponsesSocket,
   openaiRealtime,
   azureRealtime,
+  openaiRealtimeCalls,
+  openaiRealtimeSecrets,
   openaiVideos,
   openaiStoredVideos,
   openaiEmbeddings,

@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { vi } from 'vitest';
 import { type ClientOptions, WebSocket, WebSocketServer } from 'ws';
@@ -25,6 +25,8 @@ export interface StubOptions {
   /** Answered in place of a socket. */
   refuse?: { status: number; body: string };
   binary?: boolean;
+  /** What is answered to plain requests. */
+  http?: (request: IncomingMessage, body: string, reply: ServerResponse) => void;
 }
 
 export async function startSocketStub(answer: SocketAnswer, options: StubOptions = {}): Promise<SocketStub> {
@@ -32,7 +34,11 @@ export async function startSocketStub(answer: SocketAnswer, options: StubOptions
   const sockets: WebSocket[] = [];
   const messages: Message[] = [];
   const closings: { code: number; reason: string }[] = [];
-  const server = createServer();
+  const server = createServer(async (request, reply) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk);
+    options.http?.(request, Buffer.concat(chunks).toString(), reply);
+  });
   const upgrader = new WebSocketServer({ noServer: true });
   server.on('upgrade', (request, socket, head) => {
     opened.push(request);
