@@ -441,3 +441,20 @@ test('writes instants as everybody does, whatever the day', async () => {
   }
   await removeNamespace(namespaced);
 });
+
+test('refuses where a proxy or a right keeps its scripts from Redis, and never counts by itself instead', async () => {
+  const server = await startRedis();
+  try {
+    const admin = await connect(server.url);
+    await admin.call('ACL', 'SETUSER', 'default', '-@scripting');
+    const barred = redisCounters({ redis: await connect(server.url), namespace });
+    const { call } = scene();
+    for (let i = 0; i < 3; i++) {
+      await expect(barred.reserve(call([budget(10n)]))).rejects.toMatchObject({ code: 'limits_unavailable' });
+    }
+    await admin.call('ACL', 'SETUSER', 'default', '+@scripting');
+    expect(await barred.reserve(call([budget(10n)]))).toMatchObject({ admitted: true });
+  } finally {
+    await server.stop();
+  }
+});

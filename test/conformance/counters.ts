@@ -161,6 +161,24 @@ export function countersConformance(
         const tooMuch = { ...requests(10n, 5n), amount: 6n } as Hold;
         expect(await reserve(call([tooMuch]))).toMatchObject({ admitted: false, states: [{ waitMs: null }] });
         expect(await reserve(call([requests(0n, 0n)]))).toMatchObject({ admitted: false, states: [{ waitMs: null }] });
+        // What does not fit took nothing from those that do.
+        for (let i = 0; i < 5; i++) expect(await reserve(call([requests(10n, 5n)]))).toMatchObject({ admitted: true });
+      });
+
+      test('is not delayed by asking before it fits, however often', async () => {
+        const { call, reserve, pass } = await scene();
+        const slow = () => call([requests(2n, 1n)]);
+        expect(await reserve(slow())).toMatchObject({ admitted: true });
+        // Two a minute: one after half of it, though it was asked for every second.
+        for (let second = 1; second < 30; second++) {
+          await pass(1_000);
+          expect(await reserve(slow())).toMatchObject({
+            admitted: false,
+            states: [{ waitMs: 30_000 - second * 1_000 }],
+          });
+        }
+        await pass(1_000);
+        expect(await reserve(slow())).toMatchObject({ admitted: true });
       });
     });
 
