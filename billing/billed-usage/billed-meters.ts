@@ -8,6 +8,7 @@ import type { UsageQuantity } from '#billing/rating/rating.ts';
 import type { UsagePart } from '#billing/rating/usage-part.ts';
 import { listMeasuredEvents, type MeterQuestion, readMeter } from '#billing/readings/reading.ts';
 import type { Period } from '#billing/subscriptions/period.ts';
+import { sum } from '#core/exact.ts';
 import { HOUR_MS } from '#core/time.ts';
 import type { Reading } from './left-over.ts';
 import type { BilledEventRow, BilledHourRow } from './store.ts';
@@ -120,14 +121,18 @@ export async function readingEventsOf(
     );
     for (const event of events) {
       const row = eventRowOf(event);
-      for (const measured of measureEvent(gauge, fieldsOf(row))) {
-        if ('problem' in measured || !models.includes(modelOf(meter, JSON.parse(measured.dimensions)))) continue;
-        const { source, id, time, received_at, key, model, revision } = event;
-        const status = usageStatusOf(row.body);
-        const quantity = counts ? '1' : formatFraction(measured.value);
-        rows.push({ source, id, time, received_at, key, model, usage_status: status, revision, quantity });
-        if (rows.length === page.count) return rows;
-      }
+      const values = measureEvent(gauge, fieldsOf(row)).flatMap((measured) =>
+        'problem' in measured || !models.includes(modelOf(meter, JSON.parse(measured.dimensions)))
+          ? []
+          : [measured.value],
+      );
+      if (values.length === 0) continue;
+      // One row, whatever parts it has: a page ends between events.
+      const { source, id, time, received_at, key, model, revision } = event;
+      const status = usageStatusOf(row.body);
+      const quantity = counts ? '1' : formatFraction(sum(values));
+      rows.push({ source, id, time, received_at, key, model, usage_status: status, revision, quantity });
+      if (rows.length === page.count) return rows;
     }
     after = events.at(-1);
     if (!after) return rows;

@@ -11,6 +11,7 @@ import { formatAmount } from '#core/money.ts';
 import { type BillingWorld, billingWorld } from '#test/support/billing-world.ts';
 import { DATABASE_KINDS, type TestDatabase, testDatabase } from '#test/support/database.ts';
 import { usageEvent } from '#test/support/usage-events.ts';
+import { AS_INVOICED, billedEventsOf } from './billed-usage.ts';
 
 const START = Date.UTC(2026, 0, 1);
 const HOUR_MS = 3_600_000;
@@ -115,6 +116,26 @@ describe.each(DATABASE_KINDS)('an event of several models on %s', (kind) => {
     expect((await rated(subscription)).lines).toMatchObject([{ quantity: { num: 17n, den: 1n } }]);
     await correct(largest, null);
     expect(await amountsOf(subscription)).toEqual(['14.00']);
+  });
+
+  it('is one row of what a line consists of, so that a page never ends within it', async () => {
+    const id = newId('plan', START);
+    const terms = meterTerms.parse({ aggregation: 'sum', value: 'quantities.images', dimensions: ['model'] });
+    await test.db.transaction((tx) => createMeter(tx, { id, name: id, terms }, START));
+    await measureThePast(test.db);
+    const { customer, subscription } = await on({ meter: id, price: { kind: 'unit', amount: '1' } });
+    for (const at of [1, 2, 3]) await use(customer, START + at, ['big', '2'], ['small', '3']);
+    const period = await getPeriod(test.db, { subscription_id: subscription, period_index: 0 });
+    const line = { unit: `${id}@1`, models: ['big', 'small'] };
+    const found: string[] = [];
+    let after: { time: string; source: string; id: string; revision: number } | undefined;
+    for (;;) {
+      const [row] = await billedEventsOf(test.db, period, AS_INVOICED, line, { after, count: 1 });
+      if (!row) break;
+      found.push(row.quantity);
+      after = { time: new Date(row.time).toISOString(), source: row.source, id: row.id, revision: row.revision };
+    }
+    expect(found).toEqual(['5', '5', '5']);
   });
 
   it('is one event to meters, with all that it used where they do not tell its parts apart', async () => {

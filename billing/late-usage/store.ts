@@ -26,6 +26,12 @@ const LATER = sql`later`;
 /** Those of the events that are late: their period is final, or one after it is that bills a level. */
 export async function insertLateEvents(db: Database, events: readonly TakenEvent[], nowMs: number): Promise<void> {
   await db.query(sql`
+    with billed_until as materialized (
+      select later.customer_id, max(later.start_at) as start_at from subscription_period as later
+      where later.customer_id = any(${[...new Set(events.map((event) => event.customer))]}::text[])
+        and ${isFinal(LATER)} and ${billsLevels(LATER)}
+      group by 1
+    )
     insert into late_event (source, event_id, revision, customer_id, subscription_id, period_index, event_at, received_at)
     select taken.source, taken.id, taken.revision, taken.customer, own.subscription_id, own.period_index, taken.time,
            ${instant(nowMs)}
@@ -35,10 +41,8 @@ export async function insertLateEvents(db: Database, events: readonly TakenEvent
     ) as taken (source, id, revision, customer, time)
     left join subscription_period as own
       on own.customer_id = taken.customer and own.end_at > taken.time and own.start_at <= taken.time and ${isFinal(OWN)}
-    where own.subscription_id is not null or exists (
-      select from subscription_period as later
-      where later.customer_id = taken.customer and later.start_at > taken.time and ${isFinal(LATER)}
-        and ${billsLevels(LATER)})`);
+    left join billed_until on billed_until.customer_id = taken.customer and billed_until.start_at > taken.time
+    where own.subscription_id is not null or billed_until.customer_id is not null`);
 }
 
 /** Quantities in plain decimal notation. */

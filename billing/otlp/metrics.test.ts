@@ -167,6 +167,36 @@ describe.each(DATABASE_KINDS)('points of metrics on %s', (kind) => {
     expect(await verifyRollups(test.db, DAY)).toEqual([]);
   });
 
+  it('by a former name count where no later name says the same, though others of the resource do', async () => {
+    const former = (model: string, value: string) =>
+      pointOf({
+        ...{ atMs: NOW - 5_000, value, name: 'gen_ai.client.token.usage', kind: 'histogram_sum', scope: 'older' },
+        attributes: new Map([
+          ['gen_ai.request.model', model],
+          ['gen_ai.system', 'openai'],
+          ['gen_ai.token.type', 'input'],
+        ]),
+      });
+    await send([former('m', '10'), former('other', '7')]);
+    const both = [
+      { model: 'm', quantities: { input_tokens: '10' } },
+      { model: 'other', quantities: { input_tokens: '7' } },
+    ];
+    expect(await counted()).toMatchObject(both);
+    // The later name comes in a request of its own, from another library, with other attributes.
+    await send([pointOf({ atMs: NOW - 5_000, value: '10' })]);
+    expect(await counted()).toMatchObject(both);
+    expect(await verifyRollups(test.db, DAY)).toEqual([]);
+  });
+
+  it('of one stream by the thousands are placed in a moment', async () => {
+    const points = Array.from({ length: 20_000 }, (_, i) =>
+      pointOf({ atMs: NOW - 1_000, value: `${i + 1}`, timeNanos: `${BigInt(NOW - 1_000) * 1_000_000n + BigInt(i)}` }),
+    );
+    await send([...points].reverse());
+    expect(await counted()).toMatchObject([{ quantities: { input_tokens: '20000' } }]);
+  });
+
   it('of a series whose start nobody knows count from the earliest of them on', async () => {
     const of = (atMs: number, value: string) => pointOf({ atMs, value, startNanos: '0' });
     await send([of(NOW - 4_000, '50')]);

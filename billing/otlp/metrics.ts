@@ -29,7 +29,7 @@ export interface CallUse {
   readonly former: boolean;
   /** Of the event. */
   readonly id: string;
-  /** The resource and the second, in which a former name gives way to a later one. */
+  /** Calls of a resource in a second, of which a former name says the same as a later one: whatever else their attributes are. */
   readonly family: string;
 }
 
@@ -80,12 +80,15 @@ function callUse(point: Point, usage: string | undefined, former: boolean): Call
   const modality = MODALITIES.find((each) => each === attributes.get('gen_ai.token.modality'));
   const of = sorted([...attributes].filter(([name]) => !PER_POINT.has(name)));
   const second = `${secondOf(BigInt(point.timeNanos))}`;
+  const places = [attributes, resource];
+  const { model = '' } = whoOf(places);
+  const call = ['weir.customer', 'gen_ai.operation.name'].map((name) => first(places, name) ?? '');
   return {
     kind: 'call',
     usage: modality && usage !== 'calls' ? `${usage} ${modality}` : usage,
     former,
     id: hashOf([sorted([...resource]), scope, of, second]),
-    family: hashOf([sorted([...resource]), second]),
+    family: hashOf([sorted([...resource]), second, model, call]),
   };
 }
 

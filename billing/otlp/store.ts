@@ -75,6 +75,8 @@ export async function listPointsOfFamilies(db: Database, families: readonly stri
 export interface StandingRow {
   source: string;
   id: string;
+  /** '' of none. */
+  customer: string;
   revision: number;
   /** Of the correction that decided it, where there was one. */
   decided_at: number | null;
@@ -86,7 +88,7 @@ export async function listStanding(
   events: readonly { source: string; id: string }[],
 ): Promise<StandingRow[]> {
   return await db.query<StandingRow>(sql`
-    select event_id.source, event_id.id, event_id.revision, decided.time as decided_at, event.body::text as body
+    select event_id.source, event_id.id, event_id.customer, event_id.revision, decided.time as decided_at, event.body::text as body
     from event_id
     left join event on event.customer = event_id.customer and event.time = event_id.time
       and event.source = event_id.source and event.id = event_id.id and event.revision = event_id.revision and event.live

@@ -26,14 +26,14 @@ export function place<Of extends StreamPoint>(
   point: Of,
   { isSinceStart, floor, changed }: { isSinceStart: boolean; floor: Of | null; changed: Set<Of> },
 ): Placed {
-  const at = known.findIndex(({ timeNanos }) => timeNanos >= point.timeNanos);
-  const next = at < 0 ? undefined : known[at];
+  let at = placeOf(known, point.timeNanos);
+  const next = known[at];
   if (next?.timeNanos === point.timeNanos) return compare(next.value, point.value) === 0 ? 'same' : 'taken';
-  let before = at < 0 ? known.at(-1) : known[at - 1];
+  let before = known[at - 1];
   if (isSinceStart) {
     if (!before && next?.isFloor) return 'late';
     if (!before && !next && floor) {
-      known.push(floor);
+      at = known.push(floor);
       changed.add(floor);
       before = floor;
     }
@@ -44,9 +44,20 @@ export function place<Of extends StreamPoint>(
       changed.add(next);
     }
   } else point.counted = point.value;
-  known.splice(at < 0 ? known.length : at, 0, point);
+  known.splice(at, 0, point);
   changed.add(point);
   return 'added';
+}
+
+/** Of the first that is not before a time: by halves, since a request may bring very many of one stream. */
+function placeOf(known: readonly StreamPoint[], timeNanos: bigint): number {
+  let [low, high] = [0, known.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((known[middle]?.timeNanos ?? timeNanos) < timeNanos) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /** A sum that fell without saying so began anew. */

@@ -126,6 +126,8 @@ export function eventOf({ before, now, made, known, nanos }: Told, stands: Stand
   const isOurs = isSame(before, figures ?? null);
   const event = now && {
     ...base,
+    // It stays with the customer that it was found to be of, by its key.
+    ...(stands.customer === '' ? {} : { subject: stands.customer }),
     data: { ...('quantities' in now ? uncosted(base.data) : fieldsOf(base.data)), ...now },
   };
   const { source, id, revision } = stands;
