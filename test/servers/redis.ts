@@ -67,7 +67,7 @@ export async function startRedisCluster(primaries = 3): Promise<TestCluster> {
   const from = await getSource(REDIS);
   // In containers the nodes would have to reach each other under addresses that this process reaches too.
   if (from.kind === 'docker') throw new Error('A test cluster needs redis-server on this machine, not in a container.');
-  const args = ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1', '--cluster-node-timeout', '5000'];
+  const args = ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1', '--cluster-node-timeout', '60000'];
   const nodes = await Promise.all(Array.from({ length: primaries }, () => startRedis({ args }, from)));
   const stop = async (): Promise<void> => {
     await Promise.all(nodes.map((node) => node.stop()));
