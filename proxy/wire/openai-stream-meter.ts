@@ -5,7 +5,7 @@ import { errorEvent } from './openai-dialect.ts';
 import { readText, type StreamText } from './openai-stream-text.ts';
 import { parseUsage } from './openai-usage.ts';
 import { ShownText, shownOf } from './shown.ts';
-import { dataOf, eventEnds, SseSplitter, type SseVisitor } from './sse.ts';
+import { dataOf, EVENT_BYTES_MAX, eventEnds, SseSplitter, type SseVisitor } from './sse.ts';
 import { guessTokens, type Meter, type Reading, type Usage } from './wire.ts';
 
 const USAGE = needle('"usage"');
@@ -38,9 +38,11 @@ export function streamMeter(hideUsage: boolean, inParts = false, behind = DELTA,
   let failed = false;
   const text: StreamText = { bytes: 0, shown: inParts ? new ShownText() : null };
   let dropped = false;
-  // What the client gets of the chunk at hand; only with hideUsage.
-  let kept: Uint8Array = EMPTY;
+  // What the client gets of the chunk at hand; only with hideUsage. Null as long as that is the chunk as it came, which
+  // it mostly is: up to here.
+  let kept: Uint8Array | null = EMPTY;
   let keptLength = 0;
+  let at: Uint8Array = EMPTY;
 
   /** Reads one event and says which of its bytes are hidden: none, all, or a range. */
   function readEvent(bytes: Uint8Array, start: number, end: number): Hidden {
@@ -92,22 +94,33 @@ export function streamMeter(hideUsage: boolean, inParts = false, behind = DELTA,
   };
 
   function keep(bytes: Uint8Array, start: number, end: number): void {
+    if (kept === null) {
+      if (bytes === at && start === keptLength) {
+        keptLength = end;
+        return;
+      }
+      kept = new Uint8Array(at.length);
+      kept.set(at.subarray(0, keptLength));
+    }
     kept.set(bytes.subarray(start, end), keptLength);
     keptLength += end - start;
   }
 
-  function hide(length: number, visitAll: () => void): Uint8Array {
-    kept = new Uint8Array(length);
+  function hide(chunk: Uint8Array): Uint8Array {
     keptLength = 0;
-    visitAll();
-    return kept.subarray(0, keptLength);
+    at = chunk;
+    kept =
+      splitter.between && chunk.length < EVENT_BYTES_MAX ? null : new Uint8Array(splitter.rest().length + chunk.length);
+    splitter.push(chunk, hiding);
+    if (kept !== null) return kept.subarray(0, keptLength);
+    return keptLength === chunk.length ? chunk : chunk.subarray(0, keptLength);
   }
 
   return {
     edits: hideUsage,
 
     push(chunk) {
-      if (hideUsage) return hide(splitter.rest().length + chunk.length, () => splitter.push(chunk, hiding));
+      if (hideUsage) return hide(chunk);
       splitter.push(chunk, passing);
       return chunk;
     },
@@ -116,9 +129,14 @@ export function streamMeter(hideUsage: boolean, inParts = false, behind = DELTA,
     end() {
       const rest = splitter.rest();
       if (rest.length === 0) return EMPTY;
-      if (hideUsage) return hide(rest.length, () => hiding('event', rest, 0, rest.length));
-      passing('event', rest, 0, rest.length);
-      return EMPTY;
+      if (!hideUsage) {
+        passing('event', rest, 0, rest.length);
+        return EMPTY;
+      }
+      keptLength = 0;
+      kept = new Uint8Array(rest.length);
+      hiding('event', rest, 0, rest.length);
+      return kept.subarray(0, keptLength);
     },
 
     read(): Reading {
