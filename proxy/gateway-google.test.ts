@@ -222,6 +222,39 @@ describe('a list that grows', () => {
   });
 });
 
+describe('an interaction', () => {
+  it.each(['whole', 'streamed'])('that was %s is gone on from by the customer who began it alone', async (how) => {
+    const usage = { total_input_tokens: 5, total_output_tokens: 2, total_tokens: 7 };
+    const interaction = { id: 'v1_abc', model: MODEL, status: 'completed', usage };
+    await using stub = await startStub((response) => {
+      if (how === 'whole') {
+        response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(interaction));
+        return;
+      }
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      for (const event_type of ['interaction.created', 'interaction.completed'])
+        response.write(`event: ${event_type}\ndata: ${JSON.stringify({ event_type, interaction })}\n\n`);
+      response.end();
+    });
+    const other = keyPolicy({ customer: 'other', key: 'key_other', secretHashes: [sha256('wr_test_other')] });
+    const stored = testStored().stored;
+    await using weir = await startGateway(configOf([google(stub)]), [keyPolicy(), other], { stored });
+    const ask = async (more: object, key = SECRET) => {
+      const body = { model: MODEL, input: 'Hi', stream: how === 'streamed', ...more };
+      const response = await post(`${weir.url}/v1beta/interactions`, body, {
+        'x-goog-api-key': key,
+        authorization: '',
+      });
+      await response.arrayBuffer();
+      return response.status;
+    };
+    expect(await ask({})).toBe(200);
+    expect(await ask({ previous_interaction_id: 'v1_abc' })).toBe(200);
+    expect(await ask({ previous_interaction_id: 'v1_abc' }, 'wr_test_other')).toBe(404);
+    expect(stub.requests).toHaveLength(2);
+  });
+});
+
 describe('a file for Google', () => {
   const google1 =
     'https://generativelanguage.googleapis.com/upload/v1beta/files?upload_id=abc&upload_protocol=resumable';

@@ -5,7 +5,7 @@ import { addFile, addInline, type GeminiMedia } from './gemini-media.ts';
 import { geminiPaths } from './gemini-paths.ts';
 import { parseInteractionUsage, tierNamed } from './gemini-usage.ts';
 import { pathsOf } from './json-path-tree.ts';
-import { type Fields, parseBody, parseCount, parseFlag, parseName } from './json-request.ts';
+import { type Fields, parseBody, parseCount, parseFlag, parseName, parseObjectId } from './json-request.ts';
 import { rewriteJson } from './json-set.ts';
 import { type AnswerReader, jsonMeter, type Place, type Seen, sseMeter } from './paths-meter.ts';
 import {
@@ -30,6 +30,7 @@ const DECISIVE = new Set([
   'tools',
   'service_tier',
   'previous_interaction_id',
+  'store',
   'cached_content',
   'continuation_token',
 ]);
@@ -92,6 +93,7 @@ function parse(body: Uint8Array): Asked {
   // An agent goes its own way, with tools that the request does not name.
   const isAgent = fields.model === undefined;
   const fetches = tools.some((tool) => tool.type !== 'function');
+  const previous = fields.previous_interaction_id ?? null;
   const refers = ['previous_interaction_id', 'cached_content', 'continuation_token'].some(
     (name) => fields[name] != null,
   );
@@ -112,6 +114,8 @@ function parse(body: Uint8Array): Asked {
     bounds: boundsOf(tools),
     fixed: NO_COUNTS,
     ...(media.files && { reads: media.files }),
+    ...(parseFlag(fields, 'store') !== false && { makes: 'response' }),
+    ...(previous !== null && { buildsOn: [parseObjectId(previous, 'previous_interaction_id')] }),
   };
 }
 
@@ -137,16 +141,30 @@ function addInput(media: GeminiMedia, input: unknown, model: string): void {
 }
 
 const PATHS = pathsOf(
-  ['usage', 'interaction.usage', 'model', 'interaction.model', 'event_type', 'error', 'interaction.status', 'status'],
+  [
+    'usage',
+    'interaction.usage',
+    'model',
+    'interaction.model',
+    'event_type',
+    'error',
+    'interaction.status',
+    'status',
+    'id',
+    'interaction.id',
+  ],
   ['delta.text', 'delta.arguments', 'steps[].content[].text', 'steps[].arguments', 'outputs[].text'],
 );
-const [USAGE, FINAL_USAGE, MODEL, FINAL_MODEL, EVENT, ERROR, FINAL_STATUS, STATUS] = [0, 1, 2, 3, 4, 5, 6, 7];
+const [USAGE, FINAL_USAGE, MODEL, FINAL_MODEL, EVENT, ERROR, FINAL_STATUS, STATUS, ID, FINAL_ID] = [
+  0, 1, 2, 3, 4, 5, 6, 7, 8, 9,
+];
 const N = 0x6e;
 
 class InteractionReader implements AnswerReader {
   readonly paths = PATHS;
   readonly #usage = new ByteBuffer();
   #model: string | null = null;
+  #id: string | null = null;
   #finished = false;
   #failed = false;
   readonly #stream: boolean;
@@ -163,6 +181,7 @@ class InteractionReader implements AnswerReader {
     } else if (kept === ERROR) this.#failed = true;
     else if (kept === MODEL || kept === FINAL_MODEL)
       this.#model = parseName(parseBytes(bytes, start, end)) ?? this.#model;
+    else if (kept === ID || kept === FINAL_ID) this.#id ??= parseName(parseBytes(bytes, start, end));
     else if (kept === EVENT) this.#finished ||= parseBytes(bytes, start, end) === 'interaction.completed';
     else if (kept === STATUS || kept === FINAL_STATUS) this.#failed ||= parseBytes(bytes, start, end) === 'failed';
   }
@@ -175,6 +194,7 @@ class InteractionReader implements AnswerReader {
       failed: this.#failed,
       model: this.#model,
       serviceTier: null,
+      made: this.#id === null ? null : { id: this.#id, over: true },
       outputTokensGuess: guessTokens(textBytes),
     };
   }
