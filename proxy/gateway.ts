@@ -23,12 +23,12 @@ import { Reserving } from './reserving/reserving.ts';
 import { dialectOfCall, getMatch, type Match } from './routes.ts';
 import { getRoute, getWire, type Snapshot, snapshotOf } from './routing.ts';
 import type { SocketOffer } from './socket/socket.ts';
-import { Sockets } from './socket/sockets.ts';
+import { Sockets, socketsOf } from './socket/sockets.ts';
 import { isAboutKept, Keeping, type Known, knownWithoutStore } from './stored/keeping.ts';
 import type { Reconciler } from './stored/reconciler.ts';
 import { NO_COUNTER } from './tokens/token-counter.ts';
 import { targetsOf } from './upstream/route-table.ts';
-import type { Asked, Wire } from './wire/wire.ts';
+import type { Asked } from './wire/wire.ts';
 
 /** How long usage may take to become durable once its call has ended: a disk that works needs milliseconds. */
 const DURABLE_MS = 3_000;
@@ -170,21 +170,15 @@ export class Gateway {
     if (endpoint.kind === 'limits') {
       return replyJson(flight, 200, await limitsAnswer(flight, policy, this.#parts.counters));
     }
-    if (endpoint.kind === 'wire' && endpoint.wire.sideband) return this.#callOut(flight, match, endpoint.wire, policy);
+    if (endpoint.kind === 'wire' && endpoint.wire.sideband) return socketsOf(this.#sockets).call(flight, match, policy);
     return this.#proxy(flight, snapshot, policy, match);
   }
 
-  #callOut(flight: Flight, match: Match, { sideband, ...wire }: Wire, policy: KeyPolicy): Promise<void> {
-    if (!this.#sockets || !sideband) throw new Fault('sockets_unavailable');
-    return this.#sockets.call(flight, match, { ...wire, sideband }, policy);
-  }
-
   async #carry(flight: Flight, offer: SocketOffer, snapshot: Snapshot): Promise<void> {
-    if (!this.#sockets) throw new Fault('sockets_unavailable');
     const match = getMatch(flight.call.method, flight.call.path);
     if (this.#draining) throw new Fault('shutting_down');
     if (this.#flights.count > snapshot.config.gateway.callsMax) throw new Fault('overloaded');
-    return this.#sockets.carry(flight, offer, match, await this.#authenticate(flight));
+    return socketsOf(this.#sockets).carry(flight, offer, match, await this.#authenticate(flight));
   }
 
   async #authenticate(flight: Flight): Promise<KeyPolicy> {

@@ -76,7 +76,10 @@ export async function listen(
     host: settings.host,
     port,
     close: () => close(server, sockets),
-    cut: () => server.closeAllConnections(),
+    cut: () => {
+      // Those that have become WebSockets are no connections of the server any more.
+      for (const socket of sockets) socket.destroy();
+    },
   };
 }
 

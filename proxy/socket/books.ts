@@ -121,10 +121,11 @@ export class SocketBooks {
     this.#parts = parts;
   }
 
-  /** Held and on record, or why not. */
+  /** Held and on record, or why not. `again`: it was held before, and has not begun. */
   async hold(
     socket: OpenSocket,
     turn: Turn,
+    again: boolean,
     onStop: (call: SocketCall) => void,
   ): Promise<{ call: SocketCall } | { notHeld: NotHeld }> {
     const flight = this.#begin(socket);
@@ -132,6 +133,7 @@ export class SocketBooks {
       socket.policy = await this.#parts.authenticate(flight);
       const known = await this.#parts.known(flight, socket.policy, socket.match, turn.asked);
       const admitted = this.#admit(flight, socket, turn, known);
+      if (again) countNoMore(admitted);
       const refusal = await this.#parts.ledger.reserve(flight, admitted);
       if (refusal) {
         this.#parts.flights.remove(flight);
@@ -189,11 +191,13 @@ export class SocketBooks {
     const target = findTarget(socket, policy, asked, turn.beside);
     if (known.madeAt !== undefined && known.madeAt !== target.upstream.name) throw new Fault('not_found');
     flight.target = target;
+    // What the upstream begins by itself cannot be told to answer less.
+    const { lowersOutput: _asItIs, ...unlowered } = wire;
     const decided = {
       config: config(),
       policy,
       match,
-      wire,
+      wire: turn.ahead ? unlowered : wire,
       body: turn.body ?? EMPTY,
       asked,
       targets: [target],
@@ -239,4 +243,11 @@ export class SocketBooks {
       this.#parts.flights.remove(flight);
     }
   }
+}
+
+/** What is counted at admission was counted when it was held first, and has not been given back since. */
+function countNoMore({ reservation }: Admitted): void {
+  reservation.holds = reservation.holds.map((hold) =>
+    hold.kind === 'rate' && hold.counted === 'admission' ? { ...hold, amount: 0n } : hold,
+  );
 }

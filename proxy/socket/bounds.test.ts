@@ -122,6 +122,39 @@ describe('a socket whose upstream', () => {
   });
 });
 
+describe('a turn that is held ahead', () => {
+  const append = (audio: string): object => ({ type: 'input_audio_buffer.append', audio });
+
+  it('is never lowered: the upstream could not be told', async () => {
+    const limit = limitPolicy({ kind: 'budget', amount: '150000000', currency: 'USD', per: 'month' });
+    await using world = await openRealtime(openai, { policy: { limits: [limit] } });
+    const { client, running } = world;
+    await client.hears('session.created');
+    client.say(append('AAAA'));
+    expect((await client.hears('error')).error).toMatchObject({ code: 'insufficient_quota' });
+    expect(await client.ended()).toMatchObject({ code: 1008, reason: expect.stringContaining('budget_exhausted') });
+    expect(running.sink.opened).toHaveLength(0);
+  });
+
+  it('is held anew when more was said than it covers, and counts as one request', async () => {
+    const limits = [
+      limitPolicy({ kind: 'requests', amount: '1', per: 'minute' }),
+      limitPolicy({ kind: 'tokens', amount: '1000000', per: 'day' }),
+    ];
+    await using world = await openRealtime(openai, { policy: { limits } });
+    const { client, running } = world;
+    await client.hears('session.created');
+    client.say(append('AAAA'));
+    const item = { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'x'.repeat(5_000) }] };
+    client.say({ type: 'conversation.item.create', item }, append('END='));
+    await client.hears('response.done');
+    await eventsOf(running, 1);
+    expect(running.sink.abandoned).toHaveLength(1);
+    const [before, after] = running.sink.opened.map(({ reservation }) => reservation.holds[1]?.amount ?? 0n);
+    expect(after).toBeGreaterThan((before ?? 0n) + 5_000n);
+  });
+});
+
 describe('a turn that was not held', () => {
   const unasked = { type: 'nudge' };
 

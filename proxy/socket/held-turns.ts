@@ -19,6 +19,8 @@ export class HeldTurns {
   readonly #parts: HeldTurnsParts;
   readonly #calls = new Map<Turn, SocketCall>();
   readonly #closings = new Set<Promise<void>>();
+  /** Those that were held, whatever has become of them. */
+  readonly #once = new WeakSet<Turn>();
 
   constructor(parts: HeldTurnsParts) {
     this.#parts = parts;
@@ -45,8 +47,9 @@ export class HeldTurns {
 
   async hold(socket: OpenSocket, turn: Turn): Promise<SocketCall | NotHeld> {
     await this.settled();
-    const held = await this.#parts.books.hold(socket, turn, this.#parts.onStop);
+    const held = await this.#parts.books.hold(socket, turn, this.#once.has(turn), this.#parts.onStop);
     if ('notHeld' in held) return held.notHeld;
+    this.#once.add(turn);
     this.#calls.set(turn, held.call);
     return held.call;
   }

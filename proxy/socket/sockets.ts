@@ -5,8 +5,7 @@ import type { Flight } from '../flight.ts';
 import { responseHeaders } from '../headers.ts';
 import type { Match } from '../routes.ts';
 import type { Upstream } from '../upstream/upstream.ts';
-import type { Sideband, Talk } from '../wire/socket-wire.ts';
-import type { Wire } from '../wire/wire.ts';
+import type { Talk } from '../wire/socket-wire.ts';
 import { type BooksParts, SocketBooks } from './books.ts';
 import { CallOut } from './call-out.ts';
 import { Connector, type ConnectorParts, leadOf, protocolsOf, type Wanted } from './connect.ts';
@@ -16,6 +15,12 @@ import type { SocketEnd, SocketOffer } from './socket.ts';
 export type SocketsParts = Omit<BooksParts, 'config' | 'findTarget'> & ConnectorParts & { readonly upstream: Upstream };
 
 const SWITCHING = 101;
+
+/** Throws where this gateway carries none. */
+export function socketsOf(sockets: Sockets | undefined): Sockets {
+  if (!sockets) throw new Fault('sockets_unavailable');
+  return sockets;
+}
 
 /** Every socket of this gateway: from a request to change protocols to the end of its session. */
 export class Sockets {
@@ -75,9 +80,12 @@ export class Sockets {
   }
 
   /** A call that is metered from its side. Resolves when it is over. */
-  call(flight: Flight, match: Match, wire: Wire & { sideband: Sideband }, policy: KeyPolicy): Promise<void> {
+  async call(flight: Flight, match: Match, policy: KeyPolicy): Promise<void> {
+    const wire = match.endpoint.kind === 'wire' ? match.endpoint.wire : undefined;
+    const { sideband } = wire ?? {};
+    if (!wire || !sideband) throw new Fault('route_not_found');
     this.#checkRoom();
-    return this.#callOut.carry(flight, match, wire, policy);
+    await this.#callOut.carry(flight, match, { ...wire, sideband }, policy);
   }
 
   #checkRoom(): void {

@@ -44,7 +44,8 @@ export const openaiRealtime = {
       : rewriteJson(frame, { model: null, includeUsage: false, outputTokensMax }, OUTPUT_MAX),
   meter: (): Meter => SILENT_METER,
   socket: {
-    protocols: [/^realtime$/, /^openai-beta\./, /^openai-(organization|project)\./],
+    // Which account pays is the operator's choice, and no subprotocol says it.
+    protocols: [/^realtime$/, /^openai-beta\./],
     modelParams: ['model', 'deployment'],
     talk: (call: CallHead, params: Params) => new RealtimeTalk(modelOf(call, params)),
   },
