@@ -39,6 +39,37 @@ describe('a usage object of OpenAI', () => {
     expect(parseUsage(raw)?.counts).toMatchObject({ audio_seconds: 203n, input_tokens: 4n, output_tokens: 635n });
   });
 
+  it('has what caches gave under every name that providers have for it (DeepSeek, Moonshot)', () => {
+    const totals = { prompt_tokens: 100, completion_tokens: 5, total_tokens: 105 };
+    const deepseek = { ...totals, prompt_cache_hit_tokens: 64, prompt_cache_miss_tokens: 36 };
+    for (const usage of [deepseek, { ...totals, cached_tokens: 64 }]) {
+      expect(parseUsage(usage)?.counts).toMatchObject({ input_tokens: 36n, cache_read_tokens: 64n });
+    }
+    const both = { ...deepseek, prompt_tokens_details: { cached_tokens: 64 } };
+    expect(parseUsage(both)?.counts).toMatchObject({ input_tokens: 36n, cache_read_tokens: 64n });
+  });
+
+  it('has the cost that its provider states (xAI, OpenRouter, Perplexity), and none that may be of anything', () => {
+    const totals = { prompt_tokens: 100, completion_tokens: 5, total_tokens: 105 };
+    const costOf = (more: object) => parseUsage({ ...totals, ...more })?.costUsd;
+    expect(costOf({ cost_in_usd_ticks: 1_466_250 })).toBe('0.000146625');
+    expect(costOf({ cost: 0.0133176, is_byok: false, cost_details: { upstream_inference_cost: null } })).toBe(
+      '0.0133176',
+    );
+    expect(costOf({ cost: 1.5e-7, is_byok: false })).toBe('0.00000015');
+    expect(costOf({ cost: 0, is_byok: false })).toBe('0');
+    // The operator's own key paid the most of it.
+    expect(costOf({ cost: 0.0005, is_byok: true, cost_details: { upstream_inference_cost: 0.0095 } })).toBe('0.01');
+    expect(costOf({ cost: { input_tokens_cost: 0.0001, request_cost: 0.005, total_cost: 0.0051 } })).toBe('0.0051');
+    expect(costOf({ cost: 12 })).toBeUndefined();
+    expect(costOf({ cost: -1, is_byok: false })).toBeUndefined();
+  });
+
+  it('has the searches beside its tokens (OpenRouter)', () => {
+    const usage = { prompt_tokens: 9, completion_tokens: 5, server_tool_use_details: { web_search_requests: 2 } };
+    expect(parseUsage(usage)?.counts).toMatchObject({ input_tokens: 9n, web_searches: 2n });
+  });
+
   it('keeps an explicit zero, which is not the same as no usage', () => {
     expect(parseUsage({ prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 })?.counts.output_tokens).toBe(0n);
     expect(parseUsage({ prompt_tokens: 7, total_tokens: 7 })?.counts).toMatchObject({

@@ -1,4 +1,4 @@
-import { formatScaled } from '#core/exact.ts';
+import { add, formatExact, formatScaled, parseExact } from '#core/exact.ts';
 import type { Counts } from '#core/quantity.ts';
 import { isObject } from './bytes.ts';
 import type { Usage } from './wire.ts';
@@ -24,7 +24,9 @@ export function parseUsage(raw: unknown): Usage | undefined {
   const input = new Rest(prompt);
   const cachedAudio = input.take(cachedParts.audio_tokens);
   const cachedImage = input.take(cachedParts.image_tokens);
-  const cacheRead = input.take(promptParts.cached_tokens, cachedAudio + cachedImage);
+  // DeepSeek's own name for it, and Moonshot's.
+  const cached = promptParts.cached_tokens ?? raw.prompt_cache_hit_tokens ?? raw.cached_tokens;
+  const cacheRead = input.take(cached, cachedAudio + cachedImage);
   const cacheWrite = input.take(promptParts.cache_write_tokens);
   const inputAudio = input.take(promptParts.audio_tokens, cachedAudio);
   const inputImage = input.take(promptParts.image_tokens, cachedImage);
@@ -45,16 +47,19 @@ export function parseUsage(raw: unknown): Usage | undefined {
     output_tokens: output.left,
     output_audio_tokens: outputAudio,
   };
-  const costUsd = costOfTicks(raw.cost_in_usd_ticks);
+  const costUsd = costOfTicks(raw.cost_in_usd_ticks) ?? costSaid(raw);
   // Mistral hears sound by the second, beside the tokens.
   const heard = count(raw.prompt_audio_seconds) ?? 0n;
-  if (cachedAudio + cachedImage + inputImage + outputImage + heard === 0n) return { counts, raw, costUsd };
+  // What OpenRouter searched for, beside the tokens.
+  const searches = count(objectOf(raw.server_tool_use_details).web_search_requests) ?? 0n;
+  if (cachedAudio + cachedImage + inputImage + outputImage + heard + searches === 0n) return { counts, raw, costUsd };
   const media: Counts = {
     cache_read_audio_tokens: cachedAudio,
     cache_read_image_tokens: cachedImage,
     input_image_tokens: inputImage,
     output_image_tokens: outputImage,
     audio_seconds: heard,
+    ...(searches > 0n && { web_searches: searches }),
   };
   return { counts: { ...counts, ...media }, raw, costUsd };
 }
@@ -94,6 +99,34 @@ function costOfTicks(ticks: unknown): string | undefined {
 }
 
 const TICKS_SCALE = 10;
+
+/**
+ * In dollars: OpenRouter's, with what the operator's own key paid behind it (`is_byok`), and Perplexity's, its fee for a
+ * search included. A `cost` that says nothing else may be of anybody, in anything.
+ */
+function costSaid({
+  cost,
+  is_byok: isByok,
+  cost_details: details,
+}: Readonly<Record<string, unknown>>): string | undefined {
+  if (isObject(cost)) return decimalOf(cost.total_cost);
+  if (typeof isByok !== 'boolean') return undefined;
+  const own = parseExact(decimalOf(cost) ?? '');
+  if (!own || !isByok) return own && decimalOf(cost);
+  const behind = parseExact(decimalOf(objectOf(details).upstream_inference_cost) ?? '0');
+  return behind && formatExact(add(own, behind));
+}
+
+const NUMBER = /^(\d+)(?:\.(\d+))?(?:e([+-]\d+))?$/;
+
+/** As it was written: the shortest text of a number is that, as long as it has no more than 15 digits. */
+function decimalOf(value: unknown): string | undefined {
+  const [, whole, part = '', exponent = '0'] = NUMBER.exec(typeof value === 'number' ? String(value) : '') ?? [];
+  if (whole === undefined) return undefined;
+  const scale = part.length - Number(exponent);
+  const digits = BigInt(whole + part);
+  return scale >= 0 ? formatScaled(digits, scale) : (digits * 10n ** BigInt(-scale)).toString();
+}
 
 function count(value: unknown): bigint | undefined {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? BigInt(value) : undefined;
