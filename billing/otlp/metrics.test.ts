@@ -274,6 +274,40 @@ describe.each(DATABASE_KINDS)('points of metrics on %s', (kind) => {
     expect(await bodies()).toMatchObject([{ data: { quantities: { input_tokens: '7' } } }]);
   });
 
+  it('stay with the customer to whom a person gave them, also where nothing was left of them for a while', async () => {
+    const nobody = new Map([['weir.customer', 'acme-old']]);
+    const of = (atMs: number, value: string, name = 'input_tokens') =>
+      pointOf({ atMs, value, name: `${TOKENS}.${name}`, resource: nobody });
+    await send([of(NOW - 2_000, '30')]);
+    const [row] = await test.db.query<{ body: { id: string; source: string; data: object } }>(
+      sql`select body from event where live`,
+    );
+    const { id = '', source = '' } = row?.body ?? {};
+    const event = { ...row?.body, subject: 'acme', data: { ...row?.body.data, customer: 'acme' } };
+    const correction = {
+      ...{
+        specversion: '1.0',
+        id: 'by-hand',
+        source: '/app',
+        type: CORRECTION_TYPE,
+        time: new Date(NOW).toISOString(),
+      },
+      data: { source, id, reason: 'it is theirs', event },
+    };
+    expect(await ingest(test.db, [correction], NOW)).toMatchObject([{ status: 'accepted' }]);
+    // All of it was used before: the event is no more, until another point of its collection comes.
+    await send([of(NOW - 4_000, '30')]);
+    expect(await counted()).toMatchObject([{ time: NOW - 4_000 }]);
+    await send([of(NOW - 2_000, '5', 'output_tokens')]);
+    const rows = await test.db.query(
+      sql`select customer, body #> '{data,quantities}' as quantities from event where live order by time`,
+    );
+    expect(rows).toEqual([
+      { customer: 'acme-old', quantities: { input_tokens: '30' } },
+      { customer: 'acme', quantities: { output_tokens: '5' } },
+    ]);
+  });
+
   it('are forgotten after a while, and count no second time for that', async () => {
     await send([pointOf({ atMs: NOW - 5_000, value: '10' })]);
     await send([pointOf({ atMs: NOW - 4_000, value: '30' })]);

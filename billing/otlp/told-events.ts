@@ -124,12 +124,11 @@ export function eventOf({ before, now, made, known, nanos }: Told, stands: Stand
   const figures = live && ('quantities' in data ? { quantities: data.quantities } : { value: data.value });
   // What a person said of the figures since is later than any point.
   const isOurs = isSame(before, figures ?? null);
-  const event = now && {
-    ...base,
-    // It stays with the customer that it was found to be of, by its key.
-    ...(stands.customer === '' ? {} : { subject: stands.customer }),
-    data: { ...('quantities' in now ? uncosted(base.data) : fieldsOf(base.data)), ...now },
-  };
+  const figured = now && { ...('quantities' in now ? uncosted(base.data) : fieldsOf(base.data)), ...now };
+  // It stays with the customer that it was found to be of, by its key or by a person.
+  const whose = stands.customer === '' ? {} : { subject: stands.customer };
+  const named = figured && 'customer' in figured && stands.customer !== '' ? { customer: stands.customer } : {};
+  const event = figured && { ...base, ...whose, data: { ...figured, ...named } };
   const { source, id, revision } = stands;
   return {
     specversion: '1.0',
