@@ -6,7 +6,7 @@ import { within } from '#core/within.ts';
 import { type Admitted, admit, callMsMax } from './admission.ts';
 import { answerProbe, reply, replyJson } from './answers.ts';
 import { Attempts } from './attempts.ts';
-import { checkKey, getSecret } from './caller.ts';
+import { getSecret } from './caller.ts';
 import { type Ending, faultOfEnding, faultOfStop } from './ending.ts';
 import { Flight, Flights } from './flight.ts';
 import type { GatewayParts } from './gateway-parts.ts';
@@ -182,14 +182,7 @@ export class Gateway {
   }
 
   async #authenticate(flight: Flight): Promise<KeyPolicy> {
-    const hash = await this.#parts.hash(getSecret(flight.call));
-    for (;;) {
-      // What changes while it is looked up ends only calls whose caller is known: it is looked up again then.
-      const { changes } = this.killSwitch;
-      const found = this.#parts.policies.find(hash);
-      const policy = found instanceof Promise ? await found : found;
-      if (changes === this.killSwitch.changes) return this.killSwitch.pass(flight, checkKey(policy, flight.atMs));
-    }
+    return this.killSwitch.pass(flight, this.#parts.policies, await this.#parts.hash(getSecret(flight.call)));
   }
 
   // --- A metered call -------------------------------------------------------------------------------------------

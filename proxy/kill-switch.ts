@@ -1,7 +1,10 @@
 import { Fault } from '#core/fault.ts';
 import type { Halt, KeyPolicy } from '#core/key-policy.ts';
+import { checkKey } from './caller.ts';
 import type { Flight, Flights } from './flight.ts';
 import { Halts } from './halts.ts';
+import type { MaybePromise } from './limits/counters.ts';
+import type { Policies } from './policies/policies.ts';
 import type { PolicySource, PolicyTable } from './policies/policy-table.ts';
 
 /**
@@ -11,8 +14,8 @@ import type { PolicySource, PolicyTable } from './policies/policy-table.ts';
 export class KillSwitch {
   readonly halts = new Halts();
   readonly #flights: Flights;
-  /** How often policies have changed. */
-  changes = 0;
+  /** How often policies have. */
+  #changes = 0;
 
   constructor(flights: Flights) {
     this.#flights = flights;
@@ -40,8 +43,21 @@ export class KillSwitch {
     }
   }
 
-  /** Who calls is known now. Throws `customer_paused`. */
-  pass(flight: Flight, policy: KeyPolicy): KeyPolicy {
+  /**
+   * Who calls is known from here on. What changes while the key is looked up ends only calls whose caller is known: it is
+   * looked up again then. Throws what `checkKey` does, and `customer_paused`.
+   */
+  pass(flight: Flight, policies: Policies, secretHash: string): MaybePromise<KeyPolicy> {
+    const before = this.#changes;
+    const found = policies.find(secretHash);
+    if (!(found instanceof Promise)) return this.#passed(flight, found);
+    return found.then((policy) =>
+      before === this.#changes ? this.#passed(flight, policy) : this.pass(flight, policies, secretHash),
+    );
+  }
+
+  #passed(flight: Flight, found: KeyPolicy | undefined): KeyPolicy {
+    const policy = checkKey(found, flight.atMs);
     if (this.halts.findCaller(policy)) throw new Fault('customer_paused');
     flight.policy = policy;
     return policy;
@@ -49,7 +65,7 @@ export class KillSwitch {
 
   /** Policies that have changed, some of which may be revoked now. */
   recheck(policies: readonly KeyPolicy[]): void {
-    this.changes++;
+    this.#changes++;
     const revoked = new Map(policies.flatMap((one) => (one.state === 'revoked' ? [[one.key, one]] : [])));
     if (revoked.size === 0) return;
     for (const flight of this.#flights.list()) {
