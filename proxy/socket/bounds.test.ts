@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { Fault } from '#core/fault.ts';
+import { answerFetch } from '#proxy/inbound/fetch.ts';
 import { memoryCounters } from '#proxy/limits/memory.ts';
 import {
   configOf,
@@ -8,6 +9,7 @@ import {
   heldBy,
   keyPolicy,
   limitPolicy,
+  SECRET,
   startGateway,
   upstreamConfig,
 } from '#test/gateway/harness.ts';
@@ -119,6 +121,17 @@ describe('a socket whose upstream', () => {
     expect(upstream.opened.map(({ url }) => url)).toEqual(paths);
     expect(upstream.opened[0]?.headers).toMatchObject({ 'api-key': 'sk-upstream' });
     expect(upstream.opened[0]?.headers.authorization).toBeUndefined();
+  });
+});
+
+describe('where no sockets are carried', () => {
+  it('one is refused as on Workers, in words that say so', async () => {
+    await using running = await startGateway(configOf([upstreamConfig('openai', 'http://127.0.0.1:1/v1')]));
+    const url = `${running.url}/v1/realtime?model=gpt-realtime`;
+    const headers = { authorization: `Bearer ${SECRET}`, upgrade: 'websocket' };
+    const answer = await answerFetch(running.gateway, new Request(url, { headers }), () => undefined);
+    expect(answer.status).toBe(501);
+    expect((await answer.json()).error.code).toBe('sockets_unavailable');
   });
 });
 
