@@ -1,13 +1,13 @@
 import { Fault } from '#core/fault.ts';
-import { encodeUtf8, parseBytes } from './bytes.ts';
+import { encodeUtf8 } from './bytes.ts';
 import { pathsOf } from './json-path-tree.ts';
 import { type Fields, parseBody, parseCount, parseName, replaceModel } from './json-request.ts';
 import { edited } from './json-span.ts';
 import { isMultipart, parseForm, withField } from './multipart.ts';
-import { openaiDialect, typedErrorEvent } from './openai-dialect.ts';
-import { parseUsage } from './openai-usage.ts';
+import { openaiDialect } from './openai-dialect.ts';
+import { MEDIA_PATHS, MediaReader } from './openai-media-reader.ts';
 import type { Params } from './path-pattern.ts';
-import { type AnswerReader, jsonMeter, type Seen, sseMeter } from './paths-meter.ts';
+import { jsonMeter, type Seen, sseMeter } from './paths-meter.ts';
 import {
   type AnswerHead,
   type Asked,
@@ -124,39 +124,36 @@ function wholeOf(text: string | undefined): number | string | undefined {
   return text !== undefined && /^\d{1,9}$/.test(text) ? Number(text) : text;
 }
 
-const [USAGE, ERROR, TYPE] = [0, 1, 2];
-const PATHS = pathsOf(['usage', 'error', 'type']);
+const PATHS = pathsOf(MEDIA_PATHS);
 const COMPLETED = /^image_(generation|edit)\.completed$/;
 
-class ImagesReader implements AnswerReader {
+class ImagesReader extends MediaReader {
   readonly paths = PATHS;
-  readonly breakOff = typedErrorEvent;
   readonly #asked: Asked;
   readonly #stream: boolean;
-  #usage: Usage | undefined;
-  #failed = false;
   /** Of a stream: each picture has an event of its own. */
   #completed = 0n;
 
   constructor(asked: Asked, stream: boolean) {
+    super();
     this.#asked = asked;
     this.#stream = stream;
   }
 
-  keep(kept: number, bytes: Uint8Array, start: number, end: number): void {
-    const value = parseBytes(bytes, start, end);
-    if (value === null || value === undefined) return;
-    if (kept === USAGE) this.#usage = asPictures(parseUsage(value)) ?? this.#usage;
-    else if (kept === ERROR || value === 'error') this.#failed = true;
-    else if (kept === TYPE && typeof value === 'string' && COMPLETED.test(value)) this.#completed++;
+  protected override usageOf(usage: Usage | undefined): Usage | undefined {
+    return asPictures(usage);
+  }
+
+  protected keepOwn(_at: 'type' | 'own', value: unknown): void {
+    if (typeof value === 'string' && COMPLETED.test(value)) this.#completed++;
   }
 
   read({ whole }: Seen): Reading {
     const complete = this.#stream ? this.#completed >= this.#asked.answers : whole;
     return {
-      usage: this.#usage ?? (complete && !this.#failed ? this.#counted() : null),
+      usage: this.usage ?? (complete && !this.failed ? this.#counted() : null),
       complete,
-      failed: this.#failed,
+      failed: this.failed,
       model: null,
       serviceTier: null,
       outputTokensGuess: 0n,

@@ -1,13 +1,12 @@
 import { ceil } from '#core/exact.ts';
 import { Fault } from '#core/fault.ts';
-import { parseBytes } from './bytes.ts';
 import { pathsOf } from './json-path-tree.ts';
 import { parseBody, parseModel, replaceModel } from './json-request.ts';
 import { edited } from './json-span.ts';
-import { openaiDialect, typedErrorEvent } from './openai-dialect.ts';
-import { parseUsage } from './openai-usage.ts';
+import { openaiDialect } from './openai-dialect.ts';
+import { MEDIA_PATHS, MediaReader } from './openai-media-reader.ts';
 import type { Params } from './path-pattern.ts';
-import { type AnswerReader, sseMeter } from './paths-meter.ts';
+import { sseMeter } from './paths-meter.ts';
 import { SILENT_METER } from './unmetered.ts';
 import {
   type AnswerHead,
@@ -96,35 +95,32 @@ function soundMeter(asked: Asked): Meter {
   return { ...SILENT_METER, read: () => ({ ...SILENT_METER.read(), usage: usageOfSound(asked) }) };
 }
 
-const [USAGE, ERROR, TYPE] = [0, 1, 2];
-const PATHS = pathsOf(['usage', 'error', 'type']);
+const PATHS = pathsOf(MEDIA_PATHS);
 const DONE = 'speech.audio.done';
 
-class SpeechReader implements AnswerReader {
+class SpeechReader extends MediaReader {
   readonly paths = PATHS;
-  readonly breakOff = typedErrorEvent;
   readonly #asked: Asked;
-  #usage: Usage | undefined;
-  #failed = false;
   #done = false;
 
   constructor(asked: Asked) {
+    super();
     this.#asked = asked;
   }
 
-  keep(kept: number, bytes: Uint8Array, start: number, end: number): void {
-    const value = parseBytes(bytes, start, end);
-    if (value === null || value === undefined) return;
-    if (kept === USAGE) this.#usage = asSound(parseUsage(value)) ?? this.#usage;
-    else if (kept === ERROR || value === 'error') this.#failed = true;
-    else if (kept === TYPE && value === DONE) this.#done = true;
+  protected override usageOf(usage: Usage | undefined): Usage | undefined {
+    return asSound(usage);
+  }
+
+  protected keepOwn(_at: 'type' | 'own', value: unknown): void {
+    if (value === DONE) this.#done = true;
   }
 
   read(): Reading {
     return {
-      usage: this.#usage ?? (this.#done ? usageOfSound(this.#asked) : null),
+      usage: this.usage ?? (this.#done ? usageOfSound(this.#asked) : null),
       complete: this.#done,
-      failed: this.#failed,
+      failed: this.failed,
       model: null,
       serviceTier: null,
       outputTokensGuess: 0n,

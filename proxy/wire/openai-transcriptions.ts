@@ -1,13 +1,12 @@
 import { Fault } from '#core/fault.ts';
 import { audioSecondsMax } from './audio-duration.ts';
-import { parseBytes } from './bytes.ts';
 import { pathsOf } from './json-path-tree.ts';
 import { parseName } from './json-request.ts';
 import { parseForm, withField } from './multipart.ts';
-import { openaiDialect, typedErrorEvent } from './openai-dialect.ts';
-import { parseUsage } from './openai-usage.ts';
+import { openaiDialect } from './openai-dialect.ts';
+import { MEDIA_PATHS, MediaReader } from './openai-media-reader.ts';
 import type { Params } from './path-pattern.ts';
-import { type AnswerReader, jsonMeter, type Seen, sseMeter } from './paths-meter.ts';
+import { jsonMeter, type Seen, sseMeter } from './paths-meter.ts';
 import { SILENT_METER } from './unmetered.ts';
 import {
   type AnswerHead,
@@ -89,41 +88,33 @@ function parse(body: Uint8Array, call: CallHead, params?: Params): Asked {
   };
 }
 
-const KEPT = ['usage', 'duration', 'error', 'type'];
-const [USAGE, DURATION, ERROR, TYPE] = [0, 1, 2, 3];
-const PATHS = pathsOf(KEPT, ['text', 'delta']);
+const PATHS = pathsOf([...MEDIA_PATHS, 'duration'], ['text', 'delta']);
 const DONE = 'transcript.text.done';
 
-class TranscriptReader implements AnswerReader {
+class TranscriptReader extends MediaReader {
   readonly paths = PATHS;
-  readonly breakOff = typedErrorEvent;
   readonly #asked: Asked;
   readonly #stream: boolean;
-  #usage: Usage | undefined;
   #seconds: bigint | undefined;
-  #failed = false;
   #done = false;
 
   constructor(asked: Asked, stream: boolean) {
+    super();
     this.#asked = asked;
     this.#stream = stream;
   }
 
-  keep(kept: number, bytes: Uint8Array, start: number, end: number): void {
-    const value = parseBytes(bytes, start, end);
-    if (value === null || value === undefined) return;
-    if (kept === USAGE) this.#usage = parseUsage(value) ?? this.#usage;
-    else if (kept === DURATION && typeof value === 'number' && value >= 0) this.#seconds = BigInt(Math.ceil(value));
-    else if (kept === ERROR || value === 'error') this.#failed = true;
-    else if (kept === TYPE && value === DONE) this.#done = true;
+  protected keepOwn(at: 'type' | 'own', value: unknown): void {
+    if (at === 'type') this.#done ||= value === DONE;
+    else if (typeof value === 'number' && value >= 0) this.#seconds = BigInt(Math.ceil(value));
   }
 
   read({ whole, textBytes }: Seen): Reading {
-    const isWhole = whole && !this.#stream && !this.#failed;
+    const isWhole = whole && !this.#stream && !this.failed;
     return {
-      usage: this.#usage ?? (isWhole ? usageOfSound(this.#asked, this.#seconds) : null),
+      usage: this.usage ?? (isWhole ? usageOfSound(this.#asked, this.#seconds) : null),
       complete: this.#stream ? this.#done : whole,
-      failed: this.#failed,
+      failed: this.failed,
       model: null,
       serviceTier: null,
       outputTokensGuess: guessTokens(textBytes),
