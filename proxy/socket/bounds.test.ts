@@ -149,6 +149,28 @@ describe('a turn that is held ahead', () => {
     expect(running.sink.opened).toHaveLength(0);
   });
 
+  it('makes room for a response that is asked for, and is given back when the session begins none by itself', async () => {
+    const updated = { ...SESSION, type: 'session.updated', session: { audio: { input: { turn_detection: null } } } };
+    await using world = await openRealtime(
+      (message, say) => {
+        if (message.type === 'session.update') say(updated);
+        openai(message, say);
+      },
+      { policy: { limits: [limitPolicy({ kind: 'concurrency', amount: '1' })] } },
+    );
+    const { client, running } = world;
+    await client.hears('session.created');
+    client.say(append('AAAA'), create, append('AAAA'));
+    await client.hears('response.done');
+    client.say(append('AAAA'), { type: 'session.update', session: { turn_detection: null } });
+    await client.hears('session.updated');
+    client.say(append('AAAA'), create);
+    await client.hears('response.done', 2);
+    await eventsOf(running, 2);
+    expect(client.messages.some(({ type }) => type === 'error')).toBe(false);
+    await vi.waitFor(() => expect(running.sink.abandoned).toHaveLength(running.sink.opened.length - 2));
+  });
+
   it('is held anew when more was said than it covers, and counts as one request', async () => {
     const limits = [
       limitPolicy({ kind: 'requests', amount: '1', per: 'minute' }),

@@ -133,13 +133,13 @@ export class Session implements Carrier, RelayHandler {
     if (isFirst) bytes = this.#parts.talk.leading?.(bytes, socket.target) ?? bytes;
     for (const turn of turns) {
       if (this.#turns.isHeld(turn)) continue;
+      if (turn.inPlaceOf) this.#turns.drop(turn.inPlaceOf);
       const held = await this.#turns.hold(socket, turn);
       if (!(held instanceof SocketCall)) {
         this.#parts.talk.forget(turn);
         this.#refuse(turn, held);
         return;
       }
-      // It was ended meanwhile, and this came too late to be ended with it.
       if (this.#state !== 'open') {
         this.#turns.abandonAhead();
         return;

@@ -66,13 +66,13 @@ export class RealtimeTalk implements Talk {
 
   #aheadOf(): readonly Turn[] {
     const turns: Turn[] = [];
-    if (this.#session.answersByItself && this.#begun.size === 0) {
+    if (this.#session.answersByItself && this.#begun.size === 0 && this.#asked.length === 0) {
       this.#ahead ??= new RealtimeTurn(this.model, this.#session, true, null, null);
       turns.push(this.#ahead);
     }
     const { transcriber } = this.#session;
     if (transcriber !== null) {
-      if (this.#transcript?.model !== transcriber) this.#transcript = new TranscriptTurn(transcriber);
+      this.#transcript ??= new TranscriptTurn(transcriber);
       turns.push(this.#transcript);
     }
     return turns;
@@ -81,6 +81,7 @@ export class RealtimeTalk implements Talk {
   #ask({ response, event_id }: Readonly<Record<string, unknown>>): RealtimeTurn {
     const fields = isObject(response) ? response : {};
     const turn = new RealtimeTurn(this.model, this.#session, false, fields, event_id ?? null);
+    turn.inPlaceOf = this.#ahead;
     this.#asked.push(turn);
     return turn;
   }
@@ -106,7 +107,7 @@ export class RealtimeTalk implements Talk {
       case 'transcription_session.updated':
         this.#session.read(bytes.length);
         this.#session.settle(fields.value('session'));
-        return NO_STEPS;
+        return this.#dropped();
       case 'response.created':
         return this.#began(fields.value('response'));
       case 'response.done':
@@ -118,6 +119,17 @@ export class RealtimeTalk implements Talk {
       default:
         return NO_STEPS;
     }
+  }
+
+  /** The session is another one now: what it will not begin need not be held. */
+  #dropped(): readonly TurnStep[] {
+    const { answersByItself, transcriber } = this.#session;
+    const steps: TurnStep[] = [];
+    if (this.#ahead && !answersByItself) steps.push({ kind: 'dropped', turn: this.#ahead });
+    if (this.#transcript && this.#transcript.model !== transcriber)
+      steps.push({ kind: 'dropped', turn: this.#transcript });
+    for (const { turn } of steps) this.forget(turn);
+    return steps;
   }
 
   #began(response: unknown): readonly TurnStep[] {

@@ -17,6 +17,7 @@ export class RealtimeTurn implements Turn {
   readonly beside = false;
   /** Of the message that asked for it: errors name it. */
   readonly eventId: unknown;
+  inPlaceOf: Turn | null = null;
   readonly #model: string;
   readonly #session: RealtimeSession;
   readonly #fields: Readonly<Record<string, unknown>> | null;

@@ -60,6 +60,8 @@ export interface Turn {
   readonly ahead: boolean;
   /** It is billed at a model of its own, beside the one that the socket leads to. */
   readonly beside: boolean;
+  /** What was held ahead and need not be while this one is asked for. */
+  readonly inPlaceOf?: Turn | null;
   /** What was held for it still bounds it. */
   covers(held: Asked): boolean;
   read(): Reading;
