@@ -14,8 +14,8 @@ const LOSSES = Number.parseInt(process.env.WEIR_LOSSES ?? '3', 10);
 const CALLERS = 6;
 /** Served between two losses at least: what billing has not read of it is lost with Redis. */
 const BETWEEN = 30;
-/** So many refusals in a row of tries show that nothing more is served for now. */
-const FAILURES = 200;
+/** So many calls that were not served show that none is for now: each waits two seconds for billing. */
+const FAILURES = 2 * CALLERS;
 /** The hard limit of the day: more than is served before the last loss. */
 const MOST = (LOSSES + 1) * 600;
 const BUDGET_NANOS = BigInt(LOSSES + 1) * 400_000_000n;
