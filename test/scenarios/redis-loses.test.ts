@@ -9,7 +9,7 @@ import { type Deployment, deploy } from './deployment.ts';
 import { startNumberedUpstream } from './numbered-upstream.ts';
 import { until } from './until.ts';
 
-/** How often Redis loses all it has. The promise is shown with 20 (`WEIR_LOSSES=20`). */
+/** How often Redis loses all it has. The promise is shown with 12 (`WEIR_LOSSES=12`). */
 const LOSSES = Number.parseInt(process.env.WEIR_LOSSES ?? '3', 10);
 const CALLERS = 6;
 /** Served between two losses at least: what billing has not read of it is lost with Redis. */
