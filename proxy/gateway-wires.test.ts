@@ -102,6 +102,38 @@ describe('a call in the dialect of Anthropic', () => {
   });
 });
 
+describe('a message whose server states what it costs', () => {
+  const cost = { cost: 0.00015472, is_byok: false, cost_details: { upstream_inference_cost: 0.00015472 } };
+  const frames = [
+    {
+      type: 'message_start',
+      message: { id: 'gen-1', model: 'z-ai/glm', usage: { input_tokens: 34, output_tokens: 0 } },
+    },
+    {
+      type: 'message_delta',
+      delta: { stop_reason: 'end_turn' },
+      usage: { input_tokens: 34, output_tokens: 13, cache_read_input_tokens: 192, cache_creation: null, ...cost },
+    },
+    { type: 'message_stop' },
+  ];
+
+  it('costs that, whatever a price list has', async () => {
+    await using stub = await startStub((response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.end(frames.map((data) => `event: ${data.type}\ndata: ${JSON.stringify(data)}\n\n`).join(''));
+    });
+    await using weir = await startGateway(configOf([anthropicConfig(stub.url, { provider: null, models: ['*'] })]));
+    await (await post(`${weir.url}/v1/messages`, { ...COUNT, max_tokens: 50, stream: true }, NATIVE)).text();
+    const [event] = await eventsOf(weir, 1);
+    expect(event?.data).toMatchObject({
+      quantities: { input_tokens: '34', cache_read_tokens: '192', output_tokens: '13' },
+      cost: { amount: '0.00015472', currency: 'USD' },
+      cost_source: 'provider',
+      unpriced: [],
+    });
+  });
+});
+
 describe('a call on which several models worked', () => {
   const of = (type: string, input_tokens: number, output_tokens: number, model?: string) => ({
     type,

@@ -73,6 +73,16 @@ describe("Anthropic's usage", () => {
     expect(read(raw)).toMatchObject({ cache_write_5m_tokens: 40, cache_write_1h_tokens: 60 });
   });
 
+  it('has the cost that OpenRouter states, with what an own key paid behind it', () => {
+    const costOf = (more: object) =>
+      parseAnthropicUsage({ input_tokens: 34, output_tokens: 13, cache_read_input_tokens: 192, ...more }, SHORT)
+        ?.costUsd;
+    const details = { upstream_inference_cost: 0.00015472 };
+    expect(costOf({ cost: 0.00015472, is_byok: false, cost_details: details })).toBe('0.00015472');
+    expect(costOf({ cost: 0, is_byok: true, cost_details: details })).toBe('0.00015472');
+    expect(costOf({ cost: 0.00015472 })).toBeUndefined();
+  });
+
   it("counts its own tools' uses", () => {
     const server_tool_use = { web_search_requests: 2, web_fetch_requests: 3 };
     expect(read({ input_tokens: 1, output_tokens: 1, server_tool_use })).toMatchObject({

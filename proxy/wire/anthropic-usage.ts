@@ -1,5 +1,6 @@
 import type { Counts, Unit } from '#core/quantity.ts';
 import { isObject } from './bytes.ts';
+import { statedCost } from './stated-cost.ts';
 import type { Usage } from './wire.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -31,7 +32,8 @@ export function parseAnthropicUsage(raw: unknown, context: UsageContext): Usage 
     add(parts, model === served ? null : model, tokenCounts(entry, context));
   }
   const counts = sumOf(parts);
-  return parts.length === 1 ? { counts, raw } : { counts, raw, parts };
+  const costUsd = statedCost(raw);
+  return parts.length === 1 ? { counts, raw, costUsd } : { counts, raw, parts, costUsd };
 }
 
 /** The model that took over from one that declined, as the usage says at its end; null where none did. */

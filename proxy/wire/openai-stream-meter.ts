@@ -1,4 +1,4 @@
-import { decodeUtf8, EMPTY, encodeUtf8, find, needle, parseJson } from './bytes.ts';
+import { decodeUtf8, EMPTY, encodeUtf8, find, isObject, needle, parseJson } from './bytes.ts';
 import { parseName } from './json-request.ts';
 import { cutOf, isNamed, type Member, membersOf, valueText } from './json-span.ts';
 import { errorEvent } from './openai-dialect.ts';
@@ -22,6 +22,7 @@ const NAMES = {
   serviceTier: encodeUtf8('service_tier'),
   usage: encodeUtf8('usage'),
   choices: encodeUtf8('choices'),
+  groq: encodeUtf8('x_groq'),
 };
 
 /**
@@ -35,6 +36,8 @@ export function streamMeter(hideUsage: boolean, inParts = false, behind = DELTA,
   let model: string | null = null;
   let serviceTier: string | null = null;
   let done = false;
+  /** The last usage came with an end: others state theirs all along, as far as it has come (vLLM, Perplexity). */
+  let settled = false;
   let failed = false;
   const text: StreamText = { bytes: 0, shown: inParts ? new ShownText() : null };
   let dropped = false;
@@ -65,16 +68,18 @@ export function streamMeter(hideUsage: boolean, inParts = false, behind = DELTA,
     serviceTier ??= parseName(valueNamed(NAMES.serviceTier));
     if (!hasUsage) return NOTHING;
     const at = members.findIndex((member) => isNamed(data, member, NAMES.usage));
-    if (at < 0) return NOTHING;
-    const value = valueNamed(NAMES.usage);
-    if (value === null) return cutOf(data, members, at);
+    // Groq states it in a member of its own too, and there alone where nobody asked for it.
+    const value = at < 0 ? usageWithin(valueNamed(NAMES.groq)) : valueNamed(NAMES.usage);
+    if (at >= 0 && value === null) return cutOf(data, members, at);
     const found = parseUsage(value);
     if (!found) return NOTHING;
     usage = found;
+    const choices = valueNamed(NAMES.choices);
+    settled = isEndOf(choices);
     // What comes with the usage says best what is paid for.
     model = parseName(valueNamed(NAMES.model)) ?? model;
     serviceTier = parseName(valueNamed(NAMES.serviceTier)) ?? serviceTier;
-    return isEmptyList(valueNamed(NAMES.choices)) ? ALL : NOTHING;
+    return isEmptyList(choices) ? ALL : NOTHING;
   }
 
   const passing: SseVisitor = (kind, bytes, start, end) => {
@@ -142,7 +147,7 @@ export function streamMeter(hideUsage: boolean, inParts = false, behind = DELTA,
     read(): Reading {
       return {
         usage,
-        complete: done || usage !== null,
+        complete: done || settled,
         failed,
         model,
         serviceTier,
@@ -170,6 +175,16 @@ const ALL: Hidden = { start: 0, end: Number.POSITIVE_INFINITY };
 /** The usage chunk proper has no choices. So has Azure's first chunk, but that has no usage. */
 function isEmptyList(value: unknown): boolean {
   return Array.isArray(value) && value.length === 0;
+}
+
+/** Nothing comes after a chunk that has no choices, or one that says why it stopped. */
+function isEndOf(choices: unknown): boolean {
+  if (!Array.isArray(choices) || choices.length === 0) return true;
+  return choices.some((choice) => isObject(choice) && (choice.finish_reason ?? null) !== null);
+}
+
+function usageWithin(value: unknown): unknown {
+  return isObject(value) ? value.usage : undefined;
 }
 
 function isTruthy(value: unknown): boolean {

@@ -60,6 +60,7 @@ describe('a usage object of OpenAI', () => {
     expect(costOf({ cost: 0, is_byok: false })).toBe('0');
     // The operator's own key paid the most of it.
     expect(costOf({ cost: 0.0005, is_byok: true, cost_details: { upstream_inference_cost: 0.0095 } })).toBe('0.01');
+    expect(costOf({ cost: 0, is_byok: true, cost_details: { upstream_inference_cost: null } })).toBeUndefined();
     expect(costOf({ cost: { input_tokens_cost: 0.0001, request_cost: 0.005, total_cost: 0.0051 } })).toBe('0.0051');
     expect(costOf({ cost: 12 })).toBeUndefined();
     expect(costOf({ cost: -1, is_byok: false })).toBeUndefined();

@@ -1,6 +1,6 @@
-import { add, formatExact, formatScaled, parseExact } from '#core/exact.ts';
 import type { Counts } from '#core/quantity.ts';
 import { isObject } from './bytes.ts';
+import { statedCost } from './stated-cost.ts';
 import type { Usage } from './wire.ts';
 
 /**
@@ -47,7 +47,7 @@ export function parseUsage(raw: unknown): Usage | undefined {
     output_tokens: output.left,
     output_audio_tokens: outputAudio,
   };
-  const costUsd = costOfTicks(raw.cost_in_usd_ticks) ?? costSaid(raw);
+  const costUsd = statedCost(raw);
   // Mistral hears sound by the second, beside the tokens.
   const heard = count(raw.prompt_audio_seconds) ?? 0n;
   // What OpenRouter searched for, beside the tokens.
@@ -90,42 +90,6 @@ class Rest {
 
 function objectOf(value: unknown): Readonly<Record<string, unknown>> {
   return isObject(value) ? value : {};
-}
-
-/** xAI states what a call costs, its tools included, in parts of 10^-10 of a dollar. */
-function costOfTicks(ticks: unknown): string | undefined {
-  const whole = count(ticks);
-  return whole === undefined ? undefined : formatScaled(whole, TICKS_SCALE);
-}
-
-const TICKS_SCALE = 10;
-
-/**
- * In dollars: OpenRouter's, with what the operator's own key paid behind it (`is_byok`), and Perplexity's, its fee for a
- * search included. A `cost` that says nothing else may be of anybody, in anything.
- */
-function costSaid({
-  cost,
-  is_byok: isByok,
-  cost_details: details,
-}: Readonly<Record<string, unknown>>): string | undefined {
-  if (isObject(cost)) return decimalOf(cost.total_cost);
-  if (typeof isByok !== 'boolean') return undefined;
-  const own = parseExact(decimalOf(cost) ?? '');
-  if (!own || !isByok) return own && decimalOf(cost);
-  const behind = parseExact(decimalOf(objectOf(details).upstream_inference_cost) ?? '0');
-  return behind && formatExact(add(own, behind));
-}
-
-const NUMBER = /^(\d+)(?:\.(\d+))?(?:e([+-]\d+))?$/;
-
-/** As it was written: the shortest text of a number is that, as long as it has no more than 15 digits. */
-function decimalOf(value: unknown): string | undefined {
-  const [, whole, part = '', exponent = '0'] = NUMBER.exec(typeof value === 'number' ? String(value) : '') ?? [];
-  if (whole === undefined) return undefined;
-  const scale = part.length - Number(exponent);
-  const digits = BigInt(whole + part);
-  return scale >= 0 ? formatScaled(digits, scale) : (digits * 10n ** BigInt(-scale)).toString();
 }
 
 function count(value: unknown): bigint | undefined {
