@@ -1,6 +1,6 @@
 import type { Database } from '#billing/db/database.ts';
 import { shareCustomerLocks } from '#billing/db/lock.ts';
-import type { Correction } from '#billing/events/event.ts';
+import type { Correction, StorableEvent } from '#billing/events/event.ts';
 import { recordLateEvents } from '#billing/late-usage/late-usage.ts';
 import { measure, measuredRowOf } from '#billing/measurements/measure.ts';
 import type { Gauge } from '#billing/meters/measured.ts';
@@ -36,6 +36,12 @@ interface Standing {
   decided: { timeMs: number; id: string; source: string } | null;
 }
 
+/** What rows that are added are measured by, and what finds the cost of an event that comes without one. */
+export interface Correcting {
+  gauges: readonly Gauge[];
+  costed: (event: StorableEvent) => StorableEvent;
+}
+
 /**
  * Applies corrections of different ids, in the caller's transaction. Of several for one event the latest by its own time
  * stands (then by id and source), so that the order in which they come does not matter.
@@ -43,7 +49,7 @@ interface Standing {
 export async function correctEvents(
   tx: Database,
   corrections: readonly Correction[],
-  gauges: readonly Gauge[],
+  { gauges, costed }: Correcting,
   nowMs: number,
 ): Promise<CorrectionOutcome[]> {
   const named = corrections.flatMap(({ event }) => (event ? [event.customer] : []));
@@ -61,7 +67,7 @@ export async function correctEvents(
   const rows: RevisionRow[] = [];
   for (const correction of [...free].filter((each) => each !== undefined).sort(compareTimes)) {
     const standing = standings.get(keyOf(correction.targetSource, correction.targetId));
-    if (standing) applied.push(apply(correction, standing, rows));
+    if (standing) applied.push(apply(correction, standing, rows, costed));
   }
   if (applied.length > 0) await insertCorrections(tx, applied, nowMs);
   if (rows.length > 0) {
@@ -78,7 +84,12 @@ export async function correctEvents(
   });
 }
 
-function apply(correction: Correction, standing: Standing, rows: RevisionRow[]): AppliedCorrection {
+function apply(
+  correction: Correction,
+  standing: Standing,
+  rows: RevisionRow[],
+  costed: Correcting['costed'],
+): AppliedCorrection {
   const { timeMs, id, source, targetSource, targetId, event, isTimed } = correction;
   if (standing.decided && compareTimes(correction, standing.decided) < 0) {
     return { correction, revision: null, from: null };
@@ -86,8 +97,8 @@ function apply(correction: Correction, standing: Standing, rows: RevisionRow[]):
   const from = standing.live ? standing.place : null;
   const target = { source: targetSource, id: targetId, live: false };
   if (standing.live) rows.push({ ...target, ...standing.live, revision: ++standing.revision, sign: -1 });
-  // Not the last place: the order in which corrections come must not matter.
-  standing.live = event && { ...contentsOf(event), timeMs: isTimed ? event.timeMs : standing.firstMs };
+  // Not the last place: the order in which corrections come must not matter. By the prices of when it happened.
+  standing.live = event && contentsOf(costed({ ...event, timeMs: isTimed ? event.timeMs : standing.firstMs }));
   standing.decided = { timeMs, id, source };
   if (standing.live) {
     rows.push({ ...target, ...standing.live, revision: ++standing.revision, sign: 1 });

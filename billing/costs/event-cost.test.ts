@@ -10,12 +10,25 @@ const AT = '2026-11-20T10:00:00Z';
 const DAY = { startMs: Date.UTC(2026, 10, 20), endMs: Date.UTC(2026, 10, 21) };
 
 /** Dollars for a million tokens of gpt-99, and for one customer. */
-function bookWith(input: string, output: string, hash: string, customer: string | null = null): PriceBook {
+function bookWith(
+  input: string,
+  output: string,
+  hash: string,
+  { customer = null, from }: { customer?: string | null; from?: { ms: number; input: string } } = {},
+): PriceBook {
   const [first, second] = [parsePrice(input, 1_000_000n), parsePrice(output, 1_000_000n)];
   if (!first || !second) throw new Error('not a price');
   const prices = plainPrices('USD', { input_tokens: first, output_tokens: second });
   const rest = { upstream: null, fromMs: null, contextTokens: null, outputTokensMax: null, factor: null };
-  return priceBook([{ ...rest, provider: 'openai', model: 'gpt-99', customer, prices, holdOnly: false }], hash);
+  const entry = { ...rest, provider: 'openai', model: 'gpt-99', customer, prices, holdOnly: false };
+  const later = from && parsePrice(from.input, 1_000_000n);
+  if (!later) return priceBook([entry], hash);
+  const changed = {
+    ...entry,
+    fromMs: from.ms,
+    prices: plainPrices('USD', { input_tokens: later, output_tokens: second }),
+  };
+  return priceBook([entry, changed], hash);
 }
 
 describe.each(DATABASE_KINDS)('events whose sender knows no cost, on %s', (kind) => {
@@ -85,9 +98,20 @@ describe.each(DATABASE_KINDS)('events whose sender knows no cost, on %s', (kind)
   it('cost what their customer pays, found by their key', async () => {
     await send('/v1/customers', { id: 'by-key', name: 'By key' }, 201);
     const key = (await send('/v1/keys', { customer: 'by-key', name: 'A key' }, 201)).id;
-    book = bookWith('1', '10', 'own', 'by-key');
+    book = bookWith('1', '10', 'own', { customer: 'by-key' });
     await send('/v1/events/completions', { ...completion, ...used, customer: undefined, key });
     expect(await dataOf('a')).toMatchObject({ cost: { amount: '0.002', currency: 'USD' } });
+  });
+
+  it('cost what they cost when they happened, also where what corrects them names no time', async () => {
+    book = bookWith('2', '10', 'raised', { from: { ms: Date.parse(AT) + 1, input: '4' } });
+    await send('/v1/events/completions', { ...completion, ...used });
+    const { event } = (await api.call('GET', '/v1/events/a')).json.data[0];
+    const { time: _, ...timeless } = event;
+    const { cost: __, price_book: ___, unpriced: ____, ...data } = event.data;
+    const corrected = { ...timeless, data: { ...data, quantities: { input_tokens: '2000' } } };
+    await send('/v1/events/corrections', { source: event.source, id: 'a', reason: 'more', event: corrected });
+    expect(await dataOf('a')).toMatchObject({ cost: { amount: '0.004', currency: 'USD' } });
   });
 
   it('are costed from templates, spans, metrics and corrections', async () => {

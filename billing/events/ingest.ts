@@ -1,4 +1,4 @@
-import { correctEvents } from '#billing/corrections/correct.ts';
+import { type Correcting, correctEvents } from '#billing/corrections/correct.ts';
 import { costedEvent } from '#billing/costs/event-cost.ts';
 import { type Database, sqlStateOf } from '#billing/db/database.ts';
 import { shareCustomerLocks } from '#billing/db/lock.ts';
@@ -70,11 +70,8 @@ export async function take(
     const counted = (await attribute(tx, first.filter(isStorable))).map(costed);
     if (counted.length > 0) await count(tx, counted, gauges, standing, nowMs);
     // After the events, which they may be about.
-    const corrections = (await attributeCorrected(tx, first.filter(isCorrection))).map((correction) => ({
-      ...correction,
-      event: correction.event && costed(correction.event),
-    }));
-    if (corrections.length > 0) await correctAll(tx, corrections, gauges, standing, nowMs);
+    const corrections = await attributeCorrected(tx, first.filter(isCorrection));
+    if (corrections.length > 0) await correctAll(tx, corrections, { gauges, costed }, standing, nowMs);
     const results = events.map((event) => resultOf(event, firstById, standing));
     const conflicts = events.filter((_, i) => results[i]?.status === 'conflict').filter((event) => !isParked(event));
     if (conflicts.length > 0) await insertConflicts(tx, conflicts, nowMs);
@@ -164,16 +161,16 @@ async function insertAll(
 async function correctAll(
   tx: Database,
   corrections: readonly Correction[],
-  gauges: readonly Gauge[],
+  by: Correcting,
   standing: Standing,
   nowMs: number,
 ): Promise<void> {
-  const correct = (part: Database) => correctEvents(part, corrections, gauges, nowMs);
+  const correct = (part: Database) => correctEvents(part, corrections, by, nowMs);
   const outcomes = await halved(
     tx,
     corrections,
     correct,
-    (half) => correctAll(tx, half, gauges, standing, nowMs),
+    (half) => correctAll(tx, half, by, standing, nowMs),
     standing,
     nowMs,
   );
