@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { costOf, STANDARD_SERVICE } from '#core/cost.ts';
+import { pricesAtHour } from '#core/price.ts';
 import type { Counts, Unit } from '#core/quantity.ts';
 import { PROVIDER_FILES } from './catalogue/version.ts';
 import { builtinPriceBook } from './price-book.ts';
@@ -54,7 +55,7 @@ function unitOf(row: Row, key: string): Unit {
 /** What the book says that the call costs, in 10^-18 dollars; undefined where it knows no price. */
 function costInBook(row: Row, counts: Counts, atMs: number, service: Partial<typeof STANDARD_SERVICE> = {}) {
   const prices = book.findModel(row.provider, row.model, '', '')?.findPrices(atMs);
-  const cost = prices && costOf(counts, prices, { ...STANDARD_SERVICE, ...service });
+  const cost = prices && costOf(counts, pricesAtHour(prices, atMs), { ...STANDARD_SERVICE, ...service });
   if (!cost || 'unpriced' in cost) return undefined;
   expect((cost.nanos.num * 1_000_000_000n) % cost.nanos.den).toBe(0n);
   return (cost.nanos.num * 1_000_000_000n) / cost.nanos.den;

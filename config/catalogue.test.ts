@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { costOf, STANDARD_SERVICE, worstCostNanos } from '#core/cost.ts';
 import { ceil, formatExact, getExact, multiply } from '#core/exact.ts';
-import type { ModelPrices } from '#core/price.ts';
+import { type ModelPrices, pricesAtHour } from '#core/price.ts';
 import { type Counts, INPUT_TOKEN_UNITS, OUTPUT_TOKEN_UNITS, UNITS, type Unit } from '#core/quantity.ts';
 import { catalogueVersion, PROVIDER_FILES } from './catalogue/version.ts';
 import { catalogueFiles, findProvider, findRegion, listProviders } from './catalogue.ts';
@@ -94,13 +94,21 @@ describe('the catalogue', () => {
 
   it('has the prices of the hour where a provider has some', () => {
     const deepseek = find('deepseek', 'deepseek-chat');
-    const at = (time: string) => perMillion(deepseek?.findPrices(Date.parse(`2025-03-01T${time}Z`)), 'input_tokens');
+    const at = (time: string) => {
+      const atMs = Date.parse(`2025-03-01T${time}Z`);
+      const prices = deepseek?.findPrices(atMs);
+      return perMillion(prices && pricesAtHour(prices, atMs), 'input_tokens');
+    };
     expect([at('00:29:59'), at('00:30:00'), at('16:29:59.999'), at('16:30:00')]).toEqual([
       '0.135',
       '0.27',
       '0.27',
       '0.135',
     ]);
+    // A call that is asked for at night may be answered in the day, and is held as if it were.
+    const night = deepseek?.findPrices(Date.parse('2025-03-01T20:00:00Z'));
+    const bounds = { inputTokens: 1_000_000n, outputTokens: 0n, inputUnits: null, outputUnits: null, others: {} };
+    expect(night && worstCostNanos(bounds, night)).toBe(270_000_000n);
   });
 
   it('leaves out the increase that was cancelled', () => {

@@ -1,5 +1,12 @@
 import { type Exact, getExact } from '#core/exact.ts';
-import { type ModelEntry, type ModelPrices, type PriceSheet, type Prices, parsePrice } from '#core/price.ts';
+import {
+  type DailyPrices,
+  type ModelEntry,
+  type ModelPrices,
+  type PriceSheet,
+  type Prices,
+  parsePrice,
+} from '#core/price.ts';
 import type { Unit } from '#core/quantity.ts';
 import anthropic from './catalogue/anthropic.json' with { type: 'json' };
 import bedrock from './catalogue/aws.bedrock.json' with { type: 'json' };
@@ -141,10 +148,7 @@ const NEXT_VERSION = /^[-.][1-9]\d?(?!\d|-\d\d$|-\d{4}$)/;
 interface DatedPrices {
   readonly fromMs: number;
   readonly prices: ModelPrices;
-  readonly daily: readonly { readonly fromMs: number; readonly toMs: number; readonly prices: ModelPrices }[];
 }
-
-const DAY_MS = 86_400_000;
 
 function makeListed(provider: string, per: bigint, model: CatalogueModel): Listed {
   const periods = model.periods.map((period) => makePeriod(period, per));
@@ -166,13 +170,7 @@ function makeListed(provider: string, per: bigint, model: CatalogueModel): Liste
 function pricesAt(periods: readonly DatedPrices[], atMs: number): ModelPrices | undefined {
   for (let i = periods.length - 1; i >= 0; i--) {
     const period = periods[i];
-    if (!period || period.fromMs > atMs) continue;
-    if (period.daily.length === 0) return period.prices;
-    const timeMs = ((atMs % DAY_MS) + DAY_MS) % DAY_MS;
-    const hours = period.daily.find(({ fromMs, toMs }) =>
-      fromMs < toMs ? fromMs <= timeMs && timeMs < toMs : fromMs <= timeMs || timeMs < toMs,
-    );
-    return hours?.prices ?? period.prices;
+    if (period && period.fromMs <= atMs) return period.prices;
   }
   return undefined;
 }
@@ -189,16 +187,17 @@ function makePeriod(period: CataloguePeriod, per: bigint): DatedPrices {
   const pricesOf = (standard: PriceSheet): ModelPrices => ({ currency: COST_CURRENCY, standard, services, regions });
   return {
     fromMs: period.from === null ? Number.NEGATIVE_INFINITY : Date.parse(`${period.from}T00:00:00Z`),
-    prices: pricesOf(makeSheet(period, per, null)),
-    daily: (period.daily ?? []).map((hours) => ({
-      fromMs: timeOfDay(hours.from),
-      toMs: timeOfDay(hours.to),
-      prices: pricesOf(makeSheet(hours, per, null)),
-    })),
+    prices: { ...pricesOf(makeSheet(period, per, null)), ...(period.daily && { daily: period.daily.map(dailyOf) }) },
   };
+
+  function dailyOf(hours: NonNullable<CataloguePeriod['daily']>[number]): DailyPrices {
+    const prices = pricesOf(makeSheet(hours, per, null));
+    return { fromMs: timeOfDay(hours.from), toMs: timeOfDay(hours.to), prices };
+  }
 }
 
-function timeOfDay(text: string): number {
+/** `16:30`, in milliseconds since midnight. */
+export function timeOfDay(text: string): number {
   const [hours = 0, minutes = 0] = text.split(':').map(Number);
   return (hours * 60 + minutes) * 60_000;
 }

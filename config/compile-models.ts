@@ -1,5 +1,5 @@
 import { type ModelPrices, type PriceSheet, type Prices, parsePrice } from '#core/price.ts';
-import { COST_CURRENCY } from './catalogue.ts';
+import { COST_CURRENCY, timeOfDay } from './catalogue.ts';
 import { feesOf, withInputPrices } from './input-prices.ts';
 import type { ModelOverride } from './price-book.ts';
 import type { ModelFile } from './schema-models.ts';
@@ -29,7 +29,18 @@ function compilePrices(file: ModelFile, prices: PriceFile): ModelPrices {
     name,
     compileSheet(service.prices, service.tiers ?? [], standard.prices),
   ]);
-  return { currency: COST_CURRENCY, standard, services: Object.fromEntries(services), regions: file.regions ?? {} };
+  const of = (sheet: PriceSheet): ModelPrices => ({
+    currency: COST_CURRENCY,
+    standard: sheet,
+    services: Object.fromEntries(services),
+    regions: file.regions ?? {},
+  });
+  const daily = file.daily?.map((one) => ({
+    fromMs: timeOfDay(one.from),
+    toMs: timeOfDay(one.to),
+    prices: of(compileSheet(one.prices, one.tiers ?? [], null)),
+  }));
+  return { ...of(standard), ...(daily && { daily }) };
 }
 
 /** `standard`: the prices of the standard service, for a service beside it. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { costOf, type Service, STANDARD_SERVICE } from '#core/cost.ts';
-import { formatNanos } from '#core/price.ts';
+import { formatNanos, pricesAtHour } from '#core/price.ts';
 import type { Counts } from '#core/quantity.ts';
 import { good, problems, yaml } from '#test/support/config-text.ts';
 
@@ -43,6 +43,30 @@ describe('the models of a file', () => {
     const unknown = priceBook.findModel('openai', 'gpt-99', 'openai', 'acme');
     expect(unknown?.findPrices(0)).toBeUndefined();
     expect(unknown?.findHoldPrices(0)).toBeDefined();
+  });
+
+  it('may cost something else at hours of the day, in UTC, past midnight too', async () => {
+    const { priceBook } = await good(yaml`
+      upstreams:
+        deepseek: { wire: openai, provider: deepseek }
+      models:
+        - provider: deepseek
+          model: deepseek-v4-pro
+          prices: [{ unit: input_tokens, amount: 0.4, per: 1M }]
+          daily:
+            - { from: "01:00", to: "04:00", prices: [{ unit: input_tokens, amount: 0.8, per: 1M }] }
+            - { from: "23:30", to: "00:30", prices: [{ unit: input_tokens, amount: 0.2, per: 1M }] }
+        - { provider: deepseek, customer: acme, model: deepseek-v4-pro, factor: 2 }
+    `);
+    const priceAt = (customer: string, time: string) => {
+      const atMs = Date.parse(`2026-12-01T${time}Z`);
+      const prices = priceBook.findModel('deepseek', 'deepseek-v4-pro', 'deepseek', customer)?.findPrices(atMs);
+      const cost = prices && costOf({ input_tokens: 1_000_000n }, pricesAtHour(prices, atMs));
+      return cost && 'nanos' in cost ? formatNanos(cost.nanos) : undefined;
+    };
+    const times = ['00:29:59.999', '00:30:00', '01:00:00', '04:00:00', '23:29:59', '23:30:00'];
+    expect(times.map((time) => priceAt('other', time))).toEqual(['0.2', '0.4', '0.8', '0.4', '0.4', '0.2']);
+    expect(priceAt('acme', '01:00:00')).toBe('1.6');
   });
 
   it('have their mistakes reported: prices for nothing, for what is not there, twice, or half said', async () => {

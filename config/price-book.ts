@@ -183,5 +183,6 @@ function scale(model: ModelPrices, factor: Exact): ModelPrices {
     ...model,
     standard: sheetOf(model.standard),
     services: Object.fromEntries(Object.entries(model.services).map(([name, sheet]) => [name, sheetOf(sheet)])),
+    ...(model.daily && { daily: model.daily.map((one) => ({ ...one, prices: scale(one.prices, factor) })) }),
   };
 }

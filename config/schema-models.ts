@@ -50,7 +50,24 @@ const service = fields({
   tiers: tiers.optional().describe(TIERS_TEXT),
 });
 
-const PRICE_FIELDS = ['tiers', 'services', 'regions', 'hold_only'] as const;
+const timeOfDay = z
+  .string({ error: 'must be a time such as `16:30`' })
+  .regex(/^([01]\d|2[0-3]):[0-5]\d$/, { error: 'must be a time such as `16:30`' });
+
+const daily = list(
+  fields({
+    from: timeOfDay.describe('In UTC.'),
+    to: timeOfDay.describe('The first minute after it; of the next day where it is before `from`.'),
+    prices: prices.describe('Prices at these hours. A unit that is not named has no price then.'),
+    tiers: tiers.optional().describe(TIERS_TEXT),
+  }),
+).superRefine((value, context) => {
+  value.forEach(({ from, to }, i) => {
+    if (from === to) context.addIssue({ code: 'custom', path: [i, 'to'], message: 'is the same time as `from`' });
+  });
+});
+
+const PRICE_FIELDS = ['daily', 'tiers', 'services', 'regions', 'hold_only'] as const;
 
 export const model = fields({
   provider: nameText('a provider').optional().describe('For the upstreams of this provider.'),
@@ -70,6 +87,11 @@ export const model = fields({
       `What it costs you, in ${COST_CURRENCY}; replaces all prices of the catalogue for it. Cached, audio, image and video input that has no price costs as input.`,
     ),
   tiers: tiers.optional().describe(TIERS_TEXT),
+  daily: daily
+    .optional()
+    .describe(
+      'Other prices at hours of every day, in place of all of `prices`: by when the answer was whole. The first that matches holds; a call is held at the dearest.',
+    ),
   services: z
     .record(word, service, { error: 'must be a map from service tiers to their prices' })
     .optional()

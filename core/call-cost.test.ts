@@ -38,9 +38,28 @@ const FACTS: CallFacts = {
   modelServed: 'small',
   service: STANDARD_SERVICE,
   atMs: 0,
+  endMs: 0,
 };
 
 const COUNTS = { calls: 1n, input_tokens: 3n, output_tokens: 5n };
+
+describe('the cost of a call whose price hangs on the hour', () => {
+  it('is that of the hour in which its answer was whole, on the day on which it began', () => {
+    const daily = [{ fromMs: 3_600_000, toMs: 7_200_000, prices: prices('2', '4') }];
+    const book: PriceBook = {
+      version: 'test',
+      findModel: () => entry('small', { findPrices: () => ({ ...prices('1', '2'), daily }) }),
+    };
+    const amountAt = (endMs: number) => costOfCallBy(book, { ...FACTS, endMs }, COUNTS, null).json?.amount;
+    expect([0, 3_599_999, 3_600_000, 7_199_999, 7_200_000].map(amountAt)).toEqual([
+      '0.000013',
+      '0.000013',
+      '0.000026',
+      '0.000026',
+      '0.000013',
+    ]);
+  });
+});
 
 describe('the cost of a call of several parts', () => {
   it('is the exact sum of the parts, each at the price of its own model', () => {

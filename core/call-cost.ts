@@ -1,7 +1,7 @@
 import { costOf, isBelowList, type Service, STANDARD_SERVICE } from './cost.ts';
 import { add, ceil, type Exact, exact, parseExact, ZERO } from './exact.ts';
 import { type MoneyJson, NANOS_PER_UNIT } from './money.ts';
-import { formatNanos, type ModelEntry, type PriceBook, plainPrices } from './price.ts';
+import { formatNanos, type ModelEntry, type ModelPrices, type PriceBook, plainPrices, pricesAtHour } from './price.ts';
 import type { Counts } from './quantity.ts';
 
 /**
@@ -16,7 +16,10 @@ export interface CallFacts {
   readonly modelSent: string;
   readonly modelServed: string | null;
   readonly service: Service;
+  /** When it began: the prices of that day hold. */
   readonly atMs: number;
+  /** When its answer was whole: where prices hang on the hour, that of this instant holds. */
+  readonly endMs: number;
 }
 
 /** What one of several models used of a call; null for the model that the answer names. */
@@ -108,9 +111,9 @@ interface PartCost {
 
 /** By the model that answered; by the one that was sent for where the answer's name is not in the book. */
 function costOfPart(book: PriceBook, facts: CallFacts, served: string | null, counts: Counts, orSent = true): PartCost {
-  const { service, atMs } = facts;
+  const { service } = facts;
   const entry = entryOf(book, facts, served, orSent);
-  const prices = entry?.findPrices(atMs);
+  const prices = pricesOf(entry, facts);
   const currency = prices?.currency ?? 'USD';
   const cost = prices && costOf(counts, prices, service);
   if (cost && 'nanos' in cost) return { nanos: cost.nanos, isCost: true, currency, unpriced: NONE };
@@ -120,13 +123,19 @@ function costOfPart(book: PriceBook, facts: CallFacts, served: string | null, co
 }
 
 /** A tier below the list is bounded by the list; what has no price at all by what the operator holds for it. */
-function boundOfPart(entry: ModelEntry | undefined, { service, atMs }: CallFacts, counts: Counts): Exact | null {
-  const listed = isBelowList(service.tier) ? entry?.findPrices(atMs) : undefined;
+function boundOfPart(entry: ModelEntry | undefined, facts: CallFacts, counts: Counts): Exact | null {
+  const { service, atMs } = facts;
+  const listed = isBelowList(service.tier) ? pricesOf(entry, facts) : undefined;
   const bound = listed && costOf(counts, listed, { ...service, tier: null });
   if (bound && 'nanos' in bound) return bound.nanos;
   const held = entry?.findHoldPrices(atMs);
   const hold = held && costOf(counts, held, STANDARD_SERVICE);
   return hold && 'nanos' in hold ? hold.nanos : null;
+}
+
+function pricesOf(entry: ModelEntry | undefined, { atMs, endMs }: CallFacts): ModelPrices | undefined {
+  const prices = entry?.findPrices(atMs);
+  return prices && pricesAtHour(prices, endMs);
 }
 
 function entryOf(

@@ -119,7 +119,7 @@ function readyOf(model: ModelPrices): Ready {
   let ready = known.get(model);
   if (!ready) {
     const standard = makeTable(model.standard, null);
-    const worstTables = [atDearestRegion(model.standard, model)];
+    const worstTables = hoursOf(model).map((one) => atDearestRegion(one.standard, one));
     ready = { model, standard, tables: new Map(), worstTables, worst: new Map() };
     known.set(model, ready);
   }
@@ -153,11 +153,19 @@ function worstTablesFor(ready: Ready, { tier, region }: Service): readonly Table
   const key = `${own ? tier : ''} ${region === null ? '*' : factor ? region : ''}`;
   let tables = ready.worst.get(key);
   if (!tables) {
-    const sheets = own && own !== model.standard ? [own, model.standard] : [model.standard];
+    const sheets = hoursOf(model).flatMap((one) => {
+      const ofTier = sheetFor(one, tier);
+      return ofTier && ofTier !== one.standard ? [ofTier, one.standard] : [one.standard];
+    });
     tables = sheets.map((sheet) => (region === null ? atDearestRegion(sheet, model) : makeTable(sheet, factor)));
     ready.worst.set(key, tables);
   }
   return tables;
+}
+
+/** It may come to be served at any hour of the day. */
+function hoursOf(model: ModelPrices): readonly ModelPrices[] {
+  return model.daily ? [model, ...model.daily.map(({ prices }) => prices)] : [model];
 }
 
 /** As a call comes to be billed whose region nobody named. */

@@ -48,6 +48,27 @@ export interface ModelPrices {
   readonly services: Readonly<Record<string, PriceSheet>>;
   /** What the price of a token is multiplied by where the region of inference has a price of its own. */
   readonly regions: Readonly<Record<string, Exact>>;
+  /** Prices of hours of every day, in place of these. */
+  readonly daily?: readonly DailyPrices[];
+}
+
+/** Hours in UTC, by the milliseconds since midnight: `toMs` excluded, and on the next day where it is the smaller. */
+export interface DailyPrices {
+  readonly fromMs: number;
+  readonly toMs: number;
+  readonly prices: ModelPrices;
+}
+
+const DAY_MS = 86_400_000;
+
+/** What holds at the hour of an instant. */
+export function pricesAtHour(prices: ModelPrices, atMs: number): ModelPrices {
+  if (!prices.daily) return prices;
+  const timeMs = ((atMs % DAY_MS) + DAY_MS) % DAY_MS;
+  const hours = prices.daily.find(({ fromMs, toMs }) =>
+    fromMs < toMs ? fromMs <= timeMs && timeMs < toMs : fromMs <= timeMs || timeMs < toMs,
+  );
+  return hours?.prices ?? prices;
 }
 
 /** Prices of the standard service alone. */
@@ -62,7 +83,7 @@ export interface ModelEntry {
   readonly listed: boolean;
   readonly contextTokens: bigint | null;
   readonly outputTokensMax: bigint | null;
-  /** The prices in force at an instant (epoch ms); undefined when none is known. */
+  /** The prices in force at an instant (epoch ms), whatever its hour; undefined when none is known. */
   findPrices(atMs: number): ModelPrices | undefined;
   /** What holds a call under a budget where no price is known. Never a cost. */
   findHoldPrices(atMs: number): ModelPrices | undefined;

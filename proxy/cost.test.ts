@@ -120,14 +120,14 @@ describe('the cost of a call', () => {
   const asked = ask({ model: 'm' });
 
   it('is exact, by the model that answered, and by the one that was sent for where that is not known', () => {
-    const byServed = costOfCall(counts, null, target, asked, served('dear', null), 'acme', CONFIG, NOW);
+    const byServed = costOfCall(counts, null, target, asked, served('dear', null), 'acme', CONFIG, NOW, NOW);
     expect(byServed).toEqual({ json: { amount: '0.00013', currency: 'USD' }, nanos: 130_000n, unpriced: [] });
-    const bySent = costOfCall(counts, null, target, asked, served('nobody-knows', 'default'), 'acme', CONFIG, NOW);
+    const bySent = costOfCall(counts, null, target, asked, served('nobody-knows', 'default'), 'acme', CONFIG, NOW, NOW);
     expect(bySent.json).toEqual({ amount: '0.000013', currency: 'USD' });
   });
 
   it('is unknown, never the list price, for a tier with prices of its own', () => {
-    expect(costOfCall(counts, null, target, asked, served(null, 'priority'), 'acme', CONFIG, NOW)).toEqual({
+    expect(costOfCall(counts, null, target, asked, served(null, 'priority'), 'acme', CONFIG, NOW, NOW)).toEqual({
       json: null,
       nanos: null,
       unpriced: ['input_tokens', 'output_tokens'],
@@ -135,7 +135,7 @@ describe('the cost of a call', () => {
   });
 
   it('is bounded by the list price, for the limits, in a tier below it', () => {
-    expect(costOfCall(counts, null, target, asked, served(null, 'flex'), 'acme', CONFIG, NOW)).toEqual({
+    expect(costOfCall(counts, null, target, asked, served(null, 'flex'), 'acme', CONFIG, NOW, NOW)).toEqual({
       json: null,
       nanos: 13_000n,
       unpriced: ['input_tokens', 'output_tokens'],
@@ -146,7 +146,7 @@ describe('the cost of a call', () => {
 
   it('names the units that have no price', () => {
     const audio = { ...counts, output_audio_tokens: 7n };
-    expect(costOfCall(audio, null, target, asked, served(null, null), 'acme', CONFIG, NOW)).toEqual({
+    expect(costOfCall(audio, null, target, asked, served(null, null), 'acme', CONFIG, NOW, NOW)).toEqual({
       json: null,
       nanos: null,
       unpriced: ['output_audio_tokens'],
@@ -155,25 +155,25 @@ describe('the cost of a call', () => {
 
   it("is the provider's own figure where its answer has one, and ours where that is no amount", () => {
     const usage = { counts, raw: null, costUsd: '0.000146625' };
-    expect(costOfCall(counts, usage, target, asked, served('cheap', null), 'acme', CONFIG, NOW)).toMatchObject({
+    expect(costOfCall(counts, usage, target, asked, served('cheap', null), 'acme', CONFIG, NOW, NOW)).toMatchObject({
       json: { amount: '0.000146625', currency: 'USD' },
       source: 'provider',
     });
     const odd = { ...usage, costUsd: 'much' };
-    const cost = costOfCall(counts, odd, target, asked, served('cheap', null), 'acme', CONFIG, NOW);
+    const cost = costOfCall(counts, odd, target, asked, served('cheap', null), 'acme', CONFIG, NOW, NOW);
     expect(cost).toEqual({ json: { amount: '0.000013', currency: 'USD' }, nanos: 13_000n, unpriced: [] });
   });
 
   it('is by the tier that was asked for where nobody read which one served', () => {
     const priority = ask({ model: 'm', service_tier: 'priority' });
     const usage = { counts, raw: null };
-    const read = costOfCall(counts, usage, target, priority, served('cheap', null), 'acme', CONFIG, NOW);
+    const read = costOfCall(counts, usage, target, priority, served('cheap', null), 'acme', CONFIG, NOW, NOW);
     expect(read.json).toEqual({ amount: '0.000013', currency: 'USD' });
-    expect(costOfCall(counts, null, target, priority, served(null, null), 'acme', CONFIG, NOW).json).toBeNull();
+    expect(costOfCall(counts, null, target, priority, served(null, null), 'acme', CONFIG, NOW, NOW).json).toBeNull();
   });
 
   it('is nothing where nothing was served', () => {
-    expect(costOfCall({}, null, target, asked, served(null, null), 'acme', CONFIG, NOW)).toEqual({
+    expect(costOfCall({}, null, target, asked, served(null, null), 'acme', CONFIG, NOW, NOW)).toEqual({
       json: { amount: '0', currency: 'USD' },
       nanos: 0n,
       unpriced: [],

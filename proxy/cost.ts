@@ -142,6 +142,7 @@ export function costOfCall(
   customer: string,
   config: Config,
   atMs: number,
+  endMs: number,
 ): CallCost {
   if (target === null || isNothing(counts)) return NO_COST;
   if (asked.metering === 'unmetered') return UNKNOWN;
@@ -159,6 +160,7 @@ export function costOfCall(
     // Of an answer that nobody read to its end, the request says how it was to be served.
     service: serviceOf(asked, target, served.tier ?? (usage ? null : asked.serviceTier), served.region),
     atMs,
+    endMs,
   };
   return costOfCallBy(config.priceBook, facts, counts, usage?.parts ?? null);
 }

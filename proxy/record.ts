@@ -75,7 +75,7 @@ export function openingOf(flight: Flight, admitted: Admitted): Opening {
   const target = targetOf(flight, admitted);
   const counts = guessOf(asked, 0n, heldMaxOf(admitted, target));
   const served = UNANSWERED;
-  const cost = costOfCall(counts, null, target, asked, served, policy.customer, config, flight.atMs);
+  const cost = costOfCall(counts, null, target, asked, served, policy.customer, config, flight.atMs, flight.atMs);
   const measured: Measured = { outcome: 'unknown', status: 'estimated', counts, raw: null, usage: null };
   return {
     reservation,
@@ -91,7 +91,7 @@ export function closingOf(flight: Flight, admitted: Admitted, ending: Ending, en
   const served = servedOf(ending);
   const { usage } = measured;
   const counts = asked.timed ? timed(measured, endMs - flight.atMs, config) : measured.counts;
-  const cost = costOfCall(counts, usage, flight.target, asked, served, policy.customer, config, flight.atMs);
+  const cost = costOfCall(counts, usage, flight.target, asked, served, policy.customer, config, flight.atMs, endMs);
   return {
     reservation,
     used: usedOf(limits, reservation, { counts, costNanos: cost.nanos, model: asked.model }),

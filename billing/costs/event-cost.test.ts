@@ -5,6 +5,7 @@ import { type PriceBook, parsePrice, plainPrices } from '#core/price.ts';
 import { type TestApi, testApi } from '#test/support/billing-api.ts';
 import { DATABASE_KINDS } from '#test/support/database.ts';
 import { usageEvent } from '#test/support/usage-events.ts';
+import { costOfData } from './event-cost.ts';
 
 const AT = '2026-11-20T10:00:00Z';
 const DAY = { startMs: Date.UTC(2026, 10, 20), endMs: Date.UTC(2026, 10, 21) };
@@ -70,6 +71,15 @@ describe.each(DATABASE_KINDS)('events whose sender knows no cost, on %s', (kind)
     book = bookWith('4', '20', 'two');
     expect(await send('/v1/events/completions', [{ ...completion, ...used }])).toMatchObject({ duplicate: 1 });
     expect(await dataOf('a')).toMatchObject(costed);
+  });
+
+  it('cost what holds at the hour in which the answer was whole, where the price hangs on that', async () => {
+    // 0.27 dollars a million from 00:30 on, 0.135 before.
+    const data = { provider: 'deepseek', model: 'deepseek-chat', quantities: { input_tokens: '1000' } };
+    const facts = { customer: 'acme', timeMs: Date.parse('2026-11-20T00:29:59Z') };
+    const costOf = (duration_ms: number) =>
+      costOfData(builtinPriceBook(), facts, { ...data, duration_ms })?.json?.amount;
+    expect([costOf(999), costOf(1000)]).toEqual(['0.000135', '0.00027']);
   });
 
   it('are unpriced and in sight where the book knows no price, and never cost nothing', async () => {

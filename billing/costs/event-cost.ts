@@ -27,6 +27,7 @@ export function costOfData(
     modelServed: textOf(data.model_served),
     service: { tier: textOf(data.service_tier), region: textOf(data.region), variant: textOf(data.variant) },
     atMs: timeMs,
+    endMs: timeMs + (typeof data.duration_ms === 'number' ? data.duration_ms : 0),
   };
   return costOfCallBy(book, facts, counts, parts?.flatMap((part) => part ?? []) ?? null);
 }

@@ -18,7 +18,7 @@ export function closingOfOpen(call: OpenCall, ending: Ending, target: Target, co
   const measured = measure(ending, asked, heldMax);
   const served = servedOf(ending);
   const { counts, usage } = measured;
-  const cost = costOfCall(counts, usage, target, asked, served, customer, config, atMs);
+  const cost = costOfCall(counts, usage, target, asked, served, customer, config, atMs, endMs);
   return {
     reservation,
     used: usedOf(limits, reservation, { counts, costNanos: cost.nanos, model: asked.model }),
