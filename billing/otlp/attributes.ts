@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { decimalOfNumber, plainDecimal } from '#billing/event-formats/exact-json.ts';
+import { storableText } from '#billing/events/storable.ts';
 import { exact, formatExact, parseExact, round } from '#core/exact.ts';
 import { formatInstant } from '#core/time.ts';
 
@@ -104,9 +105,9 @@ export function labelsOf(places: readonly AttributeMap[]): Record<string, string
   return labels;
 }
 
-/** Where events of a resource come from. */
+/** Where events of a resource come from, as it is stored: events are found again by it. */
 export function sourceOf(resource: AttributeMap): string {
-  return `/otlp/${(resource.get('service.name') ?? 'unknown').slice(0, 100)}`;
+  return `/otlp/${storableText((resource.get('service.name') ?? 'unknown').slice(0, 100))}`;
 }
 
 /** Nanoseconds since 1970 as an instant, to the millisecond; undefined for 0, which stands for unknown. */

@@ -167,6 +167,27 @@ describe.each(DATABASE_KINDS)('points of metrics on %s', (kind) => {
     expect(await verifyRollups(test.db, DAY)).toEqual([]);
   });
 
+  it('of a service whose name no database can hold are counted and corrected like others', async () => {
+    for (const name of ['shop\u0000', `${'x'.repeat(99)}\u{1f6d2}`]) {
+      await empty();
+      const resource = new Map([
+        ['weir.customer', 'acme'],
+        ['service.name', name],
+      ]);
+      await send([pointOf({ atMs: NOW - 5_000, value: '1000', resource })]);
+      const cached = { name: `${TOKENS}.cache_read.input_tokens`, atMs: NOW - 5_000, value: '600' };
+      expect(await send([pointOf({ ...cached, resource })])).toMatchObject([{ status: 'accepted' }]);
+      // Of the sender's own, in the wrong order.
+      const own = (back: number, value: string) => pointOf({ name: 'gpu', atMs: NOW - back, value, resource });
+      await send([own(1_000, '8')]);
+      await send([own(3_000, '5')]);
+      expect(
+        await test.db.query(sql`
+          select coalesce(body #> '{data,quantities}', body #> '{data,value}') as used from event where live order by time`),
+      ).toEqual([{ used: { input_tokens: '400', cache_read_tokens: '600' } }, { used: '5' }, { used: '3' }]);
+    }
+  });
+
   it('by a former name count where no later name says the same, though others of the resource do', async () => {
     const former = (model: string, value: string) =>
       pointOf({

@@ -1,6 +1,6 @@
 import { type ParsedEvent, parkedEvent } from '#billing/events/event.ts';
 import { cutText, storableJson } from '#billing/events/storable.ts';
-import { add, type Exact } from '#core/exact.ts';
+import { add, type Exact, formatExact } from '#core/exact.ts';
 import { formatInstant } from '#core/time.ts';
 import { USAGE_EVENT_TYPE } from '#core/usage-event.ts';
 import { first, given, instantOfNanos, labelsOf, millisOf, sourceOf, whoOf } from './attributes.ts';
@@ -119,7 +119,7 @@ export function quantitiesOf(
     else addTokens(counts, usage ?? '', counted);
   }
   const quantities = quantitiesOfTokens(counts);
-  if (calls && calls.num > 0n) quantities.calls = calls.num.toString();
+  if (calls && calls.num > 0n) quantities.calls = formatExact(calls);
   return quantities;
 }
 
