@@ -174,8 +174,9 @@ function renamed(path: string, { model }: Target, { modelParams = [] }: SocketWi
   if (model === null || mark < 0) return path;
   const query = path.slice(mark + 1).split('&');
   const named = query.map((part) => {
-    const name = part.slice(0, Math.max(0, part.indexOf('=')));
-    return modelParams.includes(name) ? `${name}=${encodeURIComponent(model)}` : part;
+    // A name may be written in other ways, and is read in all of them.
+    const [name] = new URLSearchParams(part).keys();
+    return name !== undefined && modelParams.includes(name) ? `${name}=${encodeURIComponent(model)}` : part;
   });
   return `${path.slice(0, mark)}?${named.join('&')}`;
 }

@@ -6,11 +6,13 @@ import { FrameFields } from './frame-fields.ts';
 import { parseBody } from './json-request.ts';
 import { errorFrameOf, requestIdOf } from './openai-error-frame.ts';
 import { mediaBounds } from './openai-media.ts';
-import { RealtimeSession } from './openai-realtime-session.ts';
+import { RealtimeSession, textOf } from './openai-realtime-session.ts';
 import { RealtimeTurn, TranscriptTurn } from './openai-realtime-turns.ts';
 import { NO_STEPS, NO_TURNS, type Talk, type Turn, type TurnStep } from './socket-wire.ts';
 
 const DECISIVE: ReadonlySet<string> = new Set(['type', 'response', 'session', 'item', 'audio', 'event_id']);
+/** More than are ever written down at once. */
+const SAID_MAX = 1_000;
 const TRANSCRIPT = 'conversation.item.input_audio_transcription.';
 
 /** One socket of OpenAI Realtime, read on both of its sides. */
@@ -23,6 +25,8 @@ export class RealtimeTalk implements Talk {
   /** What the upstream may begin by itself, while sound comes in. */
   #ahead: RealtimeTurn | null = null;
   #transcript: TranscriptTurn | null = null;
+  /** What was said and is yet to be written down, and the model that was to do that when it was said. */
+  readonly #saidTo = new Map<string, string>();
 
   readonly #isAside: boolean;
 
@@ -53,7 +57,7 @@ export class RealtimeTalk implements Talk {
       case 'session.update':
       case 'transcription_session.update':
         this.#session.read(bytes.length);
-        this.#session.propose(parseBody(bytes, DECISIVE).session);
+        this.#propose(parseBody(bytes, DECISIVE));
         break;
       case null:
         throw new Fault('invalid_request', { detail: "The field 'type' must say what the message is." });
@@ -64,15 +68,25 @@ export class RealtimeTalk implements Talk {
     return this.#ahead ? this.#aheadOf() : NO_TURNS;
   }
 
+  #propose({ session, event_id }: Readonly<Record<string, unknown>>): void {
+    const model = isObject(session) ? textOf(session.model) : null;
+    if (model !== null && model !== this.model && model !== this.#session.model) {
+      throw new Fault('invalid_request', { detail: `A socket keeps the model that it was opened with.` });
+    }
+    this.#session.propose(session, event_id ?? null);
+  }
+
   #aheadOf(): readonly Turn[] {
     const turns: Turn[] = [];
-    if (this.#session.answersByItself && this.#begun.size === 0 && this.#asked.length === 0) {
+    // Where no model is named, it only writes down.
+    const answers = this.model !== '' && this.#session.answersByItself;
+    if (answers && this.#begun.size === 0 && this.#asked.length === 0) {
       this.#ahead ??= new RealtimeTurn(this.model, this.#session, true, null, null);
       turns.push(this.#ahead);
     }
-    const { transcriber } = this.#session;
-    if (transcriber !== null) {
-      this.#transcript ??= new TranscriptTurn(transcriber);
+    const { transcriberAhead } = this.#session;
+    if (transcriberAhead !== null) {
+      this.#transcript ??= new TranscriptTurn(transcriberAhead);
       turns.push(this.#transcript);
     }
     return turns;
@@ -106,7 +120,7 @@ export class RealtimeTalk implements Talk {
       case 'transcription_session.created':
       case 'transcription_session.updated':
         this.#session.read(bytes.length);
-        this.#session.settle(fields.value('session'));
+        this.#session.settle(fields.value('session'), type.endsWith('.updated'));
         return this.#dropped();
       case 'response.created':
         return this.#began(fields.value('response'));
@@ -114,8 +128,14 @@ export class RealtimeTalk implements Talk {
         return this.#ended(fields.value('response'));
       case 'error':
         return this.#refused(fields.value('error'));
+      case 'input_audio_buffer.committed':
+        this.#said(fields.text('item_id'));
+        return NO_STEPS;
+      case `${TRANSCRIPT}failed`:
+        this.#saidTo.delete(fields.text('item_id') ?? '');
+        return NO_STEPS;
       case `${TRANSCRIPT}completed`:
-        return this.#heard(fields.value('usage'));
+        return this.#heard(fields.text('item_id') ?? '', fields.value('usage'));
       default:
         return NO_STEPS;
     }
@@ -123,10 +143,10 @@ export class RealtimeTalk implements Talk {
 
   /** The session is another one now: what it will not begin need not be held. */
   #dropped(): readonly TurnStep[] {
-    const { answersByItself, transcriber } = this.#session;
+    const { answersByItself, transcriberAhead } = this.#session;
     const steps: TurnStep[] = [];
     if (this.#ahead && !answersByItself) steps.push({ kind: 'dropped', turn: this.#ahead });
-    if (this.#transcript && this.#transcript.model !== transcriber)
+    if (this.#transcript && this.#transcript.model !== transcriberAhead)
       steps.push({ kind: 'dropped', turn: this.#transcript });
     for (const { turn } of steps) this.forget(turn);
     return steps;
@@ -155,12 +175,23 @@ export class RealtimeTalk implements Talk {
     const about = isObject(error) ? (error.event_id ?? null) : null;
     const at = this.#asked.findIndex((turn) => turn.eventId === about);
     const [turn] = at < 0 ? [] : this.#asked.splice(at, 1);
-    return turn ? [{ kind: 'refused', turn }] : NO_STEPS;
+    if (turn) return [{ kind: 'refused', turn }];
+    this.#session.refuse(about);
+    return this.#dropped();
   }
 
-  #heard(usage: unknown): readonly TurnStep[] {
-    const turn = this.#transcript ?? new TranscriptTurn(this.#session.transcriber ?? this.model);
-    this.#transcript = null;
+  #said(item: string | null): void {
+    const { transcriber } = this.#session;
+    if (item !== null && transcriber !== null && this.#saidTo.size < SAID_MAX) this.#saidTo.set(item, transcriber);
+  }
+
+  #heard(item: string, usage: unknown): readonly TurnStep[] {
+    const { transcriber, transcriberAhead } = this.#session;
+    const model = this.#saidTo.get(item) ?? transcriber ?? transcriberAhead ?? this.model;
+    this.#saidTo.delete(item);
+    const held = this.#transcript?.model === model ? this.#transcript : null;
+    if (held) this.#transcript = null;
+    const turn = held ?? new TranscriptTurn(model);
     turn.end(usage);
     return [{ kind: 'ended', turn }];
   }

@@ -1,5 +1,5 @@
 import { isObject } from './bytes.ts';
-import { countOf, type RealtimeSession } from './openai-realtime-session.ts';
+import { mostOf, type RealtimeSession } from './openai-realtime-session.ts';
 import { parseUsage } from './openai-usage.ts';
 import type { Turn } from './socket-wire.ts';
 import { type Asked, guessTokens, NOTHING_ASKED, type Reading, type Usage } from './wire.ts';
@@ -41,7 +41,7 @@ export class RealtimeTurn implements Turn {
 
   get asked(): Asked {
     const { inputTokensMax, inputTokensGuess, elsewhere, outputTokensMax } = this.#session;
-    const max = this.#fields?.max_output_tokens ?? this.#fields?.max_response_output_tokens;
+    const max = this.#fields ? mostOf(this.#fields) : undefined;
     return {
       ...NOTHING_ASKED,
       model: this.#model,
@@ -50,7 +50,7 @@ export class RealtimeTurn implements Turn {
       inputTokensMax: inputTokensMax + HEADROOM_TOKENS,
       inputElsewhere: elsewhere || (this.#fields?.prompt ?? null) !== null,
       inputTokensGuess,
-      outputTokensMax: max === undefined ? outputTokensMax : countOf(max),
+      outputTokensMax: max === undefined ? outputTokensMax : max,
       answers: 1n,
     };
   }

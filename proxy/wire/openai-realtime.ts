@@ -7,6 +7,9 @@ import { refusePlain } from './socket-wire.ts';
 import { SILENT_METER } from './unmetered.ts';
 import type { Asked, CallHead, Meter, RequestEdits, Wire, WireEndpoint } from './wire.ts';
 
+/** Where the query names the model: OpenAI's name for it, and that of Azure's beta. */
+const MODEL_PARAMS = ['model', 'deployment'] as const;
+
 /** Where the most that a response may answer stands in the message that asks for one. */
 const OUTPUT_MAX = [['response'], ['max_output_tokens', 'max_response_output_tokens']] as const;
 
@@ -46,7 +49,7 @@ export const openaiRealtime = {
   socket: {
     // Which account pays is the operator's choice, and no subprotocol says it.
     protocols: [/^realtime$/, /^openai-beta\./],
-    modelParams: ['model', 'deployment'],
+    modelParams: MODEL_PARAMS,
     talk: (call: CallHead, params: Params) => new RealtimeTalk(modelOf(call, params)),
   },
 } as const satisfies Wire;
@@ -68,7 +71,9 @@ function modelOf({ query }: CallHead, _params: Params): string {
   if (asked.has('call_id')) {
     throw new Fault('not_metered', { detail: 'A call is metered by the gateway that began it.' });
   }
-  const model = asked.get('model') ?? asked.get('deployment');
+  const [model = null, other] = new Set(MODEL_PARAMS.flatMap((name) => asked.getAll(name)));
+  // One would be held, and the other might answer.
+  if (other !== undefined) throw new Fault('invalid_request', { detail: 'The query names two models.' });
   if (model !== null && model !== '' && model.length <= MODEL_CHARS_MAX) return model;
   if (asked.get('intent') === 'transcription') return '';
   throw new Fault('invalid_request', { detail: "The query must name a 'model', or 'intent=transcription'." });
