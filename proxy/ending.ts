@@ -45,7 +45,7 @@ const NOTHING_SERVED: Measured = { outcome: 'failed', status: 'none', counts: {}
 export function measure(ending: Ending, asked: Asked, max: TokensMax): Measured {
   if (asked.metering !== 'usage') return measureUnread(ending, asked);
   const measured = measureAnswer(ending, asked, max);
-  if (asked.fixed === NO_COUNTS || measured.status === 'none') return measured;
+  if (asked.fixed === NO_COUNTS || measured.status === 'none' || isNothing(asked.fixed)) return measured;
   const parts = measured.usage?.parts;
   return {
     ...measured,
@@ -55,6 +55,12 @@ export function measure(ending: Ending, asked: Asked, max: TokensMax): Measured 
         ? { ...measured.usage, parts: [...parts, { model: null, counts: asked.fixed }] }
         : measured.usage,
   };
+}
+
+/** Of a call that was put down and read again, nothing is no more the same nothing. */
+function isNothing(counts: Counts): boolean {
+  for (const _ in counts) return false;
+  return true;
 }
 
 /** A call without usage: what was served of a free one is nothing, of an unmetered one a call. */

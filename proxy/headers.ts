@@ -36,6 +36,12 @@ const REQUEST_DROPPED: ReadonlySet<string> = new Set([
   'origin',
   'referer',
   'baggage',
+  // Some servers take another method, or path, than the one that was checked.
+  'x-http-method-override',
+  'x-http-method',
+  'x-method-override',
+  'x-original-url',
+  'x-rewrite-url',
   // Which account pays is the operator's choice: it comes with the credential.
   'openai-organization',
   'openai-project',

@@ -74,6 +74,7 @@ export function localBacking(options: BackingOptions, journal: Journal, table: P
   });
   const seeds = seeded(options, { table, counters, journal, shipper, signal: closing.signal });
   const stored = sqliteStored(join(options.dataDir, 'stored.db'), log);
+  stored.resume();
   return {
     ...seeds,
     stored,

@@ -86,6 +86,7 @@ export async function startGatewayRole(options: GatewayRoleOptions): Promise<Run
   // One that came while the role started.
   if (config.current !== first) await take(config.current);
   telemetry.gauges(gatewayGauges({ gateway, journal, shipper: backing.shipper }));
+  if (gateway.reconciler) await Promise.race([gateway.reconciler.resume(), elapsed(PREPARE_MS)]);
   gateway.reconciler?.start();
   const listener = await listen(gateway, settings);
   return {

@@ -1,5 +1,7 @@
+import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { Fault } from '#core/fault.ts';
+import type { KeyPolicy } from '#core/key-policy.ts';
 import {
   configOf,
   eventsOf,
@@ -16,6 +18,7 @@ import {
   upstreamConfig,
 } from '#test/gateway/harness.ts';
 import { testStored } from '#test/gateway/stored.ts';
+import { temporaryFolder } from '#test/support/journal.ts';
 
 const USAGE = { input_tokens: 1_000, output_tokens: 500, total_tokens: 1_500 };
 const OTHER = 'wr_test_other';
@@ -73,6 +76,20 @@ async function world(policies = [keyPolicy()], nowMs = Date.now) {
       await stub[Symbol.asyncDispose]();
     },
   };
+}
+
+/** A call that a gateway left open that is gone now, and its store as the next one finds it. */
+async function leftOpen(policy: KeyPolicy) {
+  const path = join(temporaryFolder(), 'stored.db');
+  await using stub = await startStub(keeping(new Map()));
+  await using gateway = await startGateway(configOf([upstreamConfig('openai', stub.url)]), [policy], {
+    stored: testStored(path).stored,
+  });
+  await inBackground(gateway, { max_output_tokens: 100 });
+  await vi.waitFor(() => expect(gateway.gateway.callsInFlight).toBe(0));
+  const [opening] = gateway.sink.opened;
+  if (!opening) throw new Error('nothing was opened');
+  return { opened: opening.reservation, stored: testStored(path, true).stored };
 }
 
 async function inBackground({ url }: TestGateway, more: object = {}): Promise<string> {
@@ -211,6 +228,79 @@ describe('a response in the background', () => {
     const [event] = await eventsOf(gateway, 1);
     expect(event?.data).toMatchObject({ outcome: 'unknown', usage_status: 'estimated' });
     expect(event).toEqual(gateway.sink.opened[1]?.estimate);
+  });
+
+  it('is not given up because its provider says once that it does not know it', async () => {
+    let nowMs = Date.now();
+    await using all = await world([keyPolicy()], () => nowMs);
+    const { gateway, responses } = all;
+    const id = await inBackground(gateway);
+    await opened(all, 1);
+    responses.delete(id);
+    nowMs += 3_600_000;
+    await gateway.gateway.reconciler?.round();
+    responses.set(id, responseOf(id, 'in_progress'));
+    nowMs += 3_600_000;
+    await gateway.gateway.reconciler?.round();
+    responses.delete(id);
+    nowMs += 3_600_000;
+    await gateway.gateway.reconciler?.round();
+    expect(gateway.sink.events).toEqual([]);
+    nowMs += 3_600_000;
+    await gateway.gateway.reconciler?.round();
+    const [event] = await eventsOf(gateway, 1);
+    expect(event?.data).toMatchObject({ outcome: 'unknown', usage_status: 'estimated' });
+  });
+
+  it('is not settled by an answer that ends early', async () => {
+    let nowMs = Date.now();
+    const whole = JSON.stringify(done('resp_1'));
+    let bytes = whole.indexOf('"usage"');
+    await using stub = await startStub((response, { method }) => {
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(method === 'POST' ? JSON.stringify(responseOf('resp_1', 'queued')) : whole.slice(0, bytes));
+    });
+    await using gateway = await startGateway(configOf([upstreamConfig('openai', stub.url)]), [keyPolicy()], {
+      stored: testStored().stored,
+      clock: () => nowMs,
+    });
+    const id = await inBackground(gateway);
+    const headers = { authorization: `Bearer ${SECRET}`, range: `bytes=0-${bytes - 1}` };
+    expect(await (await fetch(`${gateway.url}/v1/responses/${id}`, { headers })).text()).toContain('"completed"');
+    await vi.waitFor(() => expect(gateway.gateway.callsInFlight).toBe(0));
+    bytes = whole.length;
+    nowMs += 10_000;
+    await gateway.gateway.reconciler?.round();
+    const [, event] = await eventsOf(gateway, 2);
+    expect(event?.data).toMatchObject({ usage_status: 'final', quantities: { output_tokens: '500' } });
+  });
+
+  it('is billed once where the journal does not let go of it', async () => {
+    let nowMs = Date.now();
+    const responses = new Map<string, object>();
+    await using stub = await startStub(keeping(responses));
+    const handedOver = () => Promise.reject(new Fault('journal_unavailable'));
+    await using gateway = await startGateway(configOf([upstreamConfig('openai', stub.url)]), [keyPolicy()], {
+      stored: { ...testStored().stored, handedOver },
+      clock: () => nowMs,
+    });
+    const id = await inBackground(gateway);
+    await vi.waitFor(() => expect(gateway.gateway.callsInFlight).toBe(0));
+    expect(gateway.sink.events).toEqual([]);
+    responses.set(id, done(id));
+    nowMs += 3_000;
+    await gateway.gateway.reconciler?.round();
+    const [event] = await eventsOf(gateway, 1);
+    expect(event?.data).toMatchObject({ usage_status: 'final' });
+  });
+
+  it('holds its limits again after a restart, before anybody calls', async () => {
+    const limits = [limitPolicy({ kind: 'budget', amount: '200000000', currency: 'USD', per: 'month' })];
+    const { opened: before, stored } = await leftOpen(keyPolicy({ limits }));
+    await using gateway = await startGateway(configOf([]), [keyPolicy({ limits })], { stored });
+    expect(await heldBy(gateway.counters, before)).toBe(0n);
+    await gateway.gateway.reconciler?.resume();
+    expect(await heldBy(gateway.counters, before)).toBeGreaterThan(0n);
   });
 
   it('cannot be deleted before it is billed', async () => {

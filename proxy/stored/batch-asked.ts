@@ -19,7 +19,9 @@ export function wireOfRequest(path: string): Wire | undefined {
 export async function askedByRequests(requests: Iterable<BatchRequest>): Promise<Asked> {
   let sum: Sum | undefined;
   let count = 0;
+  const ids = new Set<string>();
   for (const request of requests) {
+    checkId(request, ids);
     const asked = askedBy(request);
     sum ??= new Sum(asked, request.path);
     sum.add(asked, request);
@@ -27,6 +29,14 @@ export async function askedByRequests(requests: Iterable<BatchRequest>): Promise
   }
   if (!sum) throw new Fault('invalid_request', { detail: 'The batch holds no request.' });
   return sum.whole();
+}
+
+/** Results are told apart by it: of two with one id only one would be billed. */
+function checkId({ place, id }: BatchRequest, ids: Set<string>): void {
+  if (typeof id !== 'string' || id === '' || ids.has(id)) {
+    throw new Fault('invalid_request', { detail: `${place} needs a 'custom_id' that no other has.` });
+  }
+  ids.add(id);
 }
 
 function askedBy({ place, path, body }: BatchRequest): Asked {
@@ -39,12 +49,22 @@ function askedBy({ place, path, body }: BatchRequest): Asked {
     if (asked.buildsOn) throw new Fault('invalid_request', { detail: 'It builds on what the provider keeps.' });
     if (asked.makes !== undefined && asked.background)
       throw new Fault('invalid_request', { detail: 'It is one itself.' });
+    if (isBilledByRequest(asked))
+      throw new Fault('invalid_request', { detail: 'Its answers do not say what they come to.' });
     return asked;
   } catch (thrown) {
     if (!(thrown instanceof Fault)) throw thrown;
     throw new Fault(thrown.code, { detail: `${place}: ${thrown.detail ?? thrown.message}` });
   }
 }
+
+/** By pictures or seconds, as they were asked for: the sum of a batch does not tell them apart any more. */
+function isBilledByRequest({ fixed, bounds, outputTokensMax }: Asked): boolean {
+  return Object.keys(fixed).length > 0 || (bounds.images !== undefined && outputTokensMax === 0n);
+}
+
+/** Prices hang on these too. */
+const ALIKE = ['model', 'region', 'variant'] as const;
 
 class Sum {
   readonly #first: Asked;
@@ -64,8 +84,9 @@ class Sum {
   }
 
   add(asked: Asked, { place, path }: BatchRequest): void {
-    if (asked.model !== this.#first.model || path !== this.#path) {
-      const detail = `${place} is for another model or path than the first: a batch is for one.`;
+    const other = ALIKE.find((name) => (asked[name] ?? null) !== (this.#first[name] ?? null));
+    if (other !== undefined || path !== this.#path) {
+      const detail = `${place} is for another ${other ?? 'path'} than the first: a batch is for one.`;
       throw new Fault('invalid_request', { detail });
     }
     this.#inputTokensMax += asked.inputTokensMax;

@@ -31,6 +31,9 @@ export class ResultsMeter implements Meter {
     this.#meterOf = meterOf;
   }
 
+  /** Not one request was named, served or not. */
+  isEmpty = true;
+
   push(chunk: Uint8Array): Uint8Array {
     let start = 0;
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
@@ -54,6 +57,7 @@ export class ResultsMeter implements Meter {
     this.#line.length = 0;
     const value = parseJson(text)?.value;
     const result = isObject(value) ? this.#resultOf(value) : undefined;
+    if (result) this.isEmpty = false;
     if (!result || result.answer === null || this.#seen.has(result.id)) return;
     this.#seen.add(result.id);
     const meter = this.#meterOf();

@@ -1,4 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
+import type { RouteRule } from '#config/config.ts';
 import type { KeyPolicy } from '#core/key-policy.ts';
 import {
   configOf,
@@ -16,6 +17,8 @@ import {
 import { testStored } from '#test/gateway/stored.ts';
 
 const OTHER = 'wr_test_other';
+
+const RENAMED = { upstream: 'openai', model: 'gpt-4o-mini', weight: 1 };
 
 const line = (id: string, body: object = {}) => ({
   custom_id: id,
@@ -42,10 +45,16 @@ const result = (
   error: null,
 });
 
+const picture = (id: string, model: string) => ({
+  ...line(id),
+  url: '/v1/images/generations',
+  body: { model, prompt: 'A weir', n: 2 },
+});
+
 const jsonl = (lines: object[]) => lines.map((one) => `${JSON.stringify(one)}\n`).join('');
 
 /** A provider of files and batches: `batch` is what it says of the one batch. */
-async function world(policies: KeyPolicy[] = [keyPolicy()]) {
+async function world(policies: KeyPolicy[] = [keyPolicy()], routes: RouteRule[] = []) {
   const files = new Map<string, string>();
   const said: Record<string, unknown> = { status: 'validating', output_file_id: null, error_file_id: null };
   const stub = await startStub((response, { method, url, body }) => {
@@ -78,7 +87,7 @@ async function world(policies: KeyPolicy[] = [keyPolicy()]) {
   const { stored, handedOver } = testStored();
   let nowMs = Date.now();
   const other = keyPolicy({ key: 'key_other', customer: 'other', secretHashes: [sha256(OTHER)] });
-  const gateway = await startGateway(configOf([upstreamConfig('openai', stub.url)]), [...policies, other], {
+  const gateway = await startGateway(configOf([upstreamConfig('openai', stub.url)], { routes }), [...policies, other], {
     stored,
     clock: () => nowMs,
   });
@@ -279,10 +288,42 @@ describe('a batch', () => {
     expect((await submit(body.id)).status).toBe(429);
   });
 
+  it('whose results are not what it says that was served is looked at again, and not billed nothing', async () => {
+    await using all = await world();
+    const { gateway, upload, submit, said, files, round, handedOver } = all;
+    const { body } = await upload([line('a')]);
+    await submit(body.id);
+    await vi.waitFor(() => expect(handedOver).toHaveLength(1));
+    const request_counts = { total: 1, completed: 1, failed: 0 };
+    Object.assign(said, { status: 'completed', output_file_id: 'file-out', request_counts });
+    files.set('file-out', '<html>We are back in a minute.</html>');
+    await round();
+    expect(gateway.sink.events).toHaveLength(1);
+    files.set('file-out', jsonl([result('a')]));
+    await round();
+    const [, event] = await eventsOf(gateway, 2);
+    expect(event?.data).toMatchObject({ usage_status: 'final', quantities: { output_tokens: '100' } });
+    // One model, though it answers by a longer name than it was asked by.
+    expect(event?.data.parts).toBeUndefined();
+  });
+
+  it('of a model that goes by another name where it would be sent is refused: its lines name the one that was asked', async () => {
+    await using all = await world([keyPolicy()], [{ model: 'gpt-4o', to: [RENAMED], fallback: [] }]);
+    const { status, body } = await all.upload([line('a')]);
+    expect(status).toBe(400);
+    expect(body.error?.message).toContain('another name');
+    expect(all.stub.requests).toEqual([]);
+  });
+
   it.each([
     ['a line that is no JSON', `${JSON.stringify(line('a'))}\n{`, 'line 2'],
     ['another model', jsonl([line('a'), line('b', { model: 'gpt-4o-mini' })]), 'line 2'],
     ['something that is no batch', jsonl([{ ...line('a'), url: '/v1/batches' }]), 'line 1'],
+    ['one id for two of them', jsonl([line('a'), line('a')]), 'line 2'],
+    ['a line without an id', jsonl([line('')]), 'line 1'],
+    ['a body twice in a line', `{"body":{"model":"gpt-4o"},${JSON.stringify(line('a')).slice(1)}`, 'line 1'],
+    ['a model twice in a body', JSON.stringify(line('a')).replace('{"model"', '{"model":"x","model"'), 'line 1'],
+    ['pictures that are billed as they were asked for', jsonl([picture('a', 'dall-e-3')]), 'line 1'],
     ['nothing', '', 'no request'],
   ])('whose file has %s is refused when it is sent', async (_, text, words) => {
     await using all = await world();
@@ -330,6 +371,36 @@ describe('a file', () => {
     expect((await response(body.id, OTHER)).status).toBe(404);
     const content = [{ type: 'file', file: { file_id: body.id } }];
     expect((await upload([line('a', { messages: [{ role: 'user', content }] })], 'batch', OTHER)).status).toBe(404);
+    expect(stub.requests.length).toBe(before);
+  });
+
+  it.each([
+    [
+      'beside a file that is none',
+      { input: [{ role: 'user', content: [{ type: 'input_file', file: {}, file_id: 'ID' }] }] },
+    ],
+    [
+      'in what a prompt is filled with',
+      { prompt: { id: 'pmpt_1', variables: { doc: { type: 'input_file', file_id: 'ID' } } } },
+    ],
+    [
+      'as the mask of a picture',
+      { input: 'x', tools: [{ type: 'image_generation', input_image_mask: { file_id: 'ID' } }] },
+    ],
+    [
+      'for a shell',
+      { input: 'x', tools: [{ type: 'shell', environment: { type: 'container_auto', file_ids: ['ID'] } }] },
+    ],
+  ])('is not read by another customer %s', async (_, asked) => {
+    await using all = await world();
+    const { upload, gateway, stub } = all;
+    const { body } = await upload('notes', 'user_data');
+    await vi.waitFor(() => expect(gateway.gateway.callsInFlight).toBe(0));
+    const request = JSON.parse(JSON.stringify({ model: 'gpt-4o', ...asked }).replace('ID', body.id));
+    const ask = (secret: string) => post(`${gateway.url}/v1/responses`, request, { authorization: `Bearer ${secret}` });
+    expect((await ask(SECRET)).status).toBe(200);
+    const before = stub.requests.length;
+    expect((await ask(OTHER)).status).toBe(404);
     expect(stub.requests.length).toBe(before);
   });
 

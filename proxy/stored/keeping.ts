@@ -1,13 +1,11 @@
 import { Fault, faultOf } from '#core/fault.ts';
 import type { KeyPolicy } from '#core/key-policy.ts';
 import { pause } from '#core/pause.ts';
-import { type Admitted, callMsMax } from '../admission.ts';
-import { queryWithoutSecret } from '../caller.ts';
+import type { Admitted } from '../admission.ts';
 import type { Ending } from '../ending.ts';
 import type { Flight } from '../flight.ts';
 import type { Counters } from '../limits/counters.ts';
 import type { Observer } from '../observer.ts';
-import { heldMaxOf, openingOf, targetOf } from '../record.ts';
 import type { Match } from '../routes.ts';
 import type { Sink } from '../sink/sink.ts';
 import type { Target } from '../upstream/route-table.ts';
@@ -15,19 +13,11 @@ import type { Asked, Made } from '../wire/wire.ts';
 import { askedByRequests } from './batch-asked.ts';
 import type { LookingParts } from './looking.ts';
 import { SAY_ALL } from './looks.ts';
+import { objectOf, openCallOf } from './made.ts';
 import { closingOfOpen } from './open-closing.ts';
 import { Reconciler, type ReconcilerParts } from './reconciler.ts';
 import { Settler } from './settler.ts';
-import {
-  fileOf,
-  KEPT_MS,
-  OPEN_LEASE_MS,
-  OPEN_MS,
-  type OpenCall,
-  type Stored,
-  type StoredKind,
-  type StoredObject,
-} from './stored.ts';
+import { fileOf, OPEN_LEASE_MS, type Stored, type StoredObject } from './stored.ts';
 
 /** What a main gives. */
 export interface StoredParts extends Stored {
@@ -150,7 +140,9 @@ export class Keeping {
     if (!made || ('status' in ending && ending.status >= 400)) return false;
     const { asked, object } = admitted;
     if (object) {
-      if (ending.kind === 'answered' && made.id === object.id) await this.#seen(object, made, admitted, ending);
+      // Of a part of it (a range, a body that ends early) nobody can say what it came to.
+      const isWhole = ending.kind === 'answered' && ending.reading.complete;
+      if (isWhole && made.id === object.id) await this.#seen(object, made, admitted, ending);
       return false;
     }
     if (asked.makes === undefined) return false;
@@ -167,16 +159,15 @@ export class Keeping {
   async #handOver(flight: Flight, admitted: Admitted, own: StoredObject): Promise<boolean> {
     const { counters } = this.#parts;
     const call = openCallOf(flight, admitted, own);
-    const kept = await this.#trying(flight, async () => {
-      await this.#stored.objects.keep(own);
-      await this.#stored.calls.keep(call);
-    });
-    if (!kept) return false;
+    if (!(await this.#trying(flight, () => this.#stored.calls.keep(call)))) return false;
     flight.reservation = null;
-    await this.#stored.handedOver(flight.id);
+    // Only now: who finds it, to delete it, must find that it is not billed yet.
+    await this.#trying(flight, () => this.#stored.objects.keep(own));
     const { reservation } = call.opening;
     const amounts = reservation.holds.map(({ amount }) => amount);
     try {
+      // What the journal does not let go of now it leaves to the store at the next start: it must not be closed here too.
+      await this.#stored.handedOver(flight.id);
       if (amounts.length > 0) await counters.extend({ ...reservation, leaseMs: OPEN_LEASE_MS }, amounts);
     } catch (thrown) {
       // The next look does it again.
@@ -257,44 +248,4 @@ function together(batch: Asked, { user, session, makes, background, atLeisure, o
 
 function notFound(id: string): Fault {
   return new Fault('not_found', { detail: `Nothing of the id '${id.slice(0, 100)}' was made by this customer here.` });
-}
-
-function objectOf(flight: Flight, admitted: Admitted, kind: StoredKind, { id, over }: Made): StoredObject {
-  const { policy, asked } = admitted;
-  return {
-    id,
-    customer: policy.customer,
-    key: policy.key,
-    kind,
-    upstream: targetOf(flight, admitted).upstream.name,
-    model: asked.model,
-    madeAtMs: flight.atMs,
-    keptUntilMs: flight.atMs + KEPT_MS[kind],
-    call: asked.background && !over ? flight.id : null,
-    ...(asked.batch && { asked: asked.batch }),
-  };
-}
-
-/** All that it takes to close it later, on any gateway. */
-function openCallOf(flight: Flight, admitted: Admitted, { id, customer, kind, upstream }: StoredObject): OpenCall {
-  const { asked, limits, match, config } = admitted;
-  const target = targetOf(flight, admitted);
-  const untilMs = flight.atMs + Math.max(OPEN_MS[kind], callMsMax(config.gateway));
-  return {
-    id: flight.id,
-    customer,
-    object: id,
-    kind,
-    upstream,
-    family: target.family,
-    modelSent: target.model,
-    path: match.path,
-    query: queryWithoutSecret(flight.call.query),
-    atMs: flight.atMs,
-    untilMs,
-    opening: openingOf(flight, admitted),
-    limits,
-    asked,
-    heldMax: heldMaxOf(admitted, target),
-  };
 }

@@ -8,7 +8,7 @@ import { ResponseReader } from '../wire/openai-response-reader.ts';
 import { VideoReader } from '../wire/openai-videos.ts';
 import { jsonMeter } from '../wire/paths-meter.ts';
 import { SILENT_METER } from '../wire/unmetered.ts';
-import type { AnswerHead, Meter } from '../wire/wire.ts';
+import type { AnswerHead, Meter, Reading } from '../wire/wire.ts';
 import { wireOfRequest } from './batch-asked.ts';
 import { type Result, ResultsMeter } from './batch-results.ts';
 import type { Ask } from './looking.ts';
@@ -52,7 +52,7 @@ async function lookAtBatch(call: OpenCall, ask: Ask, keepFiles: KeepFiles): Prom
     // Without one of its files nobody knows what it came to.
     if (end.kind !== 'answered') return unseen(end);
   }
-  return { kind: 'over', ending: { kind: 'answered', status: 200, reading: results.read() } };
+  return overBy(results, looked.ending.reading);
 }
 
 function openaiResult({ custom_id, response }: Readonly<Record<string, unknown>>): Result | undefined {
@@ -64,10 +64,16 @@ function openaiResult({ custom_id, response }: Readonly<Record<string, unknown>>
 async function lookAtMessageBatch(call: OpenCall, ask: Ask): Promise<Looked> {
   const path = `${call.path}/${call.object}`;
   const looked = lookedOf(await ask(path, () => jsonMeter(new MadeReader(ANTHROPIC_BATCH))));
-  if (looked.kind !== 'over') return looked;
+  if (looked.kind !== 'over' || !('reading' in looked.ending)) return looked;
   const results = new ResultsMeter(anthropicResult, () => meterOfAnswer(call));
   const end = await ask(`${path}/results`, () => results);
   if (end.kind !== 'answered') return unseen(end);
+  return overBy(results, looked.ending.reading);
+}
+
+/** Where the batch says that it was served and its results hold nothing, they are not there yet, or something else is. */
+function overBy(results: ResultsMeter, batch: Reading | null): Looked {
+  if (results.isEmpty && (batch?.made?.answers ?? 0) > 0) return { kind: 'unseen', why: 'its results hold nothing' };
   return { kind: 'over', ending: { kind: 'answered', status: 200, reading: results.read() } };
 }
 

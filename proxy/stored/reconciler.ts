@@ -8,7 +8,7 @@ import { askOf, type LookingParts } from './looking.ts';
 import { LOOKS, type Looked } from './looks.ts';
 import { closingByEstimate, closingOfOpen } from './open-closing.ts';
 import type { Settler } from './settler.ts';
-import { type Claimed, fileOf, OPEN_LEASE_MS, type OpenCall, type Stored } from './stored.ts';
+import { type Claimed, fileOf, LOOK_MS, OPEN_LEASE_MS, type OpenCall, type Stored } from './stored.ts';
 
 export interface ReconcilerParts extends LookingParts {
   readonly stored: Stored;
@@ -20,10 +20,11 @@ export interface ReconcilerParts extends LookingParts {
 
 /** Looked at at once: one upstream that hangs keeps no other waiting. */
 const AT_ONCE = 32;
+const RESUMED_AT_ONCE = 256;
 const ROUND_MS = 1_000;
 /** Where there is more than was taken. */
 const SOON_MS = 20;
-/** What its provider does not know so soon may be about to be known. */
+/** What its provider does not know so soon may be about to be known; and one that says so once may be in disorder. */
 const GONE_AFTER_MS = 120_000;
 
 /**
@@ -35,10 +36,31 @@ export class Reconciler {
   readonly #stopping = new AbortController();
   /** By the id of the call. */
   readonly #looking = new Map<string, Promise<boolean>>();
+  /** By the id of the call: since when its provider says that it does not know it. */
+  readonly #gone = new Map<string, number>();
   #running: Promise<void> | undefined;
 
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
+  }
+
+  /**
+   * Holds again what open calls hold, where the counters did not outlive the process before; to be waited for before
+   * calls are taken. Each is still due at once then. Never rejects.
+   */
+  async resume(): Promise<void> {
+    const { stored, clock, observer } = this.#parts;
+    const longAgoMs = clock() - LOOK_MS.max;
+    try {
+      for (let count = RESUMED_AT_ONCE; count === RESUMED_AT_ONCE && !this.#stopping.signal.aborted; ) {
+        const claimed = await stored.calls.claim(longAgoMs, RESUMED_AT_ONCE);
+        count = claimed.length;
+        const renewed = await Promise.allSettled(claimed.map(({ call }) => this.#renew(call)));
+        for (const one of renewed) if (one.status === 'rejected') observer.faulted(faultOf(one.reason), '');
+      }
+    } catch (thrown) {
+      observer.faulted(faultOf(thrown), '');
+    }
   }
 
   start(): void {
@@ -97,17 +119,29 @@ export class Reconciler {
       const looked = target ? await this.#ask(call, target, config) : UNREACHABLE;
       const nowMs = clock();
       if (looked.kind === 'over' && target) {
+        this.#gone.delete(call.id);
         return await settler.settle(call, closingOfOpen(call, looked.ending, target, config, nowMs));
       }
-      if (looked.kind === 'unseen')
-        observer.faulted(new Fault('upstream_invalid', { story: `${call.object}: ${String(looked.why)}` }), call.id);
-      const gone = looked.kind === 'gone' && nowMs - call.atMs >= GONE_AFTER_MS;
-      if (!gone && nowMs < call.untilMs) return false;
+      const why =
+        looked.kind === 'unseen' ? String(looked.why) : looked.kind === 'gone' ? 'it is not known' : undefined;
+      if (why !== undefined)
+        observer.faulted(new Fault('upstream_invalid', { story: `${call.object}: ${why}` }), call.id);
+      if (!this.#isGone(call, looked, nowMs) && nowMs < call.untilMs) return false;
+      this.#gone.delete(call.id);
       return await settler.settle(call, closingByEstimate(call));
     } catch (thrown) {
       observer.faulted(faultOf(thrown), call.id);
       return false;
     }
+  }
+
+  /** Said again and again, for a while: one answer of a server in disorder must not end what a customer owes. */
+  #isGone({ id }: OpenCall, { kind }: Looked, nowMs: number): boolean {
+    if (kind === 'going') this.#gone.delete(id);
+    if (kind !== 'gone') return false;
+    const sinceMs = this.#gone.get(id) ?? nowMs;
+    this.#gone.set(id, sinceMs);
+    return nowMs - sinceMs >= GONE_AFTER_MS;
   }
 
   async #renew({ opening: { reservation } }: OpenCall): Promise<void> {

@@ -5,6 +5,8 @@ import { type Claimed, LOOK_AGE_SHARE, LOOK_MS, type Stored, type StoredObject }
 import { encodeCall, encodeClosing, encodeObject, parseCall, parseClosing, parseObject } from './stored-text.ts';
 
 export interface SqliteStored extends Stored {
+  /** What was open when the process before ended is due now: counters in memory do not know what it holds. */
+  resume(): void;
   close(): void;
 }
 
@@ -117,6 +119,7 @@ export function sqliteStored(path: string, log: Log): SqliteStored {
         forgetCall.run(call.id);
       },
     },
+    resume: () => sure.exec('UPDATE call SET look_ms = 0'),
     close() {
       writeWaiting();
       quick.close();

@@ -2,9 +2,10 @@ import { Fault } from '#core/fault.ts';
 import { ownOrigin } from '../headers.ts';
 import { anthropicDialect } from './anthropic-dialect.ts';
 import { concat, EMPTY, encodeUtf8, isObject, parseJson } from './bytes.ts';
-import { parseBody } from './json-request.ts';
-import { edited, findMember, membersOf, valueText } from './json-span.ts';
+import { onlyMember, parseBody } from './json-request.ts';
+import { edited, elementsOf, findMember, membersOf, valueText } from './json-span.ts';
 import { MadeReader, type MadeWords } from './made-reader.ts';
+import { unchanged } from './openai-files.ts';
 import type { Params } from './path-pattern.ts';
 import { jsonMeter } from './paths-meter.ts';
 import { askedWithoutTokens, SILENT_METER } from './unmetered.ts';
@@ -18,10 +19,15 @@ import {
   type Wire,
 } from './wire.ts';
 
-export const ANTHROPIC_BATCH: MadeWords = { id: 'id', state: 'processing_status', over: new Set(['ended']), files: [] };
+export const ANTHROPIC_BATCH: MadeWords = {
+  id: 'id',
+  state: 'processing_status',
+  over: new Set(['ended']),
+  files: [],
+  answers: 'request_counts.succeeded',
+};
 
 const PATH = '/v1/messages/batches';
-const rewrite = (body: Uint8Array): Uint8Array => body;
 
 /** Message Batches of Anthropic: the requests stand in the body, and what they came to in the results. */
 export const anthropicBatches = {
@@ -46,21 +52,22 @@ export const anthropicBatches = {
   goesOn: true,
   parse(body: Uint8Array): Asked {
     const { requests } = parseBody(body, DECISIVE);
-    if (!Array.isArray(requests))
+    const list = findMember(body, membersOf(body) ?? [], 'requests');
+    if (!Array.isArray(requests) || !list)
       throw new Fault('invalid_request', { detail: "The field 'requests' must be a list." });
     return {
       ...NOTHING_ASKED,
       model: '',
       metering: 'usage',
       serviceTier: 'batch',
-      requests: requestsIn(requests),
+      requests: requestsIn(body.subarray(list.valueStart, list.valueEnd), requests),
       makes: 'message_batch',
       background: true,
       atLeisure: true,
       once: true,
     };
   },
-  rewrite,
+  rewrite: unchanged,
   meter: (): Meter => jsonMeter(new MadeReader(ANTHROPIC_BATCH)),
 } as const satisfies Wire;
 
@@ -90,7 +97,7 @@ export const anthropicStoredBatches = {
     // An upstream that was named stays named.
     ownUrl: `${ownOrigin(headers)}${path.slice(0, Math.max(0, path.indexOf(PATH)))}`,
   }),
-  rewrite,
+  rewrite: (body: Uint8Array): Uint8Array => body,
   meter({ ownUrl }: BatchAsked, { status, headers }: AnswerHead): Meter {
     const isJson = String(headers['content-type'] ?? '').startsWith('application/json');
     return status < 300 && isJson ? leadingHere(ownUrl) : SILENT_METER;
@@ -99,13 +106,17 @@ export const anthropicStoredBatches = {
 
 const DECISIVE = new Set(['requests']);
 
-function* requestsIn(requests: readonly unknown[]): Generator<BatchRequest> {
+function* requestsIn(bytes: Uint8Array, requests: readonly unknown[]): Generator<BatchRequest> {
+  const elements = elementsOf(bytes) ?? [];
   for (const [i, request] of requests.entries()) {
     const place = `requests[${i}]`;
-    if (!isObject(request) || !isObject(request.params)) {
-      throw new Fault('invalid_request', { detail: `${place} has no params.` });
+    const element = elements[i];
+    const params =
+      element && isObject(request) && onlyMember(bytes.subarray(element.start, element.end), 'params', request);
+    if (!params || !isObject(request) || !isObject(request.params)) {
+      throw new Fault('invalid_request', { detail: `${place} has no params, or something twice.` });
     }
-    yield { place, path: '/v1/messages', body: encodeUtf8(JSON.stringify(request.params)) };
+    yield { place, id: request.custom_id, path: '/v1/messages', body: params };
   }
 }
 

@@ -76,14 +76,22 @@ export function addInline(media: GeminiMedia, data: unknown, type: unknown, mode
   } else media.elsewhere = true;
 }
 
-/** Below an address of Google: `https://generativelanguage.googleapis.com/v1beta/files/abc`. Others lead elsewhere. */
-const FILE_URI = /\/files\/([^/?#]+)$/;
+/**
+ * `https://generativelanguage.googleapis.com/v1beta/files/abc`, or what a lenient reader takes for it: `files/abc`, with
+ * a query, escaped, in capitals. Addresses of others name no file that somebody has.
+ */
+const FILE_URI = /(?:^|[/:])files[/:]+([^/?#:]+)/i;
 
 /** By its address. */
 export function addFile(media: GeminiMedia, uri: unknown): void {
   media.elsewhere = true;
-  const id = typeof uri === 'string' ? FILE_URI.exec(uri)?.[1] : undefined;
-  if (id !== undefined) media.files = [...(media.files ?? []), id];
+  const id = typeof uri === 'string' ? FILE_URI.exec(unescaped(uri))?.[1] : undefined;
+  if (id !== undefined) media.files = [...(media.files ?? []), id.trim().toLowerCase()];
+}
+
+/** Google's ids are letters, digits and dashes: of escapes only those of ASCII matter. */
+function unescaped(uri: string): string {
+  return uri.replace(/%([0-7][0-9a-f])/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 }
 
 /** Four characters of base64 are three bytes. */

@@ -1,6 +1,6 @@
 import { Fault } from '#core/fault.ts';
 import { decodeStrictUtf8, encodeUtf8, isObject, parseJson } from './bytes.ts';
-import { type Edit, keyOf, type Member, membersOf } from './json-span.ts';
+import { type Edit, findMember, keyOf, type Member, membersOf } from './json-span.ts';
 import type { Params } from './path-pattern.ts';
 
 /** What the formats that take a JSON object share on the way in. */
@@ -81,6 +81,14 @@ export function parseCount(fields: Fields, name: string): bigint | null {
 /** Names of end users and sessions go onto events: text of a sane length, or nothing. */
 export function parseName(value: unknown): string | null {
   return typeof value === 'string' && value !== '' && value.length <= NAME_CHARS_MAX ? value : null;
+}
+
+/** The bytes of a member of an object that was parsed out of these; undefined where it, or any other, stands there twice. */
+export function onlyMember(bytes: Uint8Array, name: string, parsed: Fields): Uint8Array | undefined {
+  const members = membersOf(bytes);
+  if (!members || members.length !== Object.keys(parsed).length) return undefined;
+  const member = findMember(bytes, members, name);
+  return member && bytes.subarray(member.valueStart, member.valueEnd);
 }
 
 /** What a provider keeps, by its id. */

@@ -1,6 +1,6 @@
 import { Fault } from '#core/fault.ts';
 import { headerOf } from '../headers.ts';
-import { decodeStrictUtf8, encodeUtf8, find, needle } from './bytes.ts';
+import { concat, decodeStrictUtf8, encodeUtf8, find, needle } from './bytes.ts';
 import { edited } from './json-span.ts';
 import type { CallHead } from './wire.ts';
 
@@ -50,7 +50,7 @@ export function parseForm(body: Uint8Array, call: CallHead, decisive: ReadonlySe
   return { fields, files };
 }
 
-/** The form with another value in one field, which has to be there. */
+/** The form with another value in one field, or with that field before the others. */
 export function withField(body: Uint8Array, name: string, value: string): Uint8Array {
   // As it was parsed: it begins with its boundary.
   const lineEnd = find(body, LINE_END, 0, BOUNDARY_CHARS_MAX + 4);
@@ -58,7 +58,8 @@ export function withField(body: Uint8Array, name: string, value: string): Uint8A
   for (const part of partsOf(body, boundary)) {
     if (part.name === name && !part.isFile) return edited(body, [{ ...part, insert: encodeUtf8(value) }]);
   }
-  throw new Error(`the form has no field ${name}`);
+  const part = `--${boundary}\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`;
+  return concat([encodeUtf8(part), body]);
 }
 
 function boundaryOf({ headers }: CallHead): string {

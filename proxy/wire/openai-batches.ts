@@ -2,6 +2,7 @@ import { isObject } from './bytes.ts';
 import { parseBody, parseName, parseObjectId } from './json-request.ts';
 import { MadeReader, type MadeWords } from './made-reader.ts';
 import { openaiDialect } from './openai-dialect.ts';
+import { unchanged } from './openai-files.ts';
 import type { Params } from './path-pattern.ts';
 import { jsonMeter } from './paths-meter.ts';
 import { askedWithoutTokens } from './unmetered.ts';
@@ -13,10 +14,10 @@ export const OPENAI_BATCH: MadeWords = {
   state: 'status',
   over: new Set(['completed', 'failed', 'expired', 'cancelled']),
   files: ['output_file_id', 'error_file_id'],
+  answers: 'request_counts.completed',
 };
 
 const meter = (): Meter => jsonMeter(new MadeReader(OPENAI_BATCH));
-const rewrite = (body: Uint8Array): Uint8Array => body;
 
 /** Batches of OpenAI: held when they are handed in, by the requests of their file, and billed by their results. */
 export const openaiBatches = {
@@ -47,7 +48,7 @@ export const openaiBatches = {
       once: true,
     };
   },
-  rewrite,
+  rewrite: unchanged,
   meter,
 } as const satisfies Wire;
 
@@ -71,7 +72,7 @@ export const openaiStoredBatches = {
     ...askedWithoutTokens('', 'free'),
     object: id,
   }),
-  rewrite,
+  rewrite: (body: Uint8Array): Uint8Array => body,
   meter,
 } as const satisfies Wire;
 

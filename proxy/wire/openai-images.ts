@@ -5,6 +5,7 @@ import { type Fields, parseBody, parseCount, parseName, replaceModel } from './j
 import { edited } from './json-span.ts';
 import { isMultipart, parseForm, withField } from './multipart.ts';
 import { openaiDialect } from './openai-dialect.ts';
+import { filesIn } from './openai-media.ts';
 import { MEDIA_PATHS, MediaReader } from './openai-media-reader.ts';
 import type { Params } from './path-pattern.ts';
 import { jsonMeter, type Seen, sseMeter } from './paths-meter.ts';
@@ -73,7 +74,7 @@ const PARTIAL_TOKENS = 100n;
 const INPUT_IMAGE_TOKENS_MAX = 10_000n;
 
 function parse(body: Uint8Array, call: CallHead, params?: Params): Asked {
-  const { fields, pictures } = isMultipart(call) ? formOf(body, call) : jsonOf(body);
+  const { fields, pictures, files } = isMultipart(call) ? formOf(body, call) : jsonOf(body);
   const model = parseName(params?.model ?? fields.model);
   if (model === null) throw new Fault('invalid_request', { detail: "The field 'model' must name a model." });
   const images = parseCount(fields, 'n') ?? 1n;
@@ -96,17 +97,21 @@ function parse(body: Uint8Array, call: CallHead, params?: Params): Asked {
     answers: images,
     bounds: byTokens ? NO_COUNTS : { images },
     fixed: NO_COUNTS,
+    ...(files.length > 0 && { reads: files }),
   };
 }
 
 interface Request {
   readonly fields: Fields;
   readonly pictures: number;
+  /** Pictures that it names where they are kept. */
+  readonly files: readonly string[];
 }
 
 function jsonOf(body: Uint8Array): Request {
   const fields = parseBody(body, DECISIVE);
-  return { fields, pictures: Array.isArray(fields.images) ? fields.images.length : 0 };
+  const { images, image, mask } = fields;
+  return { fields, pictures: Array.isArray(images) ? images.length : 0, files: filesIn([images, image, mask]) };
 }
 
 /** Its fields are text: numbers and flags are read from it. */
@@ -116,6 +121,7 @@ function formOf(body: Uint8Array, call: CallHead): Request {
   return {
     fields: { ...fields, n: wholeOf(n), partial_images: wholeOf(partial), stream: stream === 'true' },
     pictures: form.files.length,
+    files: [],
   };
 }
 

@@ -55,8 +55,9 @@ export function mediaBounds(messages: unknown, model: string): MediaBounds {
 }
 
 function addPart(bounds: MediaBounds, part: Readonly<Record<string, unknown>>, model: string): void {
-  const named = isObject(part.file) ? part.file.file_id : part.file_id;
-  if (typeof named === 'string' && named !== '') bounds.files = [...(bounds.files ?? []), named];
+  for (const named of [part.file_id, isObject(part.file) ? part.file.file_id : undefined]) {
+    if (typeof named === 'string' && named !== '') bounds.files = [...(bounds.files ?? []), named];
+  }
   if (part.image_url !== undefined || part.type === 'input_image') {
     const max = imageTokensMax(model);
     bounds.tokensMax += max;
@@ -79,6 +80,28 @@ function addPart(bounds: MediaBounds, part: Readonly<Record<string, unknown>>, m
     if (typeof part.file_data === 'string') bounds.bytes += part.file_data.length;
   }
   if (part.video_url !== undefined) bounds.elsewhere = true;
+}
+
+/** Files that something small names, wherever in it: a mask, a picture to begin with, the variables of a prompt. */
+export function filesIn(value: unknown): string[] {
+  const files: string[] = [];
+  const left: unknown[] = [value];
+  while (left.length > 0) {
+    const one = left.pop();
+    if (Array.isArray(one)) for (const inner of one) left.push(inner);
+    if (!isObject(one)) continue;
+    for (const name in one) {
+      const inner = one[name];
+      if (name === 'file_id') addId(files, inner);
+      else if (name === 'file_ids' && Array.isArray(inner)) for (const id of inner) addId(files, id);
+      else if (typeof inner === 'object') left.push(inner);
+    }
+  }
+  return files;
+}
+
+function addId(files: string[], id: unknown): void {
+  if (typeof id === 'string' && id !== '') files.push(id);
 }
 
 function imageTokensMax(model: string): bigint {

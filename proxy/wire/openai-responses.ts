@@ -13,7 +13,7 @@ import {
 import { rewriteJson } from './json-set.ts';
 import { edited } from './json-span.ts';
 import { openaiDialect } from './openai-dialect.ts';
-import { mediaBounds } from './openai-media.ts';
+import { filesIn, mediaBounds } from './openai-media.ts';
 import { ResponseReader } from './openai-response-reader.ts';
 import { jsonMeter, sseMeter } from './paths-meter.ts';
 import { openaiShows } from './showing-models.ts';
@@ -126,7 +126,8 @@ function parse(body: Uint8Array, { path }: Pick<CallHead, 'path'>): Asked {
   const media = mediaBounds(fields.input, model);
   const textBytes = body.length - media.bytes;
   const tools = Array.isArray(fields.tools) ? fields.tools.filter(isObject) : [];
-  const files = [...(media.files ?? []), ...tools.flatMap(filesOf)];
+  const given = tools.filter(({ type }) => !LOCAL_TOOLS.has(type));
+  const files = [...(media.files ?? []), ...filesIn(given), ...filesIn(fields.prompt)];
   return {
     model,
     metering: 'usage',
@@ -138,12 +139,12 @@ function parse(body: Uint8Array, { path }: Pick<CallHead, 'path'>): Asked {
     serviceTier: parseName(fields.service_tier),
     inputTokensMax: BigInt(textBytes) + TEMPLATE_TOKENS + (tools.length > 0 ? TOOLS_TOKENS : 0n) + media.tokensMax,
     inputs: 1n,
-    inputElsewhere: media.elsewhere || isKeptElsewhere(fields) || tools.some(({ type }) => !LOCAL_TOOLS.has(type)),
+    inputElsewhere: media.elsewhere || isKeptElsewhere(fields) || given.length > 0,
     inputTokensGuess: guessTokens(textBytes) + media.tokensGuess,
     outputTokensMax: parseCount(fields, 'max_output_tokens'),
     ...(path.endsWith('/compact') && { outputTokensMin: COMPACT_OUTPUT_MIN }),
     // What goes on in the background goes on when its stream is cut.
-    hidesOutput: background || tools.some(({ type }) => !LOCAL_TOOLS.has(type)),
+    hidesOutput: background || given.length > 0,
     answers: 1n,
     bounds: toolBounds(tools, parseCount(fields, 'max_tool_calls') ?? TOOL_CALLS_INITIAL),
     fixed: NO_COUNTS,
@@ -153,12 +154,6 @@ function parse(body: Uint8Array, { path }: Pick<CallHead, 'path'>): Asked {
     ...(parseFlag(fields, 'store') !== false && path.endsWith('/responses') && { makes: 'response' }),
     ...(previous !== null && { buildsOn: [parseObjectId(previous, 'previous_response_id')] }),
   };
-}
-
-/** Files that a tool is given. */
-function filesOf({ container }: Fields): string[] {
-  const ids = isObject(container) ? container.file_ids : undefined;
-  return Array.isArray(ids) ? ids.filter((id) => typeof id === 'string') : [];
 }
 
 /** What the server has kept of earlier responses, conversations and prompts is input that the body does not hold. */

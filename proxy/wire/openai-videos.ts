@@ -2,8 +2,11 @@ import { Fault } from '#core/fault.ts';
 import { parseBytes } from './bytes.ts';
 import { pathsOf } from './json-path-tree.ts';
 import { parseBody, parseName } from './json-request.ts';
-import { isMultipart, parseForm } from './multipart.ts';
+import { setMember } from './json-set.ts';
+import { edited } from './json-span.ts';
+import { isMultipart, parseForm, withField } from './multipart.ts';
 import { openaiDialect } from './openai-dialect.ts';
+import { filesIn } from './openai-media.ts';
 import type { Params } from './path-pattern.ts';
 import { type AnswerReader, jsonMeter, type Seen } from './paths-meter.ts';
 import { askedWithoutTokens, SILENT_METER } from './unmetered.ts';
@@ -14,10 +17,13 @@ import {
   type Meter,
   NOTHING_ASKED,
   type Reading,
+  type RequestEdits,
   type Wire,
 } from './wire.ts';
 
-const rewrite = (body: Uint8Array): Uint8Array => body;
+/** What a form begins with, and JSON cannot. */
+const DASH = 0x2d;
+
 const meter = (_asked: Asked, { headers }: AnswerHead): Meter =>
   // What is made is no JSON.
   String(headers['content-type'] ?? '').startsWith('application/json') ? jsonMeter(new VideoReader()) : SILENT_METER;
@@ -38,6 +44,7 @@ export const openaiVideos = {
   goesOn: true,
   parse(body: Uint8Array, call: CallHead): Asked {
     const fields = isMultipart(call) ? parseForm(body, call, DECISIVE).fields : parseBody(body, DECISIVE);
+    const files = filesIn(fields);
     const seconds = secondsOf(fields.seconds ?? SECONDS_INITIAL);
     if (seconds === undefined)
       throw new Fault('invalid_request', { detail: "The field 'seconds' must be a number of seconds." });
@@ -52,9 +59,14 @@ export const openaiVideos = {
       makes: 'video',
       background: true,
       once: true,
+      ...(files.length > 0 && { reads: files }),
     };
   },
-  rewrite,
+  rewrite(body: Uint8Array, _asked: Asked, { model }: RequestEdits): Uint8Array {
+    if (model === null) return body;
+    if (body[0] === DASH) return withField(body, 'model', model);
+    return edited(body, setMember(body, [['model']], JSON.stringify(model)));
+  },
   meter,
 } as const satisfies Wire;
 
@@ -79,7 +91,7 @@ export const openaiStoredVideos = {
     ...askedWithoutTokens('', 'free'),
     object: id,
   }),
-  rewrite,
+  rewrite: (body: Uint8Array): Uint8Array => body,
   meter,
 } as const satisfies Wire;
 

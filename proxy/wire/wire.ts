@@ -249,12 +249,16 @@ export interface Made {
   readonly over: boolean;
   /** Files that it has written. */
   readonly files?: readonly string[];
+  /** Of a batch: how many requests were served, where that is said. */
+  readonly answers?: number | undefined;
 }
 
 /** One of the requests of a batch. */
 export interface BatchRequest {
   /** Where it stands, for people: `line 3`. */
   readonly place: string;
+  /** The caller's own name for it (`custom_id`), by which its result is found. */
+  readonly id: unknown;
   /** As a caller would ask it by itself. */
   readonly path: string;
   readonly body: Uint8Array;

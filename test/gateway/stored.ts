@@ -11,9 +11,10 @@ export interface TestStored {
   readonly handedOver: string[];
 }
 
-/** A store in a folder of its own, as the parts of a gateway take it. */
-export function testStored(path = join(temporaryFolder(), 'stored.db')): TestStored {
+/** A store in a folder of its own, as the parts of a gateway take it; `again`: after a restart. */
+export function testStored(path = join(temporaryFolder(), 'stored.db'), again = false): TestStored {
   const opened = sqliteStored(path, SILENT);
+  if (again) opened.resume();
   onTestFinished(() => opened.close());
   const handedOver: string[] = [];
   const stored = {
