@@ -25,11 +25,13 @@ const LATER = sql`later`;
 
 /** Those of the events that are late: their period is final, or one after it is that bills a level. */
 export async function insertLateEvents(db: Database, events: readonly TakenEvent[], nowMs: number): Promise<void> {
+  // Most are of the period that runs: nothing that began after them is billed, and no closed period is looked at.
+  const firstMs = events.reduce((first, { timeMs }) => Math.min(first, timeMs), Number.POSITIVE_INFINITY);
   await db.query(sql`
     with billed_until as materialized (
       select later.customer_id, max(later.start_at) as start_at from subscription_period as later
       where later.customer_id = any(${[...new Set(events.map((event) => event.customer))]}::text[])
-        and ${isFinal(LATER)} and ${billsLevels(LATER)}
+        and later.start_at > ${instant(firstMs)} and ${isFinal(LATER)} and ${billsLevels(LATER)}
       group by 1
     )
     insert into late_event (source, event_id, revision, customer_id, subscription_id, period_index, event_at, received_at)

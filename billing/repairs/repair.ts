@@ -37,7 +37,7 @@ const DIFFERENCES_MAX = 1_000;
 const READS_MAX = 1_000_000n;
 /** Where nothing was looked at before. */
 const FIRST_HOURS = 2;
-const PLACES_PAGE = 100;
+const PLACES_PAGE = 1_000;
 
 /**
  * Looks at whole hours, customer by customer, and goes on where the run before it stopped: events are read once for the

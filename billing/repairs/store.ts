@@ -116,17 +116,21 @@ export async function listPlacesToCheck(
   return db.query(sql`
     select name.customer, counted.events
     from (
-      select id collate "C" as customer, false as has_sums from customer where ${isNext(sql`id collate "C"`)}
-      union
-      select customer, true from cost_hour where hour >= ${from} and hour < ${to} and ${isNext(sql`customer`)}
-      union
-      select customer, true from usage_hour where hour >= ${from} and hour < ${to} and ${isNext(sql`customer`)}
+      select customer, bool_or(has_sums) as has_sums
+      from (
+        select id collate "C" as customer, false as has_sums from customer where ${isNext(sql`id collate "C"`)}
+        union all
+        select customer, true from cost_hour where hour >= ${from} and hour < ${to} and ${isNext(sql`customer`)}
+        union all
+        select customer, true from usage_hour where hour >= ${from} and hour < ${to} and ${isNext(sql`customer`)}
+      ) as named
+      group by 1 order by 1
     ) as name
     cross join lateral (
       select count(*)::int8 as events from event
       where event.customer = name.customer and event.time >= ${from} and event.time < ${to}
     ) as counted
-    group by 1, 2 having counted.events > 0 or bool_or(has_sums)
+    where counted.events > 0 or name.has_sums
     order by 1 limit ${count}`);
 }
 
