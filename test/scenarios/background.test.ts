@@ -8,6 +8,7 @@ import { until } from './until.ts';
 /** A gateway is killed this often while responses are begun, go on and end. The promise is shown with more (`WEIR_KILLS=20`); every run does one. */
 const KILLS = Number.parseInt(process.env.WEIR_KILLS ?? '1', 10);
 const BEGUN_PER_KILL = 12;
+const BEGUN_WHOLE = 4;
 
 interface Kept {
   readonly number: number;
@@ -86,6 +87,8 @@ describe.each(['embedded', 'shared'] as const)('%s, responses in the background'
       await weir.killGateway(0);
       await Promise.all(beginning);
       await weir.startGateway(0);
+      // And some with nothing in their way, however many of the others had been handed over when it died.
+      await Promise.all(Array.from({ length: BEGUN_WHOLE }, begin));
       // Clients look at some of them meanwhile.
       await Promise.all(known.slice(-4).map(({ id, gatewayUrl }) => looked(gatewayUrl, weir.secret, id)));
     }
