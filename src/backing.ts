@@ -10,7 +10,7 @@ import { callMsMax } from '#proxy/admission.ts';
 import type { CounterStore, Standing } from '#proxy/limits/counters.ts';
 import { memoryCounters } from '#proxy/limits/memory.ts';
 import { type Notice, noticedCounters, noticeTo } from '#proxy/limits/noticed.ts';
-import { redisCounters } from '#proxy/limits/redis.ts';
+import { redisCounters, type SettledCall } from '#proxy/limits/redis.ts';
 import { redisGateways } from '#proxy/limits/redis-gateways.ts';
 import { redisStanding, streamRead } from '#proxy/limits/redis-standing.ts';
 import { parseCounts } from '#proxy/limits/reservation-text.ts';
@@ -24,7 +24,7 @@ import { httpShipping } from '#proxy/sink/journal/http-shipping.ts';
 import type { Journal } from '#proxy/sink/journal/journal.ts';
 import { type Shipper, shipJournal } from '#proxy/sink/journal/shipper.ts';
 import { journalSink } from '#proxy/sink/journal-sink.ts';
-import { redisSink } from '#proxy/sink/redis-sink.ts';
+import { isFinal, redisSink } from '#proxy/sink/redis-sink.ts';
 import type { Sink } from '#proxy/sink/sink.ts';
 import { copiedStored } from '#proxy/stored/copied-stored.ts';
 import { redisStored } from '#proxy/stored/redis-stored.ts';
@@ -114,9 +114,22 @@ export function redisBacking(options: BackingOptions, redisUrl: string, journal:
       await Promise.all(streams.map((stream) => streamRead(redis, stream, closing.signal)));
     },
     async brought(calls) {
-      log.warn({ events: calls.length }, 'Redis has lost events: billing has them from the journal.');
-      for (const { counts, ...call } of calls) await counters.doubt({ ...call, counts: parseCounts(counts) });
+      const events = calls.filter(({ isSent }) => isSent).length;
+      if (events > 0) log.warn({ events }, 'Redis has lost events: billing has them from the journal.');
+      const settled = calls.map(({ id, customer, atMs, counts }) => ({
+        id,
+        customer,
+        atMs,
+        counts: parseCounts(counts),
+      }));
+      const doubted = (call: SettledCall) =>
+        counters.doubt(call).catch((error: unknown) => {
+          if (!isFinal(error)) throw error;
+          log.error({ err: error, id: call.id }, 'The limits cannot be told of a call that they have lost.');
+        });
+      await Promise.all(settled.map(doubted));
     },
+    inherited: journal.ordinal,
   });
   // Billing gets events from Redis: what it has not got by then is brought from here.
   const shipper = shipJournal({ journal, ship: shipping.ship, now: clock, log, ripeMs: RIPE_MS });

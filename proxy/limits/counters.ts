@@ -184,7 +184,7 @@ export type CountedIn = Pick<Seed, 'counter' | 'expiresAtMs'>;
 
 export interface Standing {
   readonly used: bigint;
-  /** 0 while it has not been seeded, 1 when it has, more where that is in doubt: a number that grows with every doubt. */
+  /** 0 while it has not been seeded, odd when it has, even where that is in doubt: a number that only grows. */
   readonly mark: number;
 }
 

@@ -384,7 +384,50 @@ describe('a count that may have been lost', () => {
     await counters.reserve(live);
     await counters.doubt(settledCall('req_another', customer, Date.now()));
     await counters.extend(live, [2n]);
-    expect(await counters.standing(customer, 'budget')).toEqual({ used: 4n, mark: 2 });
+    expect(await counters.standing(customer, 'budget')).toEqual({ used: 4n, mark: 4 });
+  });
+
+  test('is not trusted by a sum that is older than its last doubt, though another gateway has ended the one before', async () => {
+    const { customer, call } = scene();
+    await counters.seed(customer, seedOf(5n));
+    await counters.doubt(settledCall('req_lost', customer, Date.now()));
+    const asked = await counters.standing(customer, 'budget');
+    expect(await counters.seed(customer, seedOf(5n, asked))).toBe(true);
+    await counters.doubt(settledCall('req_lost_too', customer, Date.now()));
+    expect(await counters.seed(customer, seedOf(5n, asked))).toBe(false);
+    expect(await counters.reserve(call([counted(1n)]))).toMatchObject({ admitted: false, unknown: [0] });
+  });
+
+  test('is asked for where a replica took over with the hold of a call and without its settlement, which gives that back', async () => {
+    const { customer, call } = scene();
+    await counters.seed(customer, seedOf(20n));
+    const place: Hold = { kind: 'concurrency', counter: 'at-once', amount: 1n, limit: 1n };
+    const lost = call([counted(10n), place]);
+    await counters.reserve(lost);
+    await counters.doubt(settledCall(lost.id, customer, Date.now()));
+    expect(await counters.listLive(customer, null, 10)).toEqual([]);
+    expect(await counters.read(customer, 'budget')).toEqual({ used: 20n, held: 0n });
+    const next = call([counted(10n), place]);
+    expect(await counters.reserve(next)).toMatchObject({ admitted: false, unknown: [0] });
+    await counters.seed(customer, seedOf(23n));
+    expect(await counters.reserve(next)).toMatchObject({ admitted: true });
+    // Said again, it is no news; and neither is its settlement.
+    await counters.doubt(settledCall(lost.id, customer, Date.now()));
+    expect(await counters.settle(lost, [3n, 0n], '{}', true)).toMatchObject({ settled: false });
+    expect(await counters.standing(customer, 'budget')).toEqual({ used: 23n, mark: 3 });
+  });
+
+  test('takes the charge of a lease back that ended before its call was found to be over', async () => {
+    let nowMs = Date.now();
+    const at = redisCounters({ redis, namespace, clock: () => nowMs });
+    const { customer, call } = scene();
+    await at.seed(customer, seedOf(20n));
+    const lost = call([counted(10n)]);
+    await at.reserve(lost);
+    nowMs += lost.leaseMs + 1;
+    expect(await at.read(customer, 'budget')).toEqual({ used: 30n, held: 0n });
+    await at.doubt(settledCall(lost.id, customer, nowMs));
+    expect(await at.standing(customer, 'budget')).toEqual({ used: 20n, mark: 2 });
   });
 
   test('is in no doubt by a call of long ago that Redis has forgotten in due time', async () => {

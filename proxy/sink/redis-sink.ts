@@ -111,7 +111,7 @@ export function redisSink(options: RedisSinkOptions): RedisSink {
  * True when trying again cannot help: an assertion, or an error that a script raised itself (a counter that is of
  * another kind now). One such call must not keep every event behind it from billing.
  */
-function isFinal(error: unknown): boolean {
+export function isFinal(error: unknown): boolean {
   if (error instanceof RangeError || error instanceof TypeError) return true;
   const cause = error instanceof Fault ? error.cause : error;
   return cause instanceof Error && cause.name === 'ReplyError' && cause.message.startsWith('ERR ');

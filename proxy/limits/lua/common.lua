@@ -20,8 +20,8 @@
 -- A counter is a packed text: kind ('r' rate, 'c', 'q'), then as doubles used, held, at, limit, span, extra.
 --   r: used is its level times the window, right at `at`; span the window in ms; extra the burst
 --   c: only held says something; at is when it was last said how long it is kept
---   q: at is the highest threshold that was reported; span the ms at which it ends; extra is 1 where all that was used is
---      known to be in it, and above where that was so and is in doubt: one more for every doubt
+--   q: at is the highest threshold that was reported; span the ms at which it ends; extra is its mark: 0 until it is known
+--      that all that was used is in it, odd while that is known, even while it is in doubt; it only grows
 -- (One text each: as a hash it took twice as long, and as digits half as long again.)
 --
 -- Lua has doubles only: every sum stays below 2^53, where they are exact, and is written without an exponent.
@@ -166,8 +166,22 @@ end
 local function doubt(key, span)
   local c = counter_of(key, 'q', MAX, 0, span)
   if c.span <= now then return end
-  c.extra = math.max(c.extra, 1) + 1
+  c.extra = math.max(c.extra, 1)
+  c.extra = c.extra + 1 + math.fmod(c.extra + 1, 2)
   save_counter(key, c)
+end
+
+-- Takes back what a call holds that nothing was served for, or whose use is not known here. What counted at admission
+-- stays counted.
+local function give_back(state, holds)
+  for i = 1, holds and #holds or 0, 4 do
+    local kind, amount, span = holds[i + 1], tonumber(holds[i + 2]), tonumber(holds[i + 3])
+    if state == 'live' and kind ~= 'a' then
+      change(holds[i], kind, amount, 0, span)
+    elseif state == 'ended' and kind == 'q' then
+      change(holds[i], kind, 0, -amount, span)
+    end
+  end
 end
 
 -- Beyond its limit; right at the counter's own time.

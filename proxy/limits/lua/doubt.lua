@@ -9,12 +9,15 @@
 -- Clocks of gateways and of the store differ by less.
 local CLOCKS_MS = 60000
 
-if find_call(ARGV[3]) then return 0 end
+local state, holds = find_call(ARGV[3])
+if state == 'closed' then return 0 end
 local settled = tonumber(ARGV[4])
-if settled < now - CLOSED_KEPT_MS + CLOCKS_MS then
+if not state and settled < now - CLOSED_KEPT_MS + CLOCKS_MS then
   local since = redis.call('HGET', KEYS[6], ARGV[5])
   if since and tonumber(since) + CLOCKS_MS < settled then return 0 end
 end
+give_back(state, holds)
+close(ARGV[3], state)
 for i = 7, #KEYS do
   doubt(KEYS[i], tonumber(ARGV[i - 1]))
 end

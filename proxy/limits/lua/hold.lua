@@ -38,8 +38,8 @@ local function fit(hold, c, amount)
 end
 
 local function is_known(hold, c)
-  if not hold.series or c.extra == 1 then return true end
-  if c.extra > 1 then return false end
+  if not hold.series or math.fmod(c.extra, 2) == 1 then return true end
+  if c.extra > 0 then return false end
   local since = redis.call('HGET', key_beside('since'), hold.series)
   return since and tonumber(since) <= hold.start
 end

@@ -8,14 +8,6 @@ local id = ARGV[3]
 local state, holds = find_call(id)
 if state == 'closed' then return 1 end
 
-for i = 1, holds and #holds or 0, 4 do
-  local kind, amount, span = holds[i + 1], tonumber(holds[i + 2]), tonumber(holds[i + 3])
-  if state == 'live' and kind ~= 'a' then
-    change(holds[i], kind, amount, 0, span)
-  elseif state == 'ended' and kind == 'q' then
-    change(holds[i], kind, 0, -amount, span)
-  end
-end
-
+give_back(state, holds)
 close(id, state)
 return 1

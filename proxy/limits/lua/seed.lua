@@ -13,7 +13,8 @@ if ARGV[5] ~= '' then
   redis.call('PEXPIRE', since, SERIES_KEPT_MS)
 end
 if c.span > now then
-  c.used, c.extra = math.max(c.used, tonumber(ARGV[3])), 1
+  c.used = math.max(c.used, tonumber(ARGV[3]))
+  if math.fmod(c.extra, 2) == 0 then c.extra = c.extra + 1 end
   save_counter(KEYS[6], c)
 end
 return 1

@@ -33,12 +33,14 @@ function tell(message: FromThread): void {
   parentPort?.postMessage(message);
 }
 
-async function ship(range: ClosingsRange): Promise<void> {
+async function ship(range: ClosingsRange, tellsAll: boolean): Promise<void> {
   const { events, oldestAtMs, next } = await readEvents(range);
   tell({ kind: 'started', oldestAtMs });
   const sent = onlyMissing ? await missingOf(events) : events;
   if (sent.length > 0) await post(sent);
-  tell({ kind: 'shipped', next, brought: onlyMissing ? sent.map(broughtOf) : [] });
+  const ids = new Set(sent.map(({ id }) => id));
+  const told = tellsAll ? events : sent;
+  tell({ kind: 'shipped', next, brought: onlyMissing ? told.map((one) => broughtOf(one, ids.has(one.id))) : [] });
 }
 
 /** Those that billing does not have, and does not get the other way. */
@@ -52,17 +54,17 @@ async function missingOf(events: readonly ClosedEvent[]): Promise<readonly Close
 
 async function stillMissing(events: readonly ClosedEvent[]): Promise<readonly ClosedEvent[]> {
   if (events.length === 0) return events;
-  const ids = events.map(({ id }) => id);
+  const ids = events.map(({ eventId }) => eventId);
   const body = JSON.stringify({ source: GATEWAY_SOURCE, ids });
   const { missing } = JSON.parse(await asked(`${address}/missing`, 'application/json', body)) as { missing: string[] };
   if (missing.length === 0) return [];
   const wanted = new Set(missing);
-  return events.filter(({ id }) => wanted.has(id));
+  return events.filter(({ eventId }) => wanted.has(eventId));
 }
 
-function broughtOf({ id, atMs, event, counts }: ClosedEvent): Brought {
+function broughtOf({ id, atMs, event, counts }: ClosedEvent, isSent: boolean): Brought {
   const { subject } = JSON.parse(event.toString('utf8')) as UsageEvent;
-  return { id, customer: subject, atMs, counts };
+  return { id, customer: subject, atMs, counts, isSent };
 }
 
 /** The events are JSON already. */
@@ -91,5 +93,5 @@ parentPort?.on('message', (message: ToThread) => {
     return;
   }
   go = Promise.withResolvers();
-  ship(message.range).catch((error: unknown) => tell({ kind: 'failed', reason: reasonOf(error) }));
+  ship(message.range, message.tellsAll).catch((error: unknown) => tell({ kind: 'failed', reason: reasonOf(error) }));
 });

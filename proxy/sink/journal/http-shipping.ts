@@ -8,20 +8,24 @@ export interface ShippingTarget {
   token: string;
 }
 
-/** An event that did not come to billing by its stream, and what of its call is counted in periods. */
+/** A call whose event did not come to billing by its stream, and what of it is counted in periods. */
 export interface Brought {
   id: string;
   customer: string;
   atMs: number;
   counts: string;
+  /** False where that is not sure: billing had it, and it may have been brought before without anybody hearing of it. */
+  isSent: boolean;
 }
 
 /** Events go to billing another way, which can lose them: only what is lost is shipped. */
 export interface OtherWay {
   /** Resolves when what is on that way now has arrived. */
   arrived(): Promise<void>;
-  /** Billing has these now, which it did not get that way. */
+  /** Billing has these now, which it did not get that way. Told again until it has been heard. */
   brought(calls: readonly Brought[]): Promise<void>;
+  /** How many closings the process before left: what it has brought of them it may not have told. */
+  inherited: number;
 }
 
 export interface ShippingThreadData extends ShippingTarget {
@@ -29,7 +33,9 @@ export interface ShippingThreadData extends ShippingTarget {
   onlyMissing: boolean;
 }
 
-export type ToThread = { kind: 'ship'; range: ClosingsRange } | { kind: 'go' };
+export type ToThread =
+  /** `tellsAll`: of each closing, as of one that was brought. */
+  { kind: 'ship'; range: ClosingsRange; tellsAll: boolean } | { kind: 'go' };
 
 export type FromThread =
   /** Of what it asked about: it waits to be told to go on. */
@@ -55,6 +61,8 @@ const THREAD_HEAP_MB = 64;
 export function httpShipping(target: ShippingTarget, otherWay?: OtherWay): { ship: Ship; close(): Promise<void> } {
   const workerData: ShippingThreadData = { url: target.url, token: target.token, onlyMissing: otherWay !== undefined };
   let asked: Asked | undefined;
+  /** Closings before it may have been brought by a batch that failed behind billing: nobody has heard of them. */
+  let unheardUntil = otherWay?.inherited ?? 0;
   let worker: Worker | undefined = start();
 
   function start(): Worker {
@@ -93,11 +101,16 @@ export function httpShipping(target: ShippingTarget, otherWay?: OtherWay): { shi
       const stop = (): void => reject(new Error('stopped'));
       signal.addEventListener('abort', stop, { once: true });
       worker.ref();
-      worker.postMessage({ kind: 'ship', range } satisfies ToThread);
+      const { from, untilOrdinal, max } = range;
+      const tellsAll = from.ordinal < unheardUntil;
+      worker.postMessage({ kind: 'ship', range, tellsAll } satisfies ToThread);
       try {
         const { next, brought } = await promise;
         if (brought.length > 0) await otherWay?.brought(brought);
         return next;
+      } catch (error) {
+        if (otherWay) unheardUntil = Math.max(unheardUntil, Math.min(untilOrdinal, from.ordinal + max.count));
+        throw error;
       } finally {
         asked = undefined;
         worker?.unref();

@@ -70,7 +70,10 @@ export async function readClosings(range: ClosingsRange): Promise<Page> {
 
 /** A closing whose event goes as it stands there. */
 export interface ClosedEvent {
+  /** Of its call, as the limits know it. */
   id: string;
+  /** Another where the call was let through while their store was away. */
+  eventId: string;
   atMs: number;
   event: Buffer;
   /** Of a closing that is settled: what of it is counted in periods. Empty of others. */
@@ -89,9 +92,18 @@ export async function readEvents(
     const event = fieldBytesOf(record, EVENT_FIELD);
     if (event.length === 0) return;
     const counts = record.kind === 'K' ? fieldBytesOf(record, RESERVATION_FIELD).toString('utf8') : '';
-    events.push({ id: idOf(record), atMs, event, counts });
+    events.push({ id: idOf(record), eventId: idOfEvent(event), atMs, event, counts });
   });
   return { events, oldestAtMs, next };
+}
+
+const ID = Buffer.from('"id":"');
+const QUOTE = 34;
+
+/** Events are written with their own id before any other: it is found in them without parsing them. */
+function idOfEvent(event: Buffer): string {
+  const from = event.indexOf(ID) + ID.length;
+  return event.toString('latin1', from, event.indexOf(QUOTE, from));
 }
 
 async function visitClosings(range: ClosingsRange, visit: (record: RawRecord) => void): Promise<Cursor> {

@@ -134,6 +134,7 @@ describe('the shipper', () => {
           billing.keep(sampleClosing('req_2', 2n).event);
         },
         brought: async (calls) => void brought.push(...calls.map(({ id, customer }) => `${customer} ${id}`)),
+        inherited: 0,
       },
     );
     for (const [i, id] of ['req_1', 'req_2', 'req_3'].entries()) {
@@ -148,6 +149,84 @@ describe('the shipper', () => {
     expect([...billing.events.keys()]).toEqual(['req_1', 'req_2', 'req_3']);
     expect(brought).toEqual(['acme req_3']);
     expect(billing.conflicts).toEqual([]);
+    await shipper.stop();
+    await close();
+    await journal.close();
+  });
+
+  it('says again what it brought until that was heard: where an answer was lost, nobody listened, or it died', async () => {
+    const billing = await billingStub();
+    onTestFinished(() => billing.down());
+    const journal = await openTestJournal(temporaryFolder());
+    const told: string[][] = [];
+    let deaf = 0;
+    const start = () => {
+      const { ship, close } = httpShipping(
+        { url: billing.url, token: 'wr_api_secret' },
+        {
+          arrived: () => Promise.resolve(),
+          async brought(calls) {
+            if (deaf-- > 0) throw new Error('the counters are away');
+            told.push(calls.map(({ id, isSent }) => `${id} ${isSent}`));
+          },
+          inherited: journal.ordinal,
+        },
+      );
+      const shipper = shipJournal({ journal, ship, now: Date.now, log: SILENT, backoff: BACKOFF, ripeMs: 0 });
+      return { shipper, stop: () => Promise.all([shipper.stop(), close()]) };
+    };
+    const first = start();
+    const bring = async (id: string, { shipper } = first) => {
+      await openCall(journal, id);
+      await closeSettled(journal, id);
+      await shipper.shipped();
+    };
+    deaf = 1;
+    await bring('req_unheard');
+    expect(told.splice(0)).toEqual([['req_unheard false']]);
+
+    billing.answer = { status: 502, afterCommit: true };
+    void bring('req_unanswered').catch(() => undefined);
+    await vi.waitFor(() => expect(billing.events.has('req_unanswered')).toBe(true), PATIENCE);
+    billing.answer = { status: 200, afterCommit: false };
+    await first.shipper.shipped();
+    expect(told.splice(0)).toEqual([['req_unanswered false']]);
+
+    await bring('req_surely');
+    expect(told.splice(0)).toEqual([['req_surely true']]);
+    await first.stop();
+
+    await openCall(journal, 'req_inherited');
+    await closeSettled(journal, 'req_inherited');
+    billing.keep(sampleClosing('req_inherited', 7n).event);
+    const second = start();
+    await second.shipper.shipped();
+    expect(told.splice(0)).toEqual([['req_inherited false']]);
+    billing.keep(sampleClosing('req_by_its_stream', 7n).event);
+    await bring('req_by_its_stream', second);
+    expect(told).toEqual([]);
+    await second.stop();
+    await journal.close();
+  });
+
+  it('asks billing by the id of the event, which is another where a call was let through without its limits', async () => {
+    const billing = await billingStub();
+    onTestFinished(() => billing.down());
+    const journal = await openTestJournal(temporaryFolder());
+    const otherWay = {
+      arrived: vi.fn(() => Promise.resolve()),
+      brought: vi.fn(() => Promise.resolve()),
+      inherited: 0,
+    };
+    const { ship, close } = httpShipping({ url: billing.url, token: 'wr_api_secret' }, otherWay);
+    const { event } = sampleClosing('req_1', 7n);
+    billing.keep(event);
+    await openCall(journal, 'req_1.away');
+    await journal.closedSettled('req_1.away', JSON.stringify(event), '');
+    const shipper = shipJournal({ journal, ship, now: Date.now, log: SILENT, ripeMs: 0 });
+    await shipper.shipped();
+    expect(billing.batches).toEqual([]);
+    expect(otherWay.brought).not.toHaveBeenCalled();
     await shipper.stop();
     await close();
     await journal.close();
