@@ -130,6 +130,7 @@ export function guessOf(asked: Asked, outputTokens: bigint, max: TokensMax): Cou
   if (asked.metering !== 'usage') return unreadCounts(asked);
   return {
     ...asked.fixed,
+    ...asked.estimate,
     calls: 1n,
     input_tokens: min(asked.inputTokensGuess, max.inputTokens),
     output_tokens: min(outputTokens, max.outputTokens),

@@ -8,6 +8,7 @@ import { traceOf } from '../trace.ts';
 import { authorize, type GoogleTokens } from '../upstream/credential.ts';
 import type { Target } from '../upstream/route-table.ts';
 import type { Upstream, UpstreamRequest } from '../upstream/upstream.ts';
+import { encodeUtf8 } from '../wire/bytes.ts';
 import { decodedMeter } from '../wire/decoded-meter.ts';
 import type { AnswerHead, Meter } from '../wire/wire.ts';
 
@@ -18,10 +19,12 @@ export interface LookingParts {
 }
 
 /** Asks for something of an upstream that nobody waits for, with the operator's credential, and reads it by a meter. */
-export type Ask = (path: string, meterOf: (answer: AnswerHead) => Meter) => Promise<ExchangeEnd>;
+export type Ask = (path: string, meterOf: (answer: AnswerHead) => Meter, body?: object) => Promise<ExchangeEnd>;
 
 /** Nothing is made for the asking, so an answer is there at once. */
 const LOOK_TIMEOUT_MS = 30_000;
+
+const JSON_BODY = { 'content-type': 'application/json' };
 
 /** Nobody. */
 const NOBODY: Reply = {
@@ -41,7 +44,7 @@ export function askOf(
   gateway: Config['gateway'],
   signal: AbortSignal,
 ): Ask {
-  return async (path, meterOf) => {
+  return async (path, meterOf, body) => {
     const exchange = new Exchange(
       NOBODY,
       (status, headers) => {
@@ -53,11 +56,11 @@ export function askOf(
       () => undefined,
     );
     const request: UpstreamRequest = {
-      method: 'GET',
+      method: body ? 'POST' : 'GET',
       origin: target.origin,
       path: `${target.basePath}${below(path, target.family)}${query === '' ? '' : `?${query}`}`,
-      headers: requestHeaders({}, target, traceOf({})),
-      body: null,
+      headers: requestHeaders(body ? JSON_BODY : {}, target, traceOf({})),
+      body: body ? encodeUtf8(JSON.stringify(body)) : null,
       connectTimeoutMs: gateway.connectTimeoutMs,
       headersTimeoutMs: Math.min(gateway.headersTimeoutMs, LOOK_TIMEOUT_MS),
       idleTimeoutMs: Math.min(gateway.idleTimeoutMs, LOOK_TIMEOUT_MS),

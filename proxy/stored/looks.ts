@@ -2,6 +2,7 @@ import type { Ending } from '../ending.ts';
 import type { ExchangeEnd } from '../exchange.ts';
 import { ANTHROPIC_BATCH } from '../wire/anthropic-batches.ts';
 import { isObject } from '../wire/bytes.ts';
+import { OperationReader } from '../wire/gemini-videos.ts';
 import { MadeReader } from '../wire/made-reader.ts';
 import { OPENAI_BATCH } from '../wire/openai-batches.ts';
 import { ResponseReader } from '../wire/openai-response-reader.ts';
@@ -31,6 +32,7 @@ export const LOOKS: Readonly<Partial<Record<StoredKind, Look>>> = {
   batch: lookAtBatch,
   message_batch: lookAtMessageBatch,
   video: lookAtVideo,
+  operation: lookAtOperation,
 };
 
 /** Of these what they came to stands in the answer that says that they are over. */
@@ -85,6 +87,24 @@ function anthropicResult({ custom_id, result }: Readonly<Record<string, unknown>
 
 async function lookAtVideo({ path, object }: OpenCall, ask: Ask): Promise<Looked> {
   return lookedOf(await ask(`${path}/${object}`, () => jsonMeter(new VideoReader())));
+}
+
+/** By its name, or to Vertex in a body that says its name. What its client sees does not say how long a video is. */
+async function lookAtOperation({ path, object, asked, modelSent }: OpenCall, ask: Ask, keepFiles: KeepFiles) {
+  const meterOf = (): Meter => jsonMeter(new OperationReader(asked));
+  const looked = lookedOf(
+    object.startsWith(BELOW_MODEL)
+      ? await ask(`${path.slice(0, path.indexOf(BELOW_MODEL))}${object}`, meterOf)
+      : await ask(fetchPath(path, modelSent ?? asked.model), meterOf, { operationName: object }),
+  );
+  if (looked.kind === 'over' && 'reading' in looked.ending) await keepFiles(looked.ending.reading?.made?.files ?? []);
+  return looked;
+}
+
+const BELOW_MODEL = 'models/';
+
+function fetchPath(path: string, model: string): string {
+  return path.replace(/[^/]+:predictLongRunning$/, `${model}:fetchPredictOperation`);
 }
 
 /** Each answer is read as it would be had it been asked for alone. */

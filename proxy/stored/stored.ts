@@ -49,7 +49,7 @@ export interface Claimed {
   readonly closing: Closing | null;
 }
 
-export type StoredKind = 'response' | 'file' | 'batch' | 'message_batch' | 'video';
+export type StoredKind = 'response' | 'file' | 'batch' | 'message_batch' | 'video' | 'operation';
 
 export interface StoredObject {
   /** The provider's. */
@@ -87,6 +87,7 @@ export const KEPT_MS: Readonly<Record<StoredKind, number>> = {
   batch: 60 * DAY_MS,
   message_batch: 60 * DAY_MS,
   video: 30 * DAY_MS,
+  operation: 30 * DAY_MS,
 };
 /** How long an end is waited for: longer than any provider takes. */
 export const OPEN_MS: Readonly<Record<StoredKind, number>> = {
@@ -95,6 +96,7 @@ export const OPEN_MS: Readonly<Record<StoredKind, number>> = {
   batch: 16 * DAY_MS,
   message_batch: 3 * DAY_MS,
   video: 2 * DAY_MS,
+  operation: 2 * DAY_MS,
 };
 
 export interface OpenCall {

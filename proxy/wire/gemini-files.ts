@@ -19,6 +19,7 @@ export const geminiFiles = {
     ...geminiPaths('POST', '/upload/{version}/files'),
     ...geminiPaths('PUT', '/upload/{version}/files'),
     // Below `v1` the path is OpenAI's.
+    { method: 'GET', path: '/v1beta/files/{file}:download' },
     { method: 'GET', path: '/v1beta/files/{file}' },
     { method: 'DELETE', path: '/v1beta/files/{file}' },
   ],

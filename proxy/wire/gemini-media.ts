@@ -82,11 +82,17 @@ export function addInline(media: GeminiMedia, data: unknown, type: unknown, mode
  */
 const FILE_URI = /(?:^|[/:])files[/:]+([^/?#:]+)/i;
 
+/** The id in the address of a file, in a list; undefined where it is none. */
+export function fileIn(uri: unknown): [string] | undefined {
+  const id = typeof uri === 'string' ? FILE_URI.exec(unescaped(uri))?.[1] : undefined;
+  return id === undefined ? undefined : [id.trim().toLowerCase()];
+}
+
 /** By its address. */
 export function addFile(media: GeminiMedia, uri: unknown): void {
   media.elsewhere = true;
-  const id = typeof uri === 'string' ? FILE_URI.exec(unescaped(uri))?.[1] : undefined;
-  if (id !== undefined) media.files = [...(media.files ?? []), id.trim().toLowerCase()];
+  const file = fileIn(uri);
+  if (file) media.files = [...(media.files ?? []), ...file];
 }
 
 /** Google's ids are letters, digits and dashes: of escapes only those of ASCII matter. */

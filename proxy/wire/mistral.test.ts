@@ -15,7 +15,8 @@ describe("Mistral's filling in", () => {
     plain.push(body({ choices: [{ message: { content: 'x' } }], usage }));
     expect(plain.read()).toMatchObject({ complete: true, usage: { raw: usage } });
     const streamed = mistralFill.meter(asked, { ...json, headers: { 'content-type': 'text/event-stream' } });
-    streamed.push(encodeUtf8(`data: ${JSON.stringify({ choices: [{ delta: { content: 'x' } }], usage })}\n\n`));
+    const last = { choices: [{ delta: { content: 'x' }, finish_reason: 'stop' }], usage };
+    streamed.push(encodeUtf8(`data: ${JSON.stringify(last)}\n\n`));
     expect(streamed.read()).toMatchObject({ complete: true, usage: { raw: usage } });
   });
 });

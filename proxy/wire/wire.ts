@@ -122,6 +122,10 @@ export interface Asked {
   readonly bounds: Counts;
   /** Units that every served call is billed for and no answer reports; they are within `bounds`. */
   readonly fixed: Counts;
+  /** What it comes to where nobody can say, beside `fixed`: what was asked for. */
+  readonly estimate?: Counts;
+  /** Of videos: how long each of them is. */
+  readonly secondsEach?: bigint;
   /** What its body calls it, where answers must say it again. */
   readonly callId?: CallId;
   /** It is of a server as a whole: whoever may use something below its model may ask it. */

@@ -20,6 +20,7 @@ import { geminiGenerate, vertexGenerate } from './gemini-generate.ts';
 import { geminiInteractions } from './gemini-interactions.ts';
 import { geminiLive, vertexLive } from './gemini-live.ts';
 import { geminiPredict, vertexPredict } from './gemini-predict.ts';
+import { geminiOperations, geminiVideos, vertexOperations, vertexVideos } from './gemini-videos.ts';
 import { mcp, mcpDialect } from './mcp.ts';
 import { mcpSse } from './mcp-sse.ts';
 import { mistralFill, mistralOcr } from './mistral.ts';
@@ -84,10 +85,14 @@ export const WIRES: readonly Wire[] = [
   vertexLive,
   geminiFiles,
   geminiPredict,
+  geminiVideos,
+  geminiOperations,
   vertexGenerate,
   vertexEmbed,
   vertexCount,
   vertexPredict,
+  vertexVideos,
+  vertexOperations,
   cohereChat,
   cohereEmbed,
   cohereRerank,
