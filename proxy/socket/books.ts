@@ -132,7 +132,9 @@ export class SocketBooks {
     try {
       socket.policy = await this.#parts.authenticate(flight);
       const known = await this.#parts.known(flight, socket.policy, socket.match, turn.asked);
-      const admitted = this.#admit(flight, socket, turn, known);
+      const target = this.#parts.findTarget(socket, socket.policy, known.asked, turn.beside);
+      if (known.madeAt !== undefined && known.madeAt !== target.upstream.name) throw new Fault('not_found');
+      const admitted = this.#admit(flight, socket, turn, known.asked, target, socket.policy);
       if (again) countNoMore(admitted);
       const refusal = await this.#parts.ledger.reserve(flight, admitted);
       if (refusal) {
@@ -158,22 +160,47 @@ export class SocketBooks {
     onStop: (call: SocketCall) => void,
   ): Promise<{ call: SocketCall; notHeld: NotHeld | null }> {
     const flight = this.#begin(socket);
-    let why: Refusal | Fault | null = null;
     try {
-      flight.policy = socket.policy;
-      const admitted = this.#admit(flight, socket, turn, { asked: turn.asked });
-      try {
-        why = (await this.#parts.ledger.reserve(flight, admitted)) ?? null;
-      } catch (thrown) {
-        why = faultOf(thrown);
-        this.#parts.observer.faulted(why, flight.id);
-      }
-      const call = await this.#open(flight, admitted, turn, onStop);
+      const { admitted, why } = await this.#admitAnyway(flight, socket, turn);
+      const opening = await this.#parts.ledger.open(flight, admitted);
+      const call = new SocketCall(turn, flight, admitted, opening, this.#parts.clock(), onStop);
       return { call, notHeld: why && { id: flight.id, why } };
     } catch (thrown) {
       this.#parts.flights.remove(flight);
       throw thrown;
     }
+  }
+
+  /** Where its caller may not have it, or nobody can say what it will cost, it is used all the same. */
+  async #admitAnyway(
+    flight: Flight,
+    socket: OpenSocket,
+    turn: Turn,
+  ): Promise<{ admitted: Admitted; why: Refusal | Fault | null }> {
+    const { policy } = socket;
+    const failed = (thrown: unknown): Fault => {
+      const fault = faultOf(thrown);
+      this.#parts.observer.faulted(fault, flight.id);
+      return fault;
+    };
+    flight.policy = policy;
+    let admitted: Admitted;
+    let why: Refusal | Fault | null = null;
+    try {
+      const target = this.#parts.findTarget(socket, policy, turn.asked, turn.beside);
+      admitted = this.#admit(flight, socket, turn, turn.asked, target, policy);
+    } catch (thrown) {
+      why = failed(thrown);
+      const limits = policy.limits.filter(({ kind }) => kind !== 'budget');
+      const target = turn.beside ? { ...socket.target, model: null } : socket.target;
+      admitted = this.#admit(flight, socket, turn, turn.asked, target, { ...policy, limits });
+    }
+    try {
+      why = (await this.#parts.ledger.reserve(flight, admitted)) ?? why;
+    } catch (thrown) {
+      why = failed(thrown);
+    }
+    return { admitted, why };
   }
 
   #begin({ call }: OpenSocket): Flight {
@@ -183,13 +210,17 @@ export class SocketBooks {
     return flight;
   }
 
-  #admit(flight: Flight, socket: OpenSocket, turn: Turn, known: Known): Admitted {
-    const { config, leaseMs, rooms, seeded, findTarget } = this.#parts;
-    const { policy, match, wire, id } = socket;
-    const asked = { ...known.asked, session: known.asked.session ?? id };
+  #admit(
+    flight: Flight,
+    { match, wire, id }: OpenSocket,
+    turn: Turn,
+    known: Asked,
+    target: Target,
+    policy: KeyPolicy,
+  ): Admitted {
+    const { config, leaseMs, rooms, seeded } = this.#parts;
+    const asked = { ...known, session: known.session ?? id };
     flight.identify(asked);
-    const target = findTarget(socket, policy, asked, turn.beside);
-    if (known.madeAt !== undefined && known.madeAt !== target.upstream.name) throw new Fault('not_found');
     flight.target = target;
     // What the upstream begins by itself cannot be told to answer less.
     const { lowersOutput: _asItIs, ...unlowered } = wire;

@@ -1,9 +1,10 @@
 import { Fault, faultOf } from '#core/fault.ts';
 import type { KeyPolicy } from '#core/key-policy.ts';
+import { pause } from '#core/pause.ts';
 import { reply } from '../answers.ts';
 import { below, pathOf } from '../attempts.ts';
 import type { Flight } from '../flight.ts';
-import { headerOf, requestHeaders, responseHeaders } from '../headers.ts';
+import { encodingOf, headerOf, requestHeaders, responseHeaders } from '../headers.ts';
 import type { Match } from '../routes.ts';
 import { traceOf } from '../trace.ts';
 import { authorize } from '../upstream/credential.ts';
@@ -21,6 +22,8 @@ export interface CallOutParts extends ConnectorParts {
   readonly connector: Connector;
   /** Carries what is heard at the side of a call. */
   session(wanted: Wanted, sideband: ReturnType<Sideband['talk']>, client: SocketEnd): Session;
+  /** Throws where it was ended while the upstream was asked. */
+  checkOpen(flight: Flight): void;
   /** What went wrong behind everybody's back. */
   faulted(fault: Fault, id: string): void;
 }
@@ -37,6 +40,8 @@ export class CallOut {
   async carry(flight: Flight, match: Match, wire: Wire & { sideband: Sideband }, policy: KeyPolicy): Promise<void> {
     const { connector } = this.#parts;
     const { gateway } = this.#parts.snapshot().config;
+    if (encodingOf(flight.call.headers) !== undefined)
+      throw new Fault('invalid_request', { detail: 'A compressed body is not taken.' });
     const body = await flight.call.body(gateway.bodyBytesMax, gateway.bodyTimeoutMs);
     if (body === undefined) return;
     const asked = wire.parse(body, flight.call, match.params);
@@ -50,14 +55,16 @@ export class CallOut {
     const answer = await this.#ask(wanted, target, pathOf(target, match, flight.call), rewritten);
     const id = idOf(answer);
     if (id === undefined) return tell(wanted, answer);
+    let hungUp: Promise<void> | undefined;
     const hangUp = (): void => {
-      const path = `${target.basePath}${below(wire.sideband.hangUpPath(id), target.family)}`;
-      this.#ask(wanted, target, path, null).catch((thrown) => this.#parts.faulted(faultOf(thrown), flight.id));
+      hungUp ??= this.#hangUp(wanted, target, wire.sideband.hangUpPath(id));
     };
-    let lead: Lead;
+    let lead: Lead | undefined;
     try {
       lead = await connector.side(wanted, target, wire.sideband.path(id));
+      this.#parts.checkOpen(flight);
     } catch (thrown) {
+      lead?.end.cut();
       hangUp();
       throw thrown;
     }
@@ -66,6 +73,23 @@ export class CallOut {
     if (refused) reply(flight, refused);
     else tell(wanted, answer);
     await session.ended;
+    await hungUp;
+  }
+
+  /** What is not hung up goes on, and nobody meters it: it is tried again. Never rejects. */
+  async #hangUp(wanted: Wanted, target: Target, path: string): Promise<void> {
+    const { faulted } = this.#parts;
+    for (const waitMs of [...HANG_UP_AGAIN_MS, undefined]) {
+      try {
+        const { status } = await this.#ask(wanted, target, `${target.basePath}${below(path, target.family)}`, null);
+        // What it does not take, it does not know: the call is over.
+        if (status !== TOO_MANY && status < 500) return;
+        faulted(new Fault('upstream_broken', { story: `status ${status} to hanging up` }), wanted.flight.id);
+      } catch (thrown) {
+        faulted(faultOf(thrown), wanted.flight.id);
+      }
+      if (waitMs !== undefined) await pause(waitMs, NEVER);
+    }
   }
 
   async #ask({ flight }: Wanted, target: Target, path: string, body: Uint8Array | null): Promise<WholeAnswer> {
@@ -84,11 +108,16 @@ export class CallOut {
     await authorize(request, target, this.#parts.googleTokens);
     const answer = await askWhole(this.#parts.upstream, request);
     if (answer.status === CREDENTIAL_REFUSED) throw new Fault('upstream_unauthorized');
+    // It would lead the caller around the gateway.
+    if (answer.status >= 300 && answer.status < 400) throw new Fault('upstream_invalid', { story: 'a redirect' });
     return answer;
   }
 }
 
 const CREDENTIAL_REFUSED = 401;
+const TOO_MANY = 429;
+const HANG_UP_AGAIN_MS = [200, 1_000, 5_000, 20_000] as const;
+const NEVER = new AbortController().signal;
 const CALL_ID = /\/calls\/([^/?#]+)\/?$/;
 
 /** Of a call that was taken; where it was not, the answer is the client's. */

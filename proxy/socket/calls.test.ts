@@ -15,14 +15,19 @@ import { type SocketAnswer, SocketClient, startSocketStub } from '#test/gateway/
 const SDP = 'v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\n';
 
 /** An upstream that takes calls, and what it was asked by HTTP. */
-async function open(answer: SocketAnswer = () => undefined, policy: Partial<KeyPolicy> = {}, status = 201) {
+async function open(
+  answer: SocketAnswer = () => undefined,
+  policy: Partial<KeyPolicy> = {},
+  status = 201,
+  hangUps: number[] = [],
+) {
   const asked: { url: string; body: string }[] = [];
   const upstream = await startSocketStub(answer, {
     greeting: [SESSION],
     http: (request, body, reply) => {
       asked.push({ url: request.url ?? '', body });
       const headers = { 'content-type': 'application/sdp', location: '/v1/realtime/calls/rtc_1' };
-      reply.writeHead(request.url?.endsWith('/hangup') ? 200 : status, headers).end(SDP);
+      reply.writeHead(request.url?.endsWith('/hangup') ? (hangUps.shift() ?? 200) : status, headers).end(SDP);
     },
   });
   const running = await startGateway(configOf([upstreamConfig('openai', upstream.url)]), [keyPolicy(policy)]);
@@ -104,6 +109,35 @@ describe('a call by WebRTC', () => {
     world.running.gateway.killSwitch.recheck([keyPolicy({ state: 'revoked' })]);
     await vi.waitFor(() => expect(world.asked.at(-1)?.url).toBe('/v1/realtime/calls/rtc_1/hangup'));
     expect(world.running.sink.abandoned).toHaveLength(1);
+  });
+
+  it('is hung up again where that did not get through', async () => {
+    await using world = await open(() => undefined, {}, 201, [500]);
+    expect((await world.call()).status).toBe(201);
+    world.running.gateway.killSwitch.recheck([keyPolicy({ state: 'revoked' })]);
+    await vi.waitFor(() => expect(world.running.gateway.callsInFlight).toBe(0), { timeout: 5_000 });
+    expect(world.asked.filter(({ url }) => url.endsWith('/hangup'))).toHaveLength(2);
+  });
+
+  it('is not answered with a redirect, which would lead around the gateway', async () => {
+    await using world = await open(() => undefined, {}, 307);
+    expect((await world.call()).status).toBe(502);
+  });
+
+  it('is asked for in a form or as a bare SDP, and names one model', async () => {
+    await using world = await open();
+    const { running, asked } = world;
+    const ask = (type: string, query = '?model=gpt-realtime', extra = {}) =>
+      fetch(`${running.url}/v1/realtime/calls${query}`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${SECRET}`, 'content-type': type, ...extra },
+        body: SDP,
+      });
+    expect((await ask('application/json')).status).toBe(400);
+    expect((await ask('application/sdp', '?model=gpt-realtime-mini&model=gpt-realtime')).status).toBe(400);
+    expect((await ask('application/sdp', undefined, { 'content-encoding': 'gzip' })).status).toBe(400);
+    expect(asked).toEqual([]);
+    expect((await ask('application/sdp')).status).toBe(201);
   });
 
   it('cannot be begun, or joined, past the gateway', async () => {

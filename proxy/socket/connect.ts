@@ -41,12 +41,15 @@ export interface Connected {
 export interface Lead {
   readonly socket: OpenSocket;
   readonly end: SocketEnd;
+  /** That the upstream has chosen. */
+  readonly protocol: string | undefined;
 }
 
 /** Throws where the upstream answered without opening it. */
 export function leadOf({ flight, match, wire, policy }: Wanted, { target, dialled }: Connected): Lead {
   if (dialled.kind !== 'open') throw new Fault('upstream_invalid', { story: `status ${dialled.status}` });
-  return { socket: { id: flight.id, call: flight.call, match, wire, target, policy }, end: dialled.end };
+  const socket = { id: flight.id, call: flight.call, match, wire, target, policy };
+  return { socket, end: dialled.end, protocol: dialled.protocol };
 }
 
 /** An upstream's answer to a credential that it does not take. */

@@ -9,7 +9,7 @@ export type SocketEvent =
 export interface RelayHandler {
   /** What came next. A promise where something has to be waited for: nothing else comes before it is settled. */
   handle(event: SocketEvent): Promise<void> | undefined;
-  /** It rejected. */
+  /** It threw, or rejected. */
   broke(thrown: unknown): void;
 }
 
@@ -83,8 +83,13 @@ export class Relay {
       this.#waiting.push(event);
       return;
     }
-    const work = this.#handler.handle(event);
-    if (work) this.work(work);
+    try {
+      const work = this.#handler.handle(event);
+      if (work) this.work(work);
+    } catch (thrown) {
+      // Else it would end the process, and all that others have begun in it.
+      this.#handler.broke(thrown);
+    }
   }
 
   async #work(first: Promise<void>): Promise<void> {

@@ -65,10 +65,7 @@ export class Session implements Carrier, RelayHandler {
         else this.finish(faultOfStop(why));
       },
     });
-    this.#lifetime = new Lifetime({
-      ...parts,
-      onEnd: (closing) => this.#close(closing),
-    });
+    this.#lifetime = new Lifetime({ ...parts, onEnd: (closing) => this.#close(closing) });
     parts.flight.carrier = this;
   }
 
@@ -99,10 +96,9 @@ export class Session implements Carrier, RelayHandler {
   handle(event: SocketEvent): Promise<void> | undefined {
     if (this.#isOver()) return undefined;
     this.#lifetime.seen();
-    if ('frame' in event) {
-      return event.from === 'client' ? this.#fromClient(event.frame) : this.#fromUpstream(event.frame);
-    }
-    if (event.from === 'client') this.#clientGone(event.code, event.reason);
+    const { from } = event;
+    if ('frame' in event) return from === 'client' ? this.#fromClient(event.frame) : this.#fromUpstream(event.frame);
+    if (from === 'client') this.#clientGone(event.code, event.reason);
     else this.#upstreamGone(event.code, event.reason);
     return undefined;
   }
@@ -179,7 +175,7 @@ export class Session implements Carrier, RelayHandler {
   /** Holds what may begin without a word of the client's. What could not be held ends the session: how that is told. */
   async #standBy(): Promise<ErrorAnswer | undefined> {
     for (const turn of this.#parts.talk.standing?.() ?? []) {
-      if (!this.#socket || this.#turns.isHeld(turn)) continue;
+      if (!this.#socket || this.#state !== 'open' || this.#turns.isHeld(turn)) continue;
       const held = await this.#turns.hold(this.#socket, turn);
       if (held instanceof SocketCall) continue;
       this.#parts.talk.forget(turn);
@@ -204,10 +200,10 @@ export class Session implements Carrier, RelayHandler {
   }
 
   #take({ kind, turn }: TurnStep): void {
-    const status = kind === 'ended' ? ANSWERED : REFUSED;
     if (kind === 'began') this.#turns.began(turn);
     else if (kind === 'dropped') this.#turns.drop(turn);
-    else this.#turns.end(turn, { kind: 'answered', status, reading: turn.read() });
+    else
+      this.#turns.end(turn, { kind: 'answered', status: kind === 'ended' ? ANSWERED : REFUSED, reading: turn.read() });
     this.#endIfDone();
   }
 
@@ -238,8 +234,12 @@ export class Session implements Carrier, RelayHandler {
   cut(why: Stop, fault = faultOfStop(why)): void {
     if (this.#isOver()) return;
     if (why !== 'gone') this.#tellFault(fault);
-    this.#turns.endAll((turn) => ({ kind: 'stopped', why, sent: true, reading: turn.read() }));
+    this.#stopAll(why);
     this.#end(closingOf(fault));
+  }
+
+  #stopAll(why: Stop): void {
+    this.#turns.endAll((turn) => ({ kind: 'stopped', why, sent: true, reading: turn.read() }));
   }
 
   #close(closing: Closing): void {
@@ -292,9 +292,10 @@ export class Session implements Carrier, RelayHandler {
     this.#relay.close('client', code, reason);
     // What ended it here is nothing that the upstream must know.
     this.#relay.close('upstream', CLOSE.normal, '');
-    void this.#relay
-      .idle()
-      .then(() => this.#turns.settled())
-      .then(this.#resolve);
+    void this.#relay.idle().then(() => {
+      // What was held, or had begun, while this ended came too late to be ended with it.
+      this.#stopAll('shutdown');
+      void this.#turns.settled().then(this.#resolve);
+    });
   }
 }

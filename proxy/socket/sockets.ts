@@ -1,6 +1,7 @@
 import { Fault } from '#core/fault.ts';
 import type { KeyPolicy } from '#core/key-policy.ts';
 import { reply } from '../answers.ts';
+import { faultOfStop } from '../ending.ts';
 import type { Flight } from '../flight.ts';
 import { responseHeaders } from '../headers.ts';
 import type { Match } from '../routes.ts';
@@ -8,7 +9,7 @@ import type { Upstream } from '../upstream/upstream.ts';
 import type { Talk } from '../wire/socket-wire.ts';
 import { type BooksParts, SocketBooks } from './books.ts';
 import { CallOut } from './call-out.ts';
-import { Connector, type ConnectorParts, leadOf, protocolsOf, type Wanted } from './connect.ts';
+import { Connector, type ConnectorParts, type Lead, leadOf, protocolsOf, type Wanted } from './connect.ts';
 import { Session } from './session.ts';
 import type { SocketEnd, SocketOffer } from './socket.ts';
 
@@ -29,6 +30,9 @@ export class Sockets {
   readonly #connector: Connector;
   readonly #callOut: CallOut;
   readonly #sessions = new Set<Session>();
+  /** Those that are being opened, and those that are open. */
+  #count = 0;
+  #isFinishing = false;
 
   constructor(parts: SocketsParts) {
     this.#parts = parts;
@@ -37,6 +41,7 @@ export class Sockets {
       ...parts,
       connector: this.#connector,
       session: (...call) => this.#session(...call),
+      checkOpen: (flight) => this.#checkOpen(flight),
       faulted: (fault, id) => parts.observer.faulted(fault, id),
     });
     this.#books = new SocketBooks({
@@ -48,6 +53,7 @@ export class Sockets {
 
   /** No turn begins any more; those that have begun may end. */
   finish(): void {
+    this.#isFinishing = true;
     for (const session of this.#sessions) session.finish(new Fault('shutting_down'));
   }
 
@@ -56,9 +62,12 @@ export class Sockets {
     const wire = match.endpoint.kind === 'wire' ? match.endpoint.wire : undefined;
     const { socket } = wire ?? {};
     if (!wire || !socket) throw new Fault('invalid_request', { detail: 'This path speaks no WebSocket.' });
-    const settings = this.#parts.snapshot().config.gateway;
-    this.#checkRoom();
-    const wanted: Wanted = { flight, match, wire: { ...wire, socket }, policy };
+    await this.#inRoom(() => this.#carry({ flight, match, wire: { ...wire, socket }, policy }, offer));
+  }
+
+  async #carry(wanted: Wanted, offer: SocketOffer): Promise<void> {
+    const { flight, match, wire } = wanted;
+    const { socket } = wire;
     const talk = socket.talk(flight.call, match.params);
     const known = talk.model === null ? null : await this.#connector.connect(wanted, talk.model);
     if (known?.dialled.kind === 'answered') {
@@ -67,16 +76,28 @@ export class Sockets {
       return reply(flight, { status, headers: told, body });
     }
     const lead = known && leadOf(wanted, known);
-    const client = offer.accept({
-      protocol: known ? known.dialled.protocol : protocolsOf(flight, socket)[0],
-      headers: ['x-request-id', flight.id],
-      frameBytesMax: settings.socketFrameBytesMax,
-    });
-    if (!client) return lead?.end.cut();
+    const client = this.#accept(wanted, lead, offer);
+    if (!client) return;
     flight.status = SWITCHING;
     const session = this.#session(wanted, talk, client);
     session.start(lead);
     await session.ended;
+  }
+
+  /** Undefined where its client has left meanwhile. Throws where the operator has ended it meanwhile. */
+  #accept({ flight, wire }: Wanted, lead: Lead | null, offer: SocketOffer): SocketEnd | undefined {
+    let client: SocketEnd | undefined;
+    try {
+      this.#checkOpen(flight);
+      client = offer.accept({
+        protocol: lead ? lead.protocol : protocolsOf(flight, wire.socket)[0],
+        headers: ['x-request-id', flight.id],
+        frameBytesMax: this.#parts.snapshot().config.gateway.socketFrameBytesMax,
+      });
+    } finally {
+      if (!client) lead?.end.cut();
+    }
+    return client;
   }
 
   /** A call that is metered from its side. Resolves when it is over. */
@@ -84,14 +105,25 @@ export class Sockets {
     const wire = match.endpoint.kind === 'wire' ? match.endpoint.wire : undefined;
     const { sideband } = wire ?? {};
     if (!wire || !sideband) throw new Fault('route_not_found');
-    this.#checkRoom();
-    await this.#callOut.carry(flight, match, { ...wire, sideband }, policy);
+    await this.#inRoom(() => this.#callOut.carry(flight, match, { ...wire, sideband }, policy));
   }
 
-  #checkRoom(): void {
+  /** Those that are being opened take room too: many may come at once. */
+  async #inRoom(carry: () => Promise<void>): Promise<void> {
     const { socketsMax } = this.#parts.snapshot().config.gateway;
-    if (this.#sessions.size < socketsMax) return;
-    throw new Fault('overloaded', { story: `${this.#sessions.size} sockets are open` });
+    if (this.#count >= socketsMax) throw new Fault('overloaded', { story: `${this.#count} sockets are open` });
+    this.#count++;
+    try {
+      await carry();
+    } finally {
+      this.#count--;
+    }
+  }
+
+  /** What has happened while the upstream was asked. */
+  #checkOpen({ stopped }: Flight): void {
+    if (stopped) throw faultOfStop(stopped);
+    if (this.#isFinishing) throw new Fault('shutting_down');
   }
 
   #session(wanted: Wanted, talk: Talk, client: SocketEnd): Session {

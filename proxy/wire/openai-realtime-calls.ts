@@ -1,4 +1,5 @@
 import { Fault } from '#core/fault.ts';
+import { headerOf } from '../headers.ts';
 import { isObject, parseJson } from './bytes.ts';
 import { replaceModel } from './json-request.ts';
 import { edited } from './json-span.ts';
@@ -56,11 +57,19 @@ const MODEL_CHARS_MAX = 256;
 
 /** In the form's session, or in the query beside a bare SDP. Throws `invalid_request`. */
 function modelOf(body: Uint8Array, call: CallHead): string {
+  const inQuery = new URLSearchParams(call.query).getAll('model');
   const inForm = isMultipart(call) ? sessionModel(parseForm(body, call, DECISIVE).fields.session) : undefined;
-  const model = inForm ?? new URLSearchParams(call.query).get('model');
+  if (!isMultipart(call) && !SDP.test(headerOf(call.headers, 'content-type') ?? '')) {
+    throw new Fault('invalid_request', { detail: "The body must be a form, or 'application/sdp'." });
+  }
+  const [model, other] = new Set([...(inForm === undefined ? [] : [inForm]), ...inQuery]);
+  // One would be held, and the other might answer.
+  if (other !== undefined) throw new Fault('invalid_request', { detail: 'It names two models.' });
   if (typeof model === 'string' && model !== '' && model.length <= MODEL_CHARS_MAX) return model;
   throw new Fault('invalid_request', { detail: "The form's 'session' must name a 'model'." });
 }
+
+const SDP = /^application\/sdp\b/i;
 
 function sessionModel(session: string | undefined): unknown {
   const parsed = session === undefined ? undefined : parseJson(session)?.value;
