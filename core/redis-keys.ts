@@ -27,7 +27,7 @@ export function looksKey(namespace: string, shard: number): string {
   return `${namespace}:{${shard}}:looks`;
 }
 
-/** A file at a provider that some customer has; by itself, since whoever names it need not be that one. */
+/** Who has a file at a provider, by upstream; by itself, since whoever names it need not be that one. */
 export function fileKey(namespace: string, id: string): string {
   return `${namespace}:file:${id}`;
 }

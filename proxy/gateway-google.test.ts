@@ -297,12 +297,14 @@ describe('a file for Google', () => {
     });
     const ask = async (method: string, path: string, key = SECRET) =>
       (await fetch(`${weir.url}${path}`, { method, headers: { 'x-goog-api-key': key } })).status;
-    const read = async (file: string, key = SECRET) => {
-      const fileUri = `https://generativelanguage.googleapis.com/v1beta/files/${file}`;
-      const body = { contents: [{ parts: [{ fileData: { fileUri } }] }] };
+    const readAt = async (fileUri: string, key: string, method = 'generateContent') => {
+      const content = { parts: [{ fileData: { fileUri } }] };
+      const body = method === 'embedContent' ? { content } : { contents: [content] };
       const headers = { 'x-goog-api-key': key, authorization: '' };
-      return (await post(`${weir.url}/v1beta/models/gemini-2.5-flash:generateContent`, body, headers)).status;
+      return (await post(`${weir.url}/v1beta/models/gemini-2.5-flash:${method}`, body, headers)).status;
     };
+    const read = (file: string, key = SECRET) =>
+      readAt(`https://generativelanguage.googleapis.com/v1beta/files/${file}`, key);
     await post(`${weir.url}/upload/v1beta/files?upload_id=abc`, {}, NATIVE);
     expect(await ask('GET', '/v1beta/files/abc')).toBe(200);
     expect(await read('abc')).toBe(200);
@@ -311,6 +313,13 @@ describe('a file for Google', () => {
     expect(await ask('GET', '/v1beta/files/abc', 'wr_test_other')).toBe(404);
     expect(await ask('DELETE', '/v1beta/files/abc', 'wr_test_other')).toBe(404);
     expect(await read('abc', 'wr_test_other')).toBe(404);
+    for (const spelled of ['abc?alt=json', 'abc#1', '%61bc', 'ABC', 'abc/'])
+      expect(await read(spelled, 'wr_test_other'), spelled).toBe(404);
+    expect(await readAt('files/abc', 'wr_test_other')).toBe(404);
+    for (const method of ['countTokens', 'embedContent'])
+      expect(await readAt('https://generativelanguage.googleapis.com/v1beta/files/abc', 'wr_test_other', method)).toBe(
+        404,
+      );
     expect(await ask('GET', '/v1beta/files')).toBe(404);
     expect(stub.requests.length).toBe(before);
     expect(await ask('DELETE', '/v1beta/files/abc')).toBe(200);

@@ -40,6 +40,21 @@ describe('a path', () => {
     expect(nameAt('GET', '/u/azure-eu')).toBe('route_not_found');
   });
 
+  it.each([
+    '/u/a/v1/files/file-1/',
+    '/u/a/v1//files/file-1',
+    '/u/a/v1/%66iles/file-1',
+    '/u/a/v1/files%2Ffile-1',
+    '/u/a/V1/Files/file-1',
+    '/u/a/v1/files;x/file-1',
+    '/u/a/files/file-1',
+    '/u/a/openai/files/file-1',
+    '/u/a/openai/responses/resp_1',
+    '/u/a/v1/chat/completions/',
+  ])('is nothing that no wire knows only because it is spelled another way: %s', (path) => {
+    expect(nameAt('DELETE', path)).toBe('route_not_found');
+  });
+
   it.each(['/u/a/v1/../admin', '/u/a/%2e%2E/admin', '/u/a/v1/.', '/v1/models/../x'])(
     'does not lead out of an upstream: %s',
     (path) => {

@@ -78,11 +78,29 @@ export function getMatch(method: string, path: string): Match {
   const found = plain.get(below)?.get(method) ?? findBelow(method, below);
   // Only what goes to an upstream can go to an explicit one, and nothing to two.
   const endpoint = found?.endpoint.kind === 'wire' && found.upstream === null ? found.endpoint : UNKNOWN;
+  if (endpoint === UNKNOWN && isRespelled(below)) throw new Fault('route_not_found');
   return { endpoint, params: found?.params ?? NO_PARAMS, path: below, upstream };
 }
 
 /** It would lead out of the path that an upstream's address ends in, as one server or another reads it. */
 const DOT_SEGMENT = /(\/|%2f|\\|%5c)(\.|%2e){1,2}(\/|%2f|\\|%5c|;|%3b|$)/i;
+
+/**
+ * A path that has a wire, in another spelling: escaped, in capitals, with a slash too many, without the beginning that an
+ * upstream's address may hold, or as older versions have it. Its server may take it for the same; around the wire it
+ * would be neither metered nor asked whose it is.
+ */
+function isRespelled(path: string): boolean {
+  const plain = path
+    .replace(/%[2-7][0-9a-f]/gi, (byte) => String.fromCharCode(Number.parseInt(byte.slice(1), 16)))
+    .replace(/;[^/]*/g, '')
+    .replace(/[/\\]+/g, '/')
+    .replace(/(.)\/$/, '$1');
+  const spellings = [plain, `/v1${plain}`, plain.replace(/^\/openai\//i, '/openai/v1/')];
+  return [...spellings, ...spellings.map((one) => one.toLowerCase())].some(
+    (one) => one !== path && endpointsAt(one).some(({ kind }) => kind === 'wire'),
+  );
+}
 
 const EXPLICIT = /^\/u\/([^/]+)(\/.*)$/;
 

@@ -32,7 +32,9 @@ export function copiedStored(shared: Stored, own: Stored, failed: (error: unknow
         const found = await shared.objects.find(customer, id);
         if (found) return found;
         const copy = await own.objects.find(customer, id);
-        if (copy) await shared.objects.keep(copy);
+        // Another customer may have sent a file of that name since, through another gateway.
+        if (!copy || (copy.kind === 'file' && (await shared.objects.isFile(id)))) return undefined;
+        await shared.objects.keep(copy);
         return copy;
       },
       isFile: async (id) => (await shared.objects.isFile(id)) || own.objects.isFile(id),

@@ -25,14 +25,21 @@ export function redisStored({ redis, namespace }: { redis: RedisConnection; name
     objects: {
       async keep(object) {
         const leftMs = Math.max(1, object.keptUntilMs - Date.now());
-        const { customer, id, kind } = object;
+        const { customer, id, kind, upstream } = object;
         // Known as somebody's first: nobody reaches it in between.
-        if (kind === 'file') await answered(redis.set(fileKey(namespace, id), customer, 'PX', leftMs));
+        if (kind === 'file') {
+          const key = fileKey(namespace, id);
+          await Promise.all([answered(redis.hset(key, upstream, customer)), answered(redis.pexpire(key, leftMs))]);
+        }
         await answered(redis.set(objectKey(customer, id), encodeObject(object), 'PX', leftMs));
       },
       async find(customer, id) {
         const text = await answered(redis.get(objectKey(customer, id)));
-        return text === null ? undefined : parseObject(text);
+        if (text === null) return undefined;
+        const object = parseObject(text);
+        if (object.kind !== 'file') return object;
+        const owner = await answered(redis.hget(fileKey(namespace, id), object.upstream));
+        return owner === null || owner === customer ? object : undefined;
       },
       async isFile(id) {
         return (await answered(redis.exists(fileKey(namespace, id)))) === 1;

@@ -45,6 +45,9 @@ export function sqliteStored(path: string, log: Log): SqliteStored {
   );
   const findObject = quick.prepare('SELECT text FROM object WHERE customer = ? AND id = ?');
   const findFile = quick.prepare('SELECT 1 FROM object WHERE id = ? AND is_file');
+  const takeFile = quick.prepare(
+    "DELETE FROM object WHERE id = ? AND is_file AND customer <> ? AND text ->> '$.upstream' = ?",
+  );
   const dropObjects = quick.prepare(
     'DELETE FROM object WHERE (customer, id) IN (SELECT customer, id FROM object WHERE until_ms <= ? LIMIT ?)',
   );
@@ -53,6 +56,7 @@ export function sqliteStored(path: string, log: Log): SqliteStored {
 
   function write(object: StoredObject): void {
     const isFile = object.kind === 'file' ? 1 : 0;
+    if (isFile) takeFile.run(object.id, object.customer, object.upstream);
     keepObject.run(object.customer, object.id, object.keptUntilMs, isFile, encodeObject(object));
   }
 

@@ -15,7 +15,10 @@ export interface Stored {
 }
 
 export interface StoredObjects {
-  /** Resolves when it can be found, by every gateway. The same id again replaces what stood there for the customer. */
+  /**
+   * Resolves when it can be found, by every gateway. The same id again replaces what stood there for the customer. A file
+   * is whose it was last at an upstream: its sender may choose a name, that somebody's deleted one had before.
+   */
   keep(object: StoredObject): Promise<void>;
   /** Undefined where the customer has none of that id, whoever else has. */
   find(customer: string, id: string): Promise<StoredObject | undefined>;

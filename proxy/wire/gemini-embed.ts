@@ -65,6 +65,7 @@ function parse(body: Uint8Array, _call: CallHead, params: Params): Asked {
     answers: 0n,
     bounds: NO_COUNTS,
     fixed: NO_COUNTS,
+    ...(media.files && { reads: media.files }),
   };
 }
 

@@ -13,7 +13,7 @@ import {
 import { rewriteJson } from './json-set.ts';
 import { edited } from './json-span.ts';
 import { openaiDialect } from './openai-dialect.ts';
-import { filesIn, mediaBounds } from './openai-media.ts';
+import { filesIn, type MediaBounds, mediaBounds } from './openai-media.ts';
 import { ResponseReader } from './openai-response-reader.ts';
 import { jsonMeter, sseMeter } from './paths-meter.ts';
 import { openaiShows } from './showing-models.ts';
@@ -78,7 +78,12 @@ export const openaiInputTokens = {
   endpoints: [{ method: 'POST', path: '/v1/responses/input_tokens' }],
   operation: 'count_tokens',
   facts: FREE_FACTS,
-  parse: (body: Uint8Array): Asked => askedWithoutTokens(parseModel(parseBody(body, DECISIVE)), 'free'),
+  parse(body: Uint8Array): Asked {
+    const fields = parseBody(body, DECISIVE);
+    const model = parseModel(fields);
+    // How long it is, is the business of who made it.
+    return { ...askedWithoutTokens(model, 'free'), ...keptBy(fields, mediaBounds(fields.input, model)) };
+  },
   rewrite: renameModel,
   meter: (): Meter => SILENT_METER,
 } as const satisfies Wire;
@@ -121,13 +126,11 @@ function parse(body: Uint8Array, { path }: Pick<CallHead, 'path'>): Asked {
   const fields = parseBody(body, DECISIVE);
   const stream = parseFlag(fields, 'stream') === true;
   const background = parseFlag(fields, 'background') === true;
-  const previous = fields.previous_response_id ?? null;
   const model = parseModel(fields);
   const media = mediaBounds(fields.input, model);
   const textBytes = body.length - media.bytes;
   const tools = Array.isArray(fields.tools) ? fields.tools.filter(isObject) : [];
-  const given = tools.filter(({ type }) => !LOCAL_TOOLS.has(type));
-  const files = [...(media.files ?? []), ...filesIn(given), ...filesIn(fields.prompt)];
+  const given = tools.filter(isGiven);
   return {
     model,
     metering: 'usage',
@@ -148,10 +151,25 @@ function parse(body: Uint8Array, { path }: Pick<CallHead, 'path'>): Asked {
     answers: 1n,
     bounds: toolBounds(tools, parseCount(fields, 'max_tool_calls') ?? TOOL_CALLS_INITIAL),
     fixed: NO_COUNTS,
-    ...(files.length > 0 && { reads: files }),
+    ...keptBy(fields, media),
     ...(background && { background }),
     // What is compacted is not kept.
     ...(parseFlag(fields, 'store') !== false && path.endsWith('/responses') && { makes: 'response' }),
+  };
+}
+
+/** It runs at the provider. */
+function isGiven({ type }: Fields): boolean {
+  return !LOCAL_TOOLS.has(type);
+}
+
+/** What it names of what the provider keeps. */
+function keptBy(fields: Fields, { files = [] }: MediaBounds): Pick<Asked, 'reads' | 'buildsOn'> {
+  const tools = Array.isArray(fields.tools) ? fields.tools.filter(isObject).filter(isGiven) : [];
+  const reads = [...files, ...filesIn(tools), ...filesIn(fields.prompt)];
+  const previous = fields.previous_response_id ?? null;
+  return {
+    ...(reads.length > 0 && { reads }),
     ...(previous !== null && { buildsOn: [parseObjectId(previous, 'previous_response_id')] }),
   };
 }

@@ -29,6 +29,21 @@ export function storedConformance(name: string, open: () => Stored): void {
       expect(await objects.isFile('resp_3')).toBe(false);
     });
 
+    it('has a file that is sent again under its name for who sent it last', async () => {
+      const { objects } = open();
+      const file = { ...sampleObject(`customer ${randomUUID()}`), id: `file-${randomUUID()}`, kind: 'file' as const };
+      const next = { ...file, customer: randomUUID() };
+      const elsewhere = { ...file, customer: randomUUID(), upstream: 'elsewhere' };
+      await objects.keep(file);
+      await objects.keep(elsewhere);
+      expect(await objects.find(file.customer, file.id)).toEqual(file);
+      await objects.keep(next);
+      expect(await objects.find(next.customer, file.id)).toEqual(next);
+      expect(await objects.find(file.customer, file.id)).toBeUndefined();
+      expect(await objects.find(elsewhere.customer, file.id)).toEqual(elsewhere);
+      expect(await objects.isFile(file.id)).toBe(true);
+    });
+
     it('has the last word on a thing that is kept again', async () => {
       const { objects } = open();
       const own = sampleObject(randomUUID());
