@@ -24,8 +24,8 @@ export interface SessionParts extends TellerParts {
   mayDrain(): boolean;
 }
 
-const ANSWERED = 200;
-const REFUSED = 400;
+/** As a request would have been answered. */
+const STATUS = { ended: 200, refused: 400 } as const;
 
 /**
  * One socket from its opening to its end: frames pass as they are, turns are held before they can begin and closed when
@@ -202,8 +202,7 @@ export class Session implements Carrier, RelayHandler {
   #take({ kind, turn }: TurnStep): void {
     if (kind === 'began') this.#turns.began(turn);
     else if (kind === 'dropped') this.#turns.drop(turn);
-    else
-      this.#turns.end(turn, { kind: 'answered', status: kind === 'ended' ? ANSWERED : REFUSED, reading: turn.read() });
+    else this.#turns.end(turn, { kind: 'answered', status: STATUS[kind], reading: turn.read() });
     this.#endIfDone();
   }
 
@@ -270,7 +269,7 @@ export class Session implements Carrier, RelayHandler {
     const { observer, flight } = this.#parts;
     const failure = { kind: 'broken', cause: `closed with ${code} ${reason}` } as const;
     if (this.#turns.count > 0) observer.faulted(new Fault('upstream_broken', { story: failure.cause }), flight.id);
-    this.#turns.endAll((turn) => ({ kind: 'broken', status: ANSWERED, reading: turn.read(), failure }));
+    this.#turns.endAll((turn) => ({ kind: 'broken', status: STATUS.ended, reading: turn.read(), failure }));
     this.#end(this.#state === 'open' ? { code: passedCode(code, CLOSE.failed), reason } : this.#closing);
   }
 
