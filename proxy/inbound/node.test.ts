@@ -39,4 +39,28 @@ describe('the listener', () => {
     await closed;
     agent.destroy();
   });
+
+  it.each([
+    ['whole', 'hello'],
+    ['in part', 'he'],
+  ])('has no body for those who left before it was asked for, though it came %s', async (_, sent) => {
+    const asked = Promise.withResolvers<Uint8Array | undefined>();
+    const left = Promise.withResolvers<void>();
+    const arrived = Promise.withResolvers<void>();
+    const handler = {
+      async handle(call: Call, reply: Reply) {
+        reply.onGone(left.resolve);
+        arrived.resolve();
+        await left.promise;
+        asked.resolve(call.body(SETTINGS.bodyBytesMax, SETTINGS.bodyTimeoutMs));
+      },
+    };
+    const listener = await listen(handler, SETTINGS);
+    const client = connect(listener.port, '127.0.0.1');
+    client.write(`POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\n${sent}`);
+    await arrived.promise;
+    client.resetAndDestroy();
+    expect(await asked.promise).toBeUndefined();
+    await listener.close();
+  });
 });

@@ -117,6 +117,8 @@ class NodeCall implements Call {
 
   body(bytesMax: number, timeoutMs: number): MaybePromise<Uint8Array | undefined> {
     const request = this.#request;
+    // It left while its key was looked up: nobody is told of that again, and nothing more comes.
+    if (request.socket.destroyed) return undefined;
     if (Number(request.headers['content-length'] ?? 0) > bytesMax) throw tooLarge(bytesMax);
     // Mostly it came with its head: then there is nothing to wait for, and nothing to set up for that.
     if (request.complete && request.readableLength <= bytesMax) return request.read() ?? EMPTY;
