@@ -444,6 +444,19 @@ describe('a count that may have been lost', () => {
   });
 });
 
+test('goes on from counters that were left as digits, however long', async () => {
+  const { customer, call } = scene();
+  const key = `${customerPrefix(namespace, customer)}:counter:budget`;
+  const { expiresAtMs } = budget(0n) as Hold & { kind: 'quota' };
+  await redis.set(key, `q 8999999999999990 4 0 9000000000000000 ${expiresAtMs} 1`);
+  expect(await counters.read(customer, 'budget')).toEqual({ used: 8_999_999_999_999_990n, held: 4n });
+  expect(await counters.reserve(call([budget(7n, 9_000_000_000_000_000n)]))).toMatchObject({ admitted: false });
+  const fitting = call([budget(6n, 9_000_000_000_000_000n)]);
+  expect(await counters.reserve(fitting)).toMatchObject({ admitted: true });
+  await counters.settle(fitting, [6n]);
+  expect(await counters.read(customer, 'budget')).toEqual({ used: 8_999_999_999_999_996n, held: 4n });
+});
+
 test('leaves an event for each threshold in the step that reaches it, as it is everywhere', async () => {
   const { customer, call } = scene();
   const { counter, ...rest } = budget(1n) as Hold & { kind: 'quota' };

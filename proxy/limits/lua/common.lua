@@ -78,11 +78,20 @@ local function fetch_counters(from)
 end
 
 local PACKED = '<c1dddddd'
+-- As digits until it is written again, where an earlier version left it. What is packed has bytes that are no digits.
+local function unpack_counter(text)
+  local kind, digits = string.match(text, '^(%a) ([%d ]+)$')
+  if not kind then return struct.unpack(PACKED, text) end
+  local numbers = {}
+  for number in string.gmatch(digits, '%d+') do numbers[#numbers + 1] = tonumber(number) end
+  return kind, unpack(numbers)
+end
+
 local function load_counter(key)
   local text = fetched[key]
   if text == nil then text = redis.call('GET', key) else fetched[key] = nil end
   if not text then return nil end
-  local kind, used, held, at, limit, span, extra = struct.unpack(PACKED, text)
+  local kind, used, held, at, limit, span, extra = unpack_counter(text)
   -- When its key's end was said last, or for a quota which.
   local kept = kind == 'q' and span or at
   return { kind = kind, used = used, held = held, at = at, limit = limit, span = span, extra = extra, kept = kept }

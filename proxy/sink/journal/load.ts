@@ -38,8 +38,9 @@ export interface Loaded {
   cursor: Cursor;
   /** How many closings there are, shipped or not, since the journal began. */
   ordinal: number;
-  /** Ordinals of closings that are to be settled. */
+  /** Ordinals of closings that are to be settled, and before which all have been. */
   unsettled: number[];
+  settledTo: number;
   cut: Cut | undefined;
 }
 
@@ -52,6 +53,7 @@ export async function loadJournal(dir: string): Promise<Loaded> {
     cursor: { segment: 0, offset: 0, ordinal: 0 },
     ordinal: 0,
     unsettled: [],
+    settledTo: 0,
     cut: undefined,
   };
   for (const [index, file] of files.entries()) {
@@ -79,6 +81,7 @@ export async function loadJournal(dir: string): Promise<Loaded> {
     }
     loaded.segments.push(segment);
   }
+  loaded.unsettled = loaded.unsettled.filter((ordinal) => ordinal >= loaded.settledTo);
   const oldest = loaded.segments[0];
   if (oldest && loaded.cursor.segment < oldest.number) {
     loaded.cursor = { segment: oldest.number, offset: 0, ordinal: oldest.firstOrdinal };
@@ -127,7 +130,7 @@ function apply(loaded: Loaded, segment: Segment, record: RawRecord): void {
     }
     case 'R': {
       const [ordinal = 0] = fieldsOf(record).map(Number);
-      loaded.unsettled = loaded.unsettled.filter((one) => one >= ordinal);
+      loaded.settledTo = ordinal;
       return;
     }
     case 'H':
