@@ -2,8 +2,10 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Database, sql } from '#billing/db/database.ts';
 import { ingest } from '#billing/events/ingest.ts';
+import { createMeter } from '#billing/meters/meter.ts';
 import { retryParked } from '#billing/parked-events/retry.ts';
 import { verifyRollups } from '#billing/repairs/verify.ts';
+import { meterTerms } from '#config/meter-terms.ts';
 import { DATABASE_KINDS, type TestDatabase, testDatabase } from '#test/support/database.ts';
 import { usageEvent } from '#test/support/usage-events.ts';
 import { listCorrectionsOf, listHistory } from './correct.ts';
@@ -184,5 +186,30 @@ describe.each(DATABASE_KINDS)('a correction on %s', (kind) => {
       ),
       { numRuns: kind === 'postgres' ? 15 : 8 },
     );
+  });
+
+  it('waits for others that correct events of the customer and bring new ones, and never in a circle', async () => {
+    const peak = {
+      id: 'peak',
+      name: 'Peak',
+      terms: meterTerms.parse({ aggregation: 'max', value: 'properties.size' }),
+    };
+    await db.transaction((tx) => createMeter(tx, peak, NOW));
+    const event = (sender: number, at: number, size: number) =>
+      usageEvent({ id: `e${sender}-${at}`, atMs: NOW - (((at + sender) % 4) + 1) * 3_600_000, properties: { size } });
+    let tries = 0;
+    const senders = Array.from({ length: 6 }, async (_, sender) => {
+      for (let at = 1; at <= 4; at++) {
+        const before = event(sender, at - 1, 3);
+        const fix = at > 1 ? [correction(`f${sender}-${at}`, before, { event: before })] : [];
+        await db.transaction(async (tx) => {
+          tries++;
+          await ingest(tx, [event(sender, at, 9), ...fix], NOW);
+        });
+      }
+    });
+    await Promise.all(senders);
+    expect(tries).toBe(24);
+    expect(await verifyRollups(db, { startMs: NOW - 5 * 3_600_000, endMs: NOW })).toEqual([]);
   });
 });

@@ -52,8 +52,7 @@ export async function correctEvents(
   { gauges, costed }: Correcting,
   nowMs: number,
 ): Promise<CorrectionOutcome[]> {
-  const named = corrections.flatMap(({ event }) => (event ? [event.customer] : []));
-  const customers = new Set([...named, ...(await listTargetCustomers(tx, corrections))]);
+  const customers = new Set(await customersCorrected(tx, corrections));
   await shareCustomerLocks(tx, [...customers]);
   const targets = new Map((await lockTargets(tx, corrections)).map((row) => [keyOf(row.source, row.id), row]));
   // Moved to another customer meanwhile: no row of it moves again before this ends.
@@ -82,6 +81,12 @@ export async function correctEvents(
     if (free.has(correction)) return 'accepted';
     return targets.has(keyOf(correction.targetSource, correction.targetId)) ? 'taken' : 'unknown_event';
   });
+}
+
+/** Whose events they are, and whose they will be. */
+export async function customersCorrected(tx: Database, corrections: readonly Correction[]): Promise<string[]> {
+  const named = corrections.flatMap(({ event }) => (event ? [event.customer] : []));
+  return [...named, ...(await listTargetCustomers(tx, corrections))];
 }
 
 function apply(

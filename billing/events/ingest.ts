@@ -1,10 +1,10 @@
-import { type Correcting, correctEvents } from '#billing/corrections/correct.ts';
+import { type Correcting, correctEvents, customersCorrected } from '#billing/corrections/correct.ts';
 import { costedEvent } from '#billing/costs/event-cost.ts';
 import { type Database, sqlStateOf } from '#billing/db/database.ts';
-import { shareCustomerLocks } from '#billing/db/lock.ts';
+import { lockExtremes, shareCustomerLocks } from '#billing/db/lock.ts';
 import { customersOfKeys } from '#billing/keys/key.ts';
 import { recordLateEvents } from '#billing/late-usage/late-usage.ts';
-import { measure, measuredRowOf } from '#billing/measurements/measure.ts';
+import { isExtreme, measure, measuredRowOf } from '#billing/measurements/measure.ts';
 import type { Gauge } from '#billing/meters/measured.ts';
 import { gaugesInForce } from '#billing/meters/meter.ts';
 import { park } from '#billing/parked-events/parked-event.ts';
@@ -68,9 +68,10 @@ export async function take(
     const gauges = first.length > 0 ? await gaugesInForce(tx) : [];
     const costed = (event: StorableEvent) => (book ? costedEvent(book, event) : event);
     const counted = (await attribute(tx, first.filter(isStorable))).map(costed);
+    const corrections = await attributeCorrected(tx, first.filter(isCorrection));
+    await lockExtremesOf(tx, counted, corrections, gauges);
     if (counted.length > 0) await count(tx, counted, gauges, standing, nowMs);
     // After the events, which they may be about.
-    const corrections = await attributeCorrected(tx, first.filter(isCorrection));
     if (corrections.length > 0) await correctAll(tx, corrections, { gauges, costed }, standing, nowMs);
     const results = events.map((event) => resultOf(event, firstById, standing));
     const conflicts = events.filter((_, i) => results[i]?.status === 'conflict').filter((event) => !isParked(event));
@@ -118,6 +119,23 @@ async function attributeCorrected(tx: Database, corrections: readonly Correction
     ...correction,
     event: correction.event && (attributed.get(correction.event) ?? correction.event),
   }));
+}
+
+/**
+ * Before any row is locked, and as corrections want it where there are some: two batches that share it, or that lock rows
+ * and it in different orders, would wait for each other in a circle.
+ */
+async function lockExtremesOf(
+  tx: Database,
+  events: readonly StorableEvent[],
+  corrections: readonly Correction[],
+  gauges: readonly Gauge[],
+): Promise<void> {
+  if (!gauges.some(isExtreme)) return;
+  const corrected = corrections.length > 0 ? await customersCorrected(tx, corrections) : [];
+  const customers = [...new Set([...events.map((event) => event.customer), ...corrected])];
+  await shareCustomerLocks(tx, customers);
+  await lockExtremes(tx, customers, corrections.length > 0);
 }
 
 /** Counts events of different ids. */

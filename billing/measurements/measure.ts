@@ -65,7 +65,8 @@ export async function measure(tx: Database, gauges: readonly Gauge[], rows: read
   }
 }
 
-function isExtreme(gauge: Gauge): boolean {
+/** Of events that are taken back it cannot be said without the others what is left. */
+export function isExtreme(gauge: Gauge): boolean {
   return gauge.kept === 'roll_up' && (gauge.terms.aggregation === 'max' || gauge.terms.aggregation === 'min');
 }
 
