@@ -157,7 +157,7 @@ export class Gateway {
 
   async #answer(flight: Flight, snapshot: Snapshot): Promise<void> {
     const { call } = flight;
-    const match = getMatch(call.method, call.path);
+    const match = getMatch(call.method, call.path, call.headers);
     const { endpoint } = match;
     if (endpoint.kind === 'probe') return answerProbe(flight, endpoint.probe, this.#draining, this.#parts);
     if (endpoint.kind === 'operator') return replyJson(flight, 200, await operatorAnswer(call, match, this.#parts));

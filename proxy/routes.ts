@@ -1,5 +1,5 @@
 import { Fault } from '#core/fault.ts';
-import type { Call } from './inbound/call.ts';
+import type { Call, HeaderMap } from './inbound/call.ts';
 import type { Dialect } from './wire/dialect.ts';
 import { hasNames, type Params, type PathPattern, pathPattern } from './wire/path-pattern.ts';
 import type { Wire } from './wire/wire.ts';
@@ -29,6 +29,7 @@ export interface Match {
 type Methods = Map<string, Endpoint>;
 
 const NO_PARAMS: Params = {};
+const NO_HEADERS: HeaderMap = {};
 const UNKNOWN: Endpoint = { kind: 'unknown' };
 
 /** Paths without names; each answer is made once. */
@@ -68,7 +69,18 @@ add('GET', '/readyz', { kind: 'probe', probe: 'ready' });
 add('GET', '/metrics', { kind: 'probe', probe: 'metrics' });
 
 /** Throws the Faults `route_not_found` and `method_not_allowed`. */
-export function getMatch(method: string, path: string): Match {
+export function getMatch(method: string, path: string, headers: HeaderMap = NO_HEADERS): Match {
+  const match = matchAt(method, path);
+  const { endpoint } = match;
+  if (endpoint.kind !== 'wire' || endpoint.wire.forHeader === undefined) return match;
+  return { ...match, endpoint: { ...endpoint, wire: meantBy(endpoint.wire, headers) } };
+}
+
+function meantBy(wire: Wire, headers: HeaderMap): Wire {
+  return wire.forHeader && headers[wire.forHeader.header] !== undefined ? wire.forHeader.wire : wire;
+}
+
+function matchAt(method: string, path: string): Match {
   const known = plain.get(path)?.get(method);
   if (known) return known;
   if (DOT_SEGMENT.test(path)) throw new Fault('route_not_found');
@@ -107,7 +119,8 @@ const EXPLICIT = /^\/u\/([^/]+)(\/.*)$/;
 /** Whose words to use for a call: those of the wire at its path, else of the path itself, else of what its client sends. */
 export function dialectOfCall({ path, headers }: Pick<Call, 'path' | 'headers'>): Dialect {
   const below = EXPLICIT.exec(path)?.[2] ?? path;
-  for (const endpoint of endpointsAt(below)) if (endpoint.kind === 'wire') return endpoint.wire.dialect;
+  for (const endpoint of endpointsAt(below))
+    if (endpoint.kind === 'wire') return meantBy(endpoint.wire, headers).dialect;
   return dialectOf(below, headers);
 }
 

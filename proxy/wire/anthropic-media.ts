@@ -26,15 +26,25 @@ function addContent(bounds: MediaBounds, content: unknown): void {
     if (block.type === 'image') addImage(bounds, block.source);
     else if (block.type === 'document') addDocument(bounds, block.source);
     // A file that a tool shall read.
-    else if (block.type === 'container_upload') bounds.elsewhere = true;
+    else if (block.type === 'container_upload') {
+      bounds.elsewhere = true;
+      addFile(bounds, block);
+    }
     addContent(bounds, block.content);
   }
+}
+
+/** A file that was sent before, by its id. */
+function addFile(bounds: MediaBounds, { file_id: id }: Readonly<Record<string, unknown>>): void {
+  if (typeof id === 'string' && id !== '') bounds.files = [...(bounds.files ?? []), id];
 }
 
 function addImage(bounds: MediaBounds, source: unknown): void {
   bounds.tokensMax += IMAGE_TOKENS_MAX;
   bounds.tokensGuess += IMAGE_TOKENS_GUESS;
-  if (isObject(source) && typeof source.data === 'string') bounds.bytes += source.data.length;
+  if (!isObject(source)) return;
+  addFile(bounds, source);
+  if (typeof source.data === 'string') bounds.bytes += source.data.length;
 }
 
 /** The pages of a document are not counted here: only the context bounds them. Plain text stands in the body as it is. */
@@ -45,6 +55,7 @@ function addDocument(bounds: MediaBounds, source: unknown): void {
     return;
   }
   bounds.elsewhere = true;
+  addFile(bounds, source);
   const bytes = typeof source.data === 'string' ? source.data.length : 0;
   bounds.bytes += bytes;
   bounds.tokensGuess += BigInt(1 + Math.floor(bytes / PAGE_BASE64_BYTES_GUESS)) * PAGE_TOKENS_GUESS;

@@ -112,6 +112,7 @@ export function askedOf(body: Uint8Array, fields: Fields, model: string, stream:
     hidesOutput: thinks(fields) || serverTools.length > 0 || HIDING.some((name) => isSet(fields[name])),
     bounds: boundsOf(serverTools),
     fixed: NO_COUNTS,
+    ...(media.files && { reads: media.files }),
   };
 }
 

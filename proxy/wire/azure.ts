@@ -35,7 +35,7 @@ export const AZURE: readonly Wire[] = [
   openaiStoredBatches,
   openaiVideos,
   openaiStoredVideos,
-].map((wire: Wire) => ({
+].map(({ forHeader: _others, ...wire }: Wire) => ({
   ...wire,
   family: 'azure',
   otherFamily: 'openai',

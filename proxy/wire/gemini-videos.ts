@@ -113,9 +113,14 @@ function wholeOf(fields: Fields, name: string): bigint | null {
 
 /** Pictures and videos that it starts from, wherever they stand. */
 function filesIn(value: unknown): string[] {
-  if (typeof value === 'string') return fileIn(value) ?? [];
-  if (typeof value !== 'object' || value === null) return [];
-  return Object.values(value).flatMap(filesIn);
+  const files: string[] = [];
+  const left: unknown[] = [value];
+  while (left.length > 0) {
+    const one = left.pop();
+    if (typeof one === 'string') files.push(...(fileIn(one) ?? []));
+    else if (typeof one === 'object' && one !== null) for (const inner of Object.values(one)) left.push(inner);
+  }
+  return files;
 }
 
 const PATHS = pathsOf([

@@ -1,4 +1,5 @@
 import { Fault } from '#core/fault.ts';
+import { anthropicFiles } from './anthropic-files.ts';
 import { decodeStrictUtf8, isObject, parseJson } from './bytes.ts';
 import { onlyMember } from './json-request.ts';
 import { MadeReader, type MadeWords } from './made-reader.ts';
@@ -23,11 +24,10 @@ export const openaiFiles = {
     { method: 'DELETE', path: '/v1/files/{id}' },
     { method: 'GET', path: '/v1/files/{id}/content' },
   ],
+  forHeader: { header: 'anthropic-version', wire: anthropicFiles },
   operation: 'files',
   facts: FREE_FACTS,
   parse(body: Uint8Array, call: CallHead, { id }: Params): Asked {
-    // Anthropic's files have the same path, and another API.
-    if (call.headers['anthropic-version'] !== undefined) throw new Fault('route_not_found');
     const asked = askedWithoutTokens('', 'free');
     if (id !== undefined) return { ...asked, object: id };
     const { fields, files } = parseForm(body, call, DECISIVE);

@@ -23,6 +23,8 @@ export interface Wire {
   readonly dialect: Dialect;
   /** What it serves, all of it with the same bytes. */
   readonly endpoints: readonly WireEndpoint[];
+  /** Whoever sends this header means another API at the same paths. */
+  readonly forHeader?: { readonly header: string; readonly wire: Wire };
   /** The `gen_ai.operation.name` of OpenTelemetry's conventions. */
   readonly operation: string;
   /** What docs/wires.md says of it. */

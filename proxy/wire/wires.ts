@@ -4,6 +4,7 @@ import { agentDialect } from './agent-dialect.ts';
 import { anthropicBatches, anthropicStoredBatches } from './anthropic-batches.ts';
 import { anthropicCountTokens } from './anthropic-count-tokens.ts';
 import { anthropicDialect } from './anthropic-dialect.ts';
+import { anthropicFiles } from './anthropic-files.ts';
 import { anthropicMessages } from './anthropic-messages.ts';
 import { vertexCountTokens, vertexMessages } from './anthropic-vertex.ts';
 import { AZURE } from './azure.ts';
@@ -51,6 +52,8 @@ export const WIRES: readonly Wire[] = [
   openaiResponses,
   openaiInputTokens,
   openaiStoredResponses,
+  // Before the one that has its paths too.
+  anthropicFiles,
   openaiFiles,
   openaiBatches,
   openaiStoredBatches,
