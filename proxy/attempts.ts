@@ -113,6 +113,7 @@ export class Attempts {
     };
     const exchange = new Exchange(flight.reply, readHead, () => {
       flight.firstBytesMs ??= this.#clock();
+      flight.onBytes?.();
     });
     flight.target = target;
     flight.exchange = exchange;

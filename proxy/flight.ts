@@ -45,6 +45,8 @@ export class Flight {
   /** What the client was told; null until it was told something. */
   status: number | null = null;
   firstBytesMs: number | null = null;
+  /** Hears of bytes of the answer, before they have been read. */
+  onBytes: (() => void) | null = null;
   /** What it holds of its limits until it is settled, and when that was last said to them. */
   reservation: Reservation | null = null;
   renewedMs = 0;

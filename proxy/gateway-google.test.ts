@@ -251,6 +251,7 @@ describe('an interaction', () => {
     expect(await ask({})).toBe(200);
     expect(await ask({ previous_interaction_id: 'v1_abc' })).toBe(200);
     expect(await ask({ previous_interaction_id: 'v1_abc' }, 'wr_test_other')).toBe(404);
+    expect(await ask({ previousInteractionId: 'v1_abc' }, 'wr_test_other')).toBe(404);
     expect(stub.requests).toHaveLength(2);
   });
 });

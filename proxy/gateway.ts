@@ -222,6 +222,7 @@ export class Gateway {
       if (flight.stopped && !flight.gone) throw faultOfStop(flight.stopped);
       return;
     }
+    if (asked.background && asked.stream) this.#keeping?.follow(flight, admitted);
     await this.#finish(flight, admitted, await this.#attempts.send(flight, admitted));
   }
 

@@ -368,6 +368,50 @@ describe('a response in the background', () => {
     expect(gateway.sink.events).toEqual([]);
   });
 
+  it('is known and handed over while its stream lasts, and billed by the end of it once', async () => {
+    let finish = (): void => undefined;
+    await using stub = await startStub((response, { method }) => {
+      if (method === 'GET') {
+        response.writeHead(200, { 'content-type': 'application/json' });
+        response.end(JSON.stringify(responseOf('resp_1', 'in_progress')));
+        return;
+      }
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      const say = (type: string, nth: number, said: object) =>
+        response.write(`event: ${type}\ndata: ${JSON.stringify({ type, sequence_number: nth, response: said })}\n\n`);
+      say('response.created', 0, responseOf('resp_1', 'queued'));
+      finish = () => {
+        say('response.completed', 1, done('resp_1'));
+        response.end();
+      };
+    });
+    const { stored, handedOver } = testStored();
+    let nowMs = Date.now();
+    await using gateway = await startGateway(configOf([upstreamConfig('openai', stub.url)]), [keyPolicy()], {
+      stored,
+      clock: () => nowMs,
+    });
+    const body = { model: 'gpt-4o', input: 'Hi', background: true, stream: true };
+    const streamed = await post(`${gateway.url}/v1/responses`, body);
+    await vi.waitFor(() => expect(handedOver).toHaveLength(1));
+    const headers = { authorization: `Bearer ${SECRET}` };
+    expect((await fetch(`${gateway.url}/v1/responses/resp_1`, { headers })).status).toBe(200);
+    expect((await fetch(`${gateway.url}/v1/responses/resp_1`, { method: 'DELETE', headers })).status).toBe(409);
+    nowMs += 3_000;
+    expect(await gateway.gateway.reconciler?.round()).toBe(1);
+    finish();
+    expect(await streamed.text()).toContain('response.completed');
+    await vi.waitFor(() => expect(gateway.gateway.callsInFlight).toBe(0));
+    nowMs += 3_000;
+    expect(await gateway.gateway.reconciler?.round()).toBe(0);
+    const billed = gateway.sink.events.filter(({ data }) => data.wire === 'openai-responses');
+    expect(billed).toHaveLength(1);
+    expect(billed[0]).toMatchObject({
+      id: handedOver[0],
+      data: { usage_status: 'final', quantities: { output_tokens: '500' }, attempts: [{ status: 200 }] },
+    });
+  });
+
   it('goes on where its stream broke off, and is billed by its end', async () => {
     const stub = await startStub((response, { method }) => {
       if (method === 'GET') {

@@ -6,6 +6,7 @@ import type { Ending } from '../ending.ts';
 import type { Flight } from '../flight.ts';
 import type { Counters } from '../limits/counters.ts';
 import type { Observer } from '../observer.ts';
+import { closingOf } from '../record.ts';
 import type { Match } from '../routes.ts';
 import type { Sink } from '../sink/sink.ts';
 import type { Target } from '../upstream/route-table.ts';
@@ -17,7 +18,7 @@ import { objectOf, openCallOf } from './made.ts';
 import { closingOfOpen } from './open-closing.ts';
 import { Reconciler, type ReconcilerParts } from './reconciler.ts';
 import { Settler } from './settler.ts';
-import { fileOf, OPEN_LEASE_MS, type Stored, type StoredObject } from './stored.ts';
+import { fileOf, OPEN_LEASE_MS, type OpenCall, type Stored, type StoredObject } from './stored.ts';
 
 /** What a main gives. */
 export interface StoredParts extends Stored {
@@ -39,6 +40,8 @@ export class Keeping {
   readonly #stored: StoredParts;
   readonly #settler: Settler;
   readonly #never = new AbortController().signal;
+  /** Streams that were handed over while they last. */
+  readonly #followed = new WeakMap<Flight, Promise<OpenCall | undefined>>();
 
   constructor(parts: KeepingParts, stored: StoredParts, now: ReconcilerParts['now']) {
     this.#parts = parts;
@@ -122,6 +125,22 @@ export class Keeping {
   }
 
   /**
+   * A stream of something that goes on without it is handed over as soon as it says what it makes: it may last long, and
+   * its gateway die, or its client look it up or cancel it meanwhile.
+   */
+  follow(flight: Flight, admitted: Admitted): void {
+    const read = (): void => {
+      const made = flight.exchange?.reading?.made;
+      if (!made || flight.onBytes === null || flight.status === null || flight.status >= 400) return;
+      flight.onBytes = null;
+      if (made.over || flight.over || admitted.asked.makes === undefined) return;
+      const own = objectOf(flight, admitted, admitted.asked.makes, made);
+      this.#followed.set(flight, this.#handOver(flight, admitted, own));
+    };
+    flight.onBytes = () => queueMicrotask(read);
+  }
+
+  /**
    * A call that named or made something has ended for its client. True when it goes on at the provider: then it is
    * closed later, by whoever sees its end. Never rejects.
    */
@@ -137,6 +156,13 @@ export class Keeping {
   async #ended(flight: Flight, admitted: Admitted, ending: Ending): Promise<boolean> {
     const reading = 'reading' in ending ? ending.reading : null;
     const made = reading?.made;
+    flight.onBytes = null;
+    const call = await this.#followed.get(flight);
+    if (call) {
+      if (made?.over && reading?.complete)
+        await this.#settler.settle(call, closingOf(flight, admitted, ending, this.#parts.clock()));
+      return true;
+    }
     if (!made || ('status' in ending && ending.status >= 400)) return false;
     const { asked, object } = admitted;
     if (object) {
@@ -153,13 +179,14 @@ export class Keeping {
       if (own.kind !== 'response') await keeping;
       return false;
     }
-    return this.#handOver(flight, admitted, own);
+    return (await this.#handOver(flight, admitted, own)) !== undefined;
   }
 
-  async #handOver(flight: Flight, admitted: Admitted, own: StoredObject): Promise<boolean> {
+  /** Undefined when the store stayed away. Never rejects. */
+  async #handOver(flight: Flight, admitted: Admitted, own: StoredObject): Promise<OpenCall | undefined> {
     const { counters } = this.#parts;
     const call = openCallOf(flight, admitted, own);
-    if (!(await this.#trying(flight, () => this.#stored.calls.keep(call)))) return false;
+    if (!(await this.#trying(flight, () => this.#stored.calls.keep(call)))) return undefined;
     flight.reservation = null;
     // Only now: who finds it, to delete it, must find that it is not billed yet.
     await this.#trying(flight, () => this.#stored.objects.keep(own));
@@ -173,7 +200,7 @@ export class Keeping {
       // The next look does it again.
       this.#parts.observer.faulted(faultOf(thrown), flight.id);
     }
-    return true;
+    return call;
   }
 
   /** Its own client has looked at it. */

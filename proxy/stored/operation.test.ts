@@ -156,5 +156,9 @@ describe('videos of Google', () => {
     const path = `/v1/publishers/google/models/${MODEL}:fetchPredictOperation`;
     const headers = { 'x-goog-api-key': OTHER, authorization: '' };
     expect((await post(`${all.gateway.url}${path}`, another, headers)).status).toBe(404);
+    // Of two spellings nobody knows which one Google takes.
+    const both = { operationName: VERTEX_NAME, operation_name: 'projects/p/operations/of-another' };
+    const own = { 'x-goog-api-key': SECRET, authorization: '' };
+    expect((await post(`${all.gateway.url}${path}`, both, own)).status).toBe(400);
   });
 });

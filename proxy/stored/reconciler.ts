@@ -116,7 +116,7 @@ export class Reconciler {
       if (closing) return await settler.settle(call, closing);
       await this.#renew(call);
       const { config, target } = this.#whereIs(call);
-      const looked = target ? await this.#ask(call, target, config) : UNREACHABLE;
+      const looked = target ? await this.#ask(call, target, config).catch(unseen) : UNREACHABLE;
       const nowMs = clock();
       if (looked.kind === 'over' && target) {
         this.#gone.delete(call.id);
@@ -167,3 +167,8 @@ export class Reconciler {
 }
 
 const UNREACHABLE: Looked = { kind: 'unseen', why: 'its upstream is not configured any more' };
+
+/** Even where it cannot be asked for at all, as without a credential, it ends some day. */
+function unseen(why: unknown): Looked {
+  return { kind: 'unseen', why };
+}

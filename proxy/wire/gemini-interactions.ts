@@ -3,6 +3,7 @@ import { ByteBuffer, isObject, parseBytes } from './bytes.ts';
 import { geminiErrorEvent, interactionsDialect } from './gemini-dialect.ts';
 import { addFile, addInline, type GeminiMedia } from './gemini-media.ts';
 import { geminiPaths } from './gemini-paths.ts';
+import { member } from './gemini-request.ts';
 import { parseInteractionUsage, tierNamed } from './gemini-usage.ts';
 import { pathsOf } from './json-path-tree.ts';
 import { type Fields, parseBody, parseCount, parseFlag, parseName, parseObjectId } from './json-request.ts';
@@ -93,9 +94,9 @@ function parse(body: Uint8Array): Asked {
   // An agent goes its own way, with tools that the request does not name.
   const isAgent = fields.model === undefined;
   const fetches = tools.some((tool) => tool.type !== 'function');
-  const previous = fields.previous_interaction_id ?? null;
-  const refers = ['previous_interaction_id', 'cached_content', 'continuation_token'].some(
-    (name) => fields[name] != null,
+  const previous = member(fields, 'previousInteractionId');
+  const refers = ['previousInteractionId', 'cachedContent', 'continuationToken'].some(
+    (name) => member(fields, name) !== null,
   );
   return {
     model,

@@ -4,7 +4,7 @@ import { isObject, parseBytes } from './bytes.ts';
 import { geminiDialect } from './gemini-dialect.ts';
 import { fileIn } from './gemini-media.ts';
 import { geminiModelPaths, geminiPaths, vertexModelPaths } from './gemini-paths.ts';
-import { checkOnce, modelOf } from './gemini-request.ts';
+import { checkOnce, member, modelOf } from './gemini-request.ts';
 import { count } from './gemini-usage.ts';
 import { pathsOf } from './json-path-tree.ts';
 import { type Fields, parseBody, parseFlag, parseName, parseObjectId } from './json-request.ts';
@@ -226,7 +226,7 @@ export const vertexOperations = {
   })),
   parse: (body: Uint8Array): Asked => ({
     ...askedWithoutTokens('', 'free'),
-    object: parseObjectId(parseBody(body, OPERATION).operationName, 'operationName'),
+    object: parseObjectId(member(parseBody(body, OPERATION), 'operationName'), 'operationName'),
   }),
 } as const satisfies Wire;
 

@@ -154,7 +154,7 @@ function parse(body: Uint8Array, { path }: Pick<CallHead, 'path'>): Asked {
     ...keptBy(fields, media),
     ...(background && { background }),
     // What is compacted is not kept.
-    ...(parseFlag(fields, 'store') !== false && path.endsWith('/responses') && { makes: 'response' }),
+    ...((background || parseFlag(fields, 'store') !== false) && path.endsWith('/responses') && { makes: 'response' }),
   };
 }
 
