@@ -1,7 +1,10 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it, vi } from 'vitest';
 import type { KeyPolicy } from '#core/key-policy.ts';
 import { configOf, eventsOf, keyPolicy, limitPolicy, startGateway, upstreamConfig } from '#test/gateway/harness.ts';
-import { type Message, SocketClient, startSocketStub } from '#test/gateway/sockets.ts';
+import { type Message, type SocketAnswer, SocketClient, startSocketStub } from '#test/gateway/sockets.ts';
+import { ResponsesTalk } from '../wire/openai-responses-talk.ts';
 
 const USAGE = {
   input_tokens: 30,
@@ -38,7 +41,7 @@ function openai(message: Message, say: (...events: object[]) => void): void {
   say(response.created, ...rest(response));
 }
 
-async function open(answer = openai, policy: Partial<KeyPolicy> = {}) {
+async function open(answer: SocketAnswer = openai, policy: Partial<KeyPolicy> = {}) {
   const upstream = await startSocketStub(answer);
   const running = await startGateway(configOf([upstreamConfig('openai', upstream.url)]), [keyPolicy(policy)]);
   const client = new SocketClient(`${running.url}/v1/responses`);
@@ -193,11 +196,12 @@ describe('a socket of OpenAI Responses', () => {
   });
 
   it('bills nothing that the upstream refused, and an estimate of what it broke off', async () => {
-    await using world = await open((message, say) => {
+    await using world = await open((message, say, socket) => {
       const response = begun(message);
       if (message.input === 'bad')
         return say({ type: 'error', status: 400, error: { code: 'invalid', message: 'No.' } });
-      return say(response.created, ...rest(response).slice(0, 1), { type: 'error', error: { code: 'server_error' } });
+      say(response.created, ...rest(response).slice(0, 1), { type: 'error', error: { code: 'server_error' } });
+      return socket.close(1011);
     });
     const { client, running } = world;
     client.say(create({ input: 'bad' }));
@@ -216,5 +220,102 @@ describe('a socket of OpenAI Responses', () => {
     client.say(create({ background: true }), { type: 'response.create', input: 'Hello' });
     await client.hears('error', 2);
     await vi.waitFor(() => expect(upstream.messages).toEqual([]));
+  });
+});
+
+describe('an error on a socket of OpenAI Responses', () => {
+  it('that comes before the end of its response leaves the end to say what it used, once', async () => {
+    await using world = await open((message, say) => {
+      const { id, created } = begun(message);
+      say(
+        created,
+        { type: 'response.output_text.delta', sequence_number: 1, delta: 'Hello there' },
+        { type: 'error', sequence_number: 2, code: 'server_error', message: 'Failed.', param: null },
+        { type: 'response.failed', sequence_number: 3, response: { id, status: 'failed', usage: USAGE } },
+      );
+    });
+    const { client, running } = world;
+    client.say(create());
+    await client.hears('response.failed');
+    client.say(create());
+    await client.hears('response.failed', 2);
+    const events = await eventsOf(running, 2);
+    expect(events.map(({ data }) => data.raw_usage)).toEqual([USAGE, USAGE]);
+    await vi.waitFor(() => expect(running.gateway.callsInFlight).toBe(1));
+    expect(running.sink.closed).toHaveLength(2);
+  });
+
+  it('whose end never comes ends its response when the next one begins', async () => {
+    await using world = await open((message, say) => {
+      const response = begun(message);
+      const [delta, completed] = rest(response);
+      say(response.created, ...(delta ? [delta] : []));
+      if (message.user === 'fails')
+        say({ type: 'error', sequence_number: 2, code: 'server_error', message: 'Failed.' });
+      else if (completed) say(completed);
+    });
+    const { client, running } = world;
+    client.say(create({ user: 'fails' }));
+    await client.hears('error');
+    client.say(create({ user: 'ends' }));
+    await client.hears('response.completed');
+    const events = await eventsOf(running, 2);
+    expect(events.map(({ data }) => [data.user, data.usage_status])).toEqual([
+      ['fails', 'estimated'],
+      ['ends', 'final'],
+    ]);
+  });
+
+  it('that answers a message refuses the one that waits, not the one that is being answered', async () => {
+    let first: ReturnType<typeof begun> | undefined;
+    await using world = await open((message, say) => {
+      if (!first) {
+        first = begun(message);
+        say(first.created);
+        return;
+      }
+      say({ type: 'error', status: 400, error: { code: 'previous_response_not_found', message: 'No.' } });
+      say(...rest(first));
+    });
+    const { client, running } = world;
+    client.say(create({ user: 'first' }), create({ user: 'second' }));
+    await client.hears('response.completed');
+    const events = await eventsOf(running, 2);
+    expect(events.map(({ data }) => [data.user, data.outcome, data.raw_usage])).toEqual([
+      ['second', 'failed', null],
+      ['first', 'ok', USAGE],
+    ]);
+  });
+});
+
+describe('steering a response', () => {
+  it("names no files of whom nobody has checked that they are the caller's", async () => {
+    await using world = await open();
+    const { client, upstream } = world;
+    client.say(create());
+    await client.hears('response.completed');
+    const content = [{ type: 'input_file', file_id: 'file_of_somebody_else' }];
+    const input = [{ role: 'user', content }];
+    client.say({ type: 'response.steer', previous_response_id: `resp_${responses - 1}`, input });
+    expect((await client.hears('error')).error).toMatchObject({ code: 'invalid_request' });
+    expect(upstream.messages).toHaveLength(1);
+  });
+});
+
+describe('a long talk', () => {
+  it('keeps nothing of what its responses were asked with', () => {
+    const talk = new ResponsesTalk('/v1/responses');
+    const frame = (message: object) => ({ bytes: Buffer.from(JSON.stringify(message)), isText: true });
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    collect();
+    const before = process.memoryUsage().arrayBuffers;
+    for (let n = 0; n < 64; n++) {
+      talk.fromClient(frame({ ...create(), input: 'x'.repeat(1 << 20) }));
+      const response = begun({});
+      for (const event of [response.created, ...rest(response)]) talk.fromUpstream(frame(event));
+    }
+    collect();
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(16 << 20);
   });
 });

@@ -6,12 +6,13 @@ import { FrameFields } from './frame-fields.ts';
 import { JsonPaths } from './json-paths.ts';
 import { parseFlag } from './json-request.ts';
 import { errorFrameOf } from './openai-error-frame.ts';
+import { mediaBounds } from './openai-media.ts';
 import { ResponseReader } from './openai-response-reader.ts';
 import { openaiResponses } from './openai-responses.ts';
 import { NO_STEPS, NO_TURNS, type Talk, type Turn, type TurnStep } from './socket-wire.ts';
 import type { Asked, Reading } from './wire.ts';
 
-const DECISIVE: ReadonlySet<string> = new Set(['type', 'stream_id', 'generate', 'previous_response_id']);
+const DECISIVE: ReadonlySet<string> = new Set(['type', 'stream_id', 'generate', 'previous_response_id', 'input']);
 const TERMINAL: ReadonlySet<string> = new Set(['response.completed', 'response.incomplete', 'response.failed']);
 /** What was steered goes on with a request of the client's, or not at all. */
 const NOT_STEERED: ReadonlySet<string> = new Set(['response.steer.pending', 'response.steer.failed']);
@@ -29,6 +30,8 @@ class ResponsesTurn implements Turn {
   readonly #reader: ResponseReader;
   readonly #json: JsonPaths;
   id: string | null = null;
+  /** An error has been said of it, and its end has not. */
+  isBroken = false;
 
   constructor(asked: Asked, body: Uint8Array, ahead: boolean, lane: string) {
     this.asked = asked;
@@ -48,9 +51,19 @@ class ResponsesTurn implements Turn {
     if (!this.#json.between) this.#json.reset();
   }
 
+  get hasShown(): boolean {
+    return this.#json.textBytes > 0;
+  }
+
   read(): Reading {
     return this.#reader.read({ whole: false, textBytes: this.#json.textBytes });
   }
+}
+
+/** What is remembered of a response: not what it was asked with, which may be long. */
+interface MadeHere {
+  readonly asked: Asked;
+  readonly lane: string;
 }
 
 /** One socket of OpenAI Responses: what has the same `stream_id` is answered one after the other, what has not at once. */
@@ -61,7 +74,7 @@ export class ResponsesTalk implements Talk {
   /** What comes after a response that was steered, by its lane. */
   readonly #ahead = new Map<string, ResponsesTurn>();
   /** Responses that were made here: they can be built on here, whether or not they are kept. */
-  readonly #made = new Map<string, ResponsesTurn>();
+  readonly #made = new Map<string, MadeHere>();
 
   constructor(path: string) {
     this.#path = path;
@@ -97,6 +110,10 @@ export class ResponsesTalk implements Talk {
 
   /** It asks as the response does that it steers; a response that is not known here is refused upstream. */
   #steer(bytes: Uint8Array, fields: FrameFields): readonly Turn[] {
+    // Whose they are is checked where a response is asked for.
+    if (mediaBounds(fields.value('input'), '').files) {
+      throw new Fault('invalid_request', { detail: 'What steers a response names no files by their ids.' });
+    }
     const steered = this.#made.get(fields.text('previous_response_id') ?? '');
     if (!steered) return NO_TURNS;
     const { buildsOn: _before, ...asked } = steered.asked;
@@ -117,27 +134,55 @@ export class ResponsesTalk implements Talk {
     if (!fields || !type) return NO_STEPS;
     const lane = fields.text('stream_id') ?? '';
     if (NOT_STEERED.has(type)) return this.#dropped(lane);
-    const steps: TurnStep[] = [];
-    if (type === 'response.created') steps.push(this.#began(lane, fields.value('response')));
-    const turns = this.#lanes.get(lane) ?? [];
-    const turn = turns[0] ?? (TERMINAL.has(type) ? this.#unasked(lane, fields.value('response')) : undefined);
-    if (!turn) return steps;
-    turn.push(bytes);
-    if (!TERMINAL.has(type) && type !== 'error') return steps;
-    turns.shift();
-    if (turns.length === 0) this.#lanes.delete(lane);
-    return [...steps, { kind: type === 'error' && turn.id === null ? 'refused' : 'ended', turn }];
+    if (type === 'error') return this.#failed(lane, bytes, fields);
+    const steps = type === 'response.created' ? [...this.#began(lane, fields.value('response'))] : [];
+    const isOver = TERMINAL.has(type);
+    const turn = isOver ? this.#ending(lane, fields.value('response')) : this.#lanes.get(lane)?.[0];
+    turn?.push(bytes);
+    return turn && isOver ? [...steps, this.#end(turn, 'ended')] : steps;
   }
 
-  #began(lane: string, response: unknown): TurnStep {
+  #end(turn: ResponsesTurn, kind: 'ended' | 'refused'): TurnStep {
+    this.forget(turn);
+    return { kind, turn };
+  }
+
+  /** The one of that id; else, of a server that says it otherwise, the one whose turn it is. */
+  #ending(lane: string, response: unknown): ResponsesTurn | undefined {
+    const turns = this.#lanes.get(lane) ?? [];
+    return turns.find(({ id }) => id === idOf(response)) ?? turns[0] ?? this.#unasked(lane, response);
+  }
+
+  /**
+   * With a status it is the answer to a message, and refuses the oldest that waits; without one it is of the response that
+   * is on its way. Once that has shown something, what it used is said right after, by its end.
+   */
+  #failed(lane: string, bytes: Uint8Array, fields: FrameFields): readonly TurnStep[] {
+    const turns = this.#lanes.get(lane) ?? [];
+    const [first] = turns;
+    const refused = first?.id === null || fields.has('status') ? turns.find(({ id }) => id === null) : undefined;
+    if (refused) {
+      refused.push(bytes);
+      return [this.#end(refused, 'refused')];
+    }
+    if (!first || fields.has('status')) return NO_STEPS;
+    first.push(bytes);
+    first.isBroken = true;
+    return first.hasShown ? NO_STEPS : [this.#end(first, 'ended')];
+  }
+
+  #began(lane: string, response: unknown): readonly TurnStep[] {
+    // One that failed, and whose end was never said, is over when the next one begins.
+    const broken = (this.#lanes.get(lane) ?? []).filter(({ id, isBroken }) => id !== null && isBroken);
+    const steps = broken.map((turn) => this.#end(turn, 'ended'));
     const turns = this.#laneOf(lane);
     const next = turns.find(({ id }) => id === null);
     const turn = next ?? this.#ahead.get(lane) ?? this.#following(lane);
     if (turn === this.#ahead.get(lane)) this.#ahead.delete(lane);
     if (!next) turns.push(turn);
-    turn.id = isObject(response) && typeof response.id === 'string' ? response.id : '';
-    if (this.#made.size < MADE_MAX) this.#made.set(turn.id, turn);
-    return { kind: 'began', turn };
+    turn.id = idOf(response);
+    if (this.#made.size < MADE_MAX) this.#made.set(turn.id, { asked: turn.asked, lane });
+    return [...steps, { kind: 'began', turn }];
   }
 
   /** It was begun by no message that we know. */
@@ -175,6 +220,10 @@ export class ResponsesTalk implements Talk {
   cancelFrame(): undefined {
     return undefined;
   }
+}
+
+function idOf(response: unknown): string {
+  return isObject(response) && typeof response.id === 'string' ? response.id : '';
 }
 
 const NOTHING = new Uint8Array(0);
