@@ -10,6 +10,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { Agent, request } from 'undici';
 import { reasonOf } from '#core/fault.ts';
 import { GATEWAY_SOURCE, type UsageEvent } from '#core/usage-event.ts';
+import { encodeCounts, parseReservation } from '#proxy/limits/reservation-text.ts';
 import type { Brought, FromThread, ShippingThreadData, ToThread } from './http-shipping.ts';
 import { type ClosedEvent, type ClosingsRange, readEvents } from './read.ts';
 
@@ -62,8 +63,10 @@ async function stillMissing(events: readonly ClosedEvent[]): Promise<readonly Cl
   return events.filter(({ eventId }) => wanted.has(eventId));
 }
 
-function broughtOf({ id, atMs, event, counts }: ClosedEvent, isSent: boolean): Brought {
+/** What was to be settled has been by then, and may be lost like the others. */
+function broughtOf({ id, atMs, event, kind, reservation }: ClosedEvent, isSent: boolean): Brought {
   const { subject } = JSON.parse(event.toString('utf8')) as UsageEvent;
+  const counts = kind === 'K' || reservation === '' ? reservation : encodeCounts(parseReservation(reservation));
   return { id, customer: subject, atMs, counts, isSent };
 }
 

@@ -76,8 +76,9 @@ export interface ClosedEvent {
   eventId: string;
   atMs: number;
   event: Buffer;
-  /** Of a closing that is settled: what of it is counted in periods. Empty of others. */
-  counts: string;
+  kind: ClosingKind;
+  /** As `JournalEntry` has it. */
+  reservation: string;
 }
 
 /** Those that have an event, when the oldest was written, and the place after them. */
@@ -91,8 +92,8 @@ export async function readEvents(
     if (oldestAtMs === Number.POSITIVE_INFINITY) oldestAtMs = atMs;
     const event = fieldBytesOf(record, EVENT_FIELD);
     if (event.length === 0) return;
-    const counts = record.kind === 'K' ? fieldBytesOf(record, RESERVATION_FIELD).toString('utf8') : '';
-    events.push({ id: idOf(record), eventId: idOfEvent(event), atMs, event, counts });
+    const reservation = fieldBytesOf(record, RESERVATION_FIELD).toString('utf8');
+    events.push({ id: idOf(record), eventId: idOfEvent(event), atMs, event, kind: record.kind, reservation });
   });
   return { events, oldestAtMs, next };
 }
@@ -106,7 +107,10 @@ function idOfEvent(event: Buffer): string {
   return event.toString('latin1', from, event.indexOf(QUOTE, from));
 }
 
-async function visitClosings(range: ClosingsRange, visit: (record: RawRecord) => void): Promise<Cursor> {
+async function visitClosings(
+  range: ClosingsRange,
+  visit: (record: RawRecord & { kind: ClosingKind }) => void,
+): Promise<Cursor> {
   const { segments, from, untilOrdinal, max } = range;
   let { segment: number, offset, ordinal } = from;
   let count = 0;
@@ -123,12 +127,13 @@ async function visitClosings(range: ClosingsRange, visit: (record: RawRecord) =>
     const end = segment.bytes;
     const stopped = await scanRecords(segment.path, offset, end, (record, endOffset) => {
       offset = endOffset;
-      if (!isClosing(record.kind)) return true;
+      const { kind } = record;
+      if (!isClosing(kind)) return true;
       ordinal++;
-      if (range.unsettled && record.kind !== 'U') return more();
+      if (range.unsettled && kind !== 'U') return more();
       count++;
       bytes += record.line.length;
-      visit(record);
+      visit({ kind, line: record.line });
       return more();
     });
     if (!more()) break;

@@ -1,6 +1,8 @@
 import { performance } from 'node:perf_hooks';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { SILENT } from '#core/log.ts';
+import type { Hold } from '#proxy/limits/counters.ts';
+import { encodeReservation } from '#proxy/limits/reservation-text.ts';
 import { type BillingStub, billingStub } from '#test/support/billing-stub.ts';
 import { openTestJournal, temporaryFolder } from '#test/support/journal.ts';
 import { closeCall, closeSettled, openCall } from '#test/support/journal-calls.ts';
@@ -9,6 +11,7 @@ import { httpShipping } from './http-shipping.ts';
 import type { Journal } from './journal.ts';
 import { type Shipper, shipEntries, shipJournal } from './shipper.ts';
 
+const SERIES = { name: 'budget/month', startMs: 0 };
 const BACKOFF = { firstMs: 5, maxMs: 40 };
 /** A thread takes a second to start where other tests want the processors too. */
 const PATIENCE = { timeout: 20_000 };
@@ -227,6 +230,28 @@ describe('the shipper', () => {
     await shipper.shipped();
     expect(billing.batches).toEqual([]);
     expect(otherWay.brought).not.toHaveBeenCalled();
+    await shipper.stop();
+    await close();
+    await journal.close();
+  });
+
+  it('says what was counted in periods of those too that were settled later, since their store was away', async () => {
+    const billing = await billingStub();
+    onTestFinished(() => billing.down());
+    const journal = await openTestJournal(temporaryFolder());
+    const brought = vi.fn(() => Promise.resolve());
+    const otherWay = { arrived: () => Promise.resolve(), brought, inherited: 0 };
+    const { ship, close } = httpShipping({ url: billing.url, token: 'wr_api_secret' }, otherWay);
+    const { reservation, event } = sampleClosing('req_1', 7n);
+    const budget: Hold = { kind: 'quota', counter: 'budget', amount: 9n, limit: 9n, expiresAtMs: 5, series: SERIES };
+    await openCall(journal, 'req_1');
+    const held = encodeReservation({ ...reservation, holds: [...reservation.holds, budget] });
+    await journal.closedUnsettled('req_1', JSON.stringify(event), held, '1,1,1,1');
+    const shipper = shipJournal({ journal, ship, now: Date.now, log: SILENT, ripeMs: 0 });
+    await shipper.shipped();
+    expect(brought).toHaveBeenCalledWith([
+      { id: 'req_1', customer: 'acme', atMs: expect.any(Number), counts: '[["budget",5]]', isSent: true },
+    ]);
     await shipper.stop();
     await close();
     await journal.close();
