@@ -133,9 +133,14 @@ describe('a journal', () => {
     const log = { ...SILENT, error: said };
     const bytesMax = 256 * 1024;
     const journal = await openTestJournal(dir, { segmentBytesMax: 16 * 1024, bytesMax }, log);
+    journal.unsettled.watch(() => undefined);
     for (let i = 0; i < 500; i++) {
       await openCall(journal, `req_${i}`);
-      await closeSettled(journal, `req_${i}`);
+      await (i % 10 === 0 ? closeUnsettled(journal, `req_${i}`) : closeSettled(journal, `req_${i}`));
+      // What its store was away for is there too as soon as it has been settled.
+      const { unsettled: course } = journal;
+      if (i % 20 === 0)
+        await course.shipped((await readClosings(course.range(course.cursor, { count: 100, bytes: 1_000_000 }))).next);
     }
     expect(said).toHaveBeenCalled();
     expect(journal.fault).toBeUndefined();
@@ -150,9 +155,13 @@ describe('a journal', () => {
     await again.close();
   });
 
-  it('never lets go of what is nowhere else', async () => {
+  it.each([
+    ['only here', closeCall],
+    ['to be settled', closeUnsettled],
+  ])('never lets go of what is %s', async (_, close) => {
     const journal = await openTestJournal(temporaryFolder(), { segmentBytesMax: 16 * 1024, bytesMax: 256 * 1024 });
     const ids: string[] = [];
+    journal.unsettled.watch(() => undefined);
     for (let i = 0; journal.fault === undefined; i++) {
       const opened = await openCall(journal, `req_${i}`).then(
         () => true,
@@ -160,7 +169,7 @@ describe('a journal', () => {
       );
       if (!opened) break;
       ids.push(`req_${i}`);
-      await (i % 10 === 0 ? closeCall(journal, `req_${i}`) : closeSettled(journal, `req_${i}`));
+      await (i % 10 === 0 ? close(journal, `req_${i}`) : closeSettled(journal, `req_${i}`));
     }
     expect(journal.fault?.code).toBe('journal_unavailable');
     expect(idsOf(await unshipped(journal))).toEqual(ids);

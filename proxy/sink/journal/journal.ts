@@ -217,7 +217,7 @@ export class Journal {
   #append(kind: ClosingKind, call: Omit<JournalEntry, 'atMs'>): Promise<void> {
     const { group } = this.#committer;
     if (kind === 'U') group.unsettled.push(group.closings);
-    if (kind !== 'K') group.onlyHere++;
+    if (kind === 'C') group.onlyHere++;
     group.closings++;
     return this.#committer.append(bodyOfCall(kind, { ...call, atMs: this.#options.now() }));
   }

@@ -12,7 +12,7 @@ export interface Segment {
   live: number;
   /** How many closings all segments before it held. */
   firstOrdinal: number;
-  /** Closings in it whose event is nowhere else. */
+  /** Closings in it whose event is nowhere else. Those that are to be settled are elsewhere once they have been. */
   onlyHere: number;
 }
 
@@ -104,7 +104,7 @@ function readHeader(loaded: Loaded, segment: Segment, record: RawRecord): void {
 
 function apply(loaded: Loaded, segment: Segment, record: RawRecord): void {
   if (isClosing(record.kind)) {
-    if (record.kind !== 'K') segment.onlyHere++;
+    if (record.kind === 'C') segment.onlyHere++;
     if (record.kind === 'U') loaded.unsettled.push(loaded.ordinal);
     loaded.ordinal++;
     end(loaded, idOf(record));

@@ -17,7 +17,7 @@ export interface ReaperParts {
   committer: Committer;
   bytes(): number;
   isClosed(): boolean;
-  unsettled: Pick<UnsettledClosings, 'first'>;
+  unsettled: Pick<UnsettledClosings, 'first' | 'isWatched'>;
   /** Closings before it are in billing. */
   cursor(): Cursor;
   /** Goes on as if they were up to there. */
@@ -48,11 +48,12 @@ export class Reaper {
 
   /** Its closings are in billing, or there is no more room for a second copy of them. */
   #isOver(oldest: Segment, { number, firstOrdinal }: Segment): boolean {
-    const { options, bytes, cursor, skip } = this.#parts;
+    const { options, bytes, cursor, skip, unsettled } = this.#parts;
     const { log, dir, settings } = options;
     const events = firstOrdinal - cursor().ordinal;
     if (events <= 0) return true;
-    if (oldest.onlyHere > 0 || bytes() <= settings.bytesMax / LET_GO_FROM_SHARE) return false;
+    if (oldest.onlyHere > 0 || !unsettled.isWatched) return false;
+    if (bytes() <= settings.bytesMax / LET_GO_FROM_SHARE) return false;
     log.error({ dir, events }, 'The journal is half full: it lets go of events that billing has not taken from Redis.');
     skip({ segment: number, offset: 0, ordinal: firstOrdinal });
     return true;

@@ -42,9 +42,14 @@ export class UnsettledClosings {
     return { count: this.unshipped, bytes: 0 };
   }
 
+  /** Somebody here settles them, in a store that takes their events as well. */
+  get isWatched(): boolean {
+    return this.#watchers.size > 0;
+  }
+
   /** The ordinal of the first that somebody here will settle; infinite when there is none. */
   get first(): number {
-    return (this.#watchers.size > 0 ? this.#ordinals[0] : undefined) ?? Number.POSITIVE_INFINITY;
+    return (this.isWatched ? this.#ordinals[0] : undefined) ?? Number.POSITIVE_INFINITY;
   }
 
   watch(onClosings: () => void): () => void {
