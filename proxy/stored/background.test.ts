@@ -230,6 +230,22 @@ describe('a response in the background', () => {
     expect(event).toEqual(gateway.sink.opened[1]?.estimate);
   });
 
+  it('is looked at as it is, whatever its caller wrote behind its path', async () => {
+    let nowMs = Date.now();
+    await using all = await world([keyPolicy()], () => nowMs);
+    const { gateway, responses, stub } = all;
+    const asked = { model: 'gpt-4o', input: 'Hi', background: true };
+    const answer = await post(`${gateway.url}/v1/responses?stream=true&api-version=v1&starting_after=9`, asked);
+    const { id } = (await answer.json()) as { id: string };
+    await opened(all, 1);
+    responses.set(id, done(id));
+    nowMs += 3_000;
+    await gateway.gateway.reconciler?.round();
+    expect(stub.requests.at(-1)?.url).toBe(`/v1/responses/${id}?api-version=v1`);
+    const [event] = await eventsOf(gateway, 1);
+    expect(event?.data).toMatchObject({ usage_status: 'final', quantities: { output_tokens: '500' } });
+  });
+
   it('is not given up because its provider says once that it does not know it', async () => {
     let nowMs = Date.now();
     await using all = await world([keyPolicy()], () => nowMs);

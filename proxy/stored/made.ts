@@ -1,5 +1,4 @@
 import { type Admitted, callMsMax } from '../admission.ts';
-import { queryWithoutSecret } from '../caller.ts';
 import type { Flight } from '../flight.ts';
 import { heldMaxOf, openingOf, targetOf } from '../record.ts';
 import type { Made } from '../wire/wire.ts';
@@ -40,7 +39,7 @@ export function openCallOf(
     family: target.family,
     modelSent: target.model,
     path: match.path,
-    query: queryWithoutSecret(flight.call.query),
+    query: versionIn(flight.call.query),
     atMs: flight.atMs,
     untilMs,
     opening: openingOf(flight, admitted),
@@ -48,4 +47,9 @@ export function openCallOf(
     asked,
     heldMax: heldMaxOf(admitted, target),
   };
+}
+
+/** Azure's; whatever else a caller wrote there, as `stream=true`, would be an answer that nobody reads. */
+function versionIn(query: string): string {
+  return query.split('&').find((part) => part.startsWith('api-version=')) ?? '';
 }

@@ -113,7 +113,7 @@ export interface OpenCall {
   readonly family: WireFamily;
   /** The name that the upstream was asked by, where that is another one. */
   readonly modelSent: string | null;
-  /** Where it was asked for, with the query that its upstream wants. */
+  /** Where it was asked for, with the version of its API that stood there. */
   readonly path: string;
   readonly query: string;
   readonly atMs: number;
