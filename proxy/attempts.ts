@@ -2,7 +2,7 @@ import { FAMILIES, type WireFamily } from '#config/wires.ts';
 import { Fault, faultOf } from '#core/fault.ts';
 import type { Clock } from '#core/time.ts';
 import type { Admitted } from './admission.ts';
-import { queryWithoutSecret } from './caller.ts';
+import { queryForUpstream } from './caller.ts';
 import { type Ending, faultOfFailure } from './ending.ts';
 import { Exchange, type ExchangeEnd } from './exchange.ts';
 import type { Flight } from './flight.ts';
@@ -218,7 +218,7 @@ function isForClient(status: number): boolean {
 export function pathOf(target: Target, { endpoint, params, path }: Match, call: Call): string {
   const renamed = target.model !== null && endpoint.kind === 'wire' && params.model !== undefined;
   const asked = renamed ? endpoint.pattern.fill({ ...params, model: encodeURIComponent(target.model) }) : path;
-  const query = queryWithoutSecret(call.query);
+  const query = queryForUpstream(call.query, target.family);
   const whole = `${target.basePath}${below(asked, target.family)}`;
   return `${whole === '' ? '/' : whole}${query === '' ? '' : `?${query}`}`;
 }

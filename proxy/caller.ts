@@ -1,3 +1,4 @@
+import type { WireFamily } from '#config/wires.ts';
 import { Fault } from '#core/fault.ts';
 import type { KeyPolicy } from '#core/key-policy.ts';
 import { headerOf } from './headers.ts';
@@ -40,12 +41,32 @@ export function checkKey(policy: KeyPolicy | undefined, nowMs: number): KeyPolic
 }
 
 /** The query for the upstream: without the key. */
-export function queryWithoutSecret(query: string): string {
+function queryWithoutSecret(query: string): string {
   if (!query.includes('key=')) return query;
   return query
     .split('&')
     .filter((part) => !part.startsWith('key='))
     .join('&');
+}
+
+const GOOGLE: ReadonlySet<WireFamily> = new Set(['gemini', 'vertex']);
+const NAMES_PARTS: ReadonlySet<string> = new Set(['fields', 'callback']);
+const READABLE = /^(json|sse|media)/;
+
+/** Google gives only the fields that a query names, or what nobody here reads: the usage would be missed with the rest. */
+export function queryForUpstream(query: string, family: WireFamily): string {
+  const left = queryWithoutSecret(query);
+  if (left === '' || left === 'alt=sse' || !GOOGLE.has(family)) return left;
+  return left.split('&').filter(isWhole).join('&');
+}
+
+function isWhole(part: string): boolean {
+  for (const [name, value] of new URLSearchParams(part)) {
+    // Each may be written with a dollar before it.
+    const plain = name.replace(/^\$/, '');
+    if (NAMES_PARTS.has(plain) || (plain === 'alt' && !READABLE.test(value))) return false;
+  }
+  return true;
 }
 
 /** `x-weir-user` and its like: text of a sane length, or null when absent. Throws `invalid_request` when it is too long. */

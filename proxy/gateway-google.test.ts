@@ -92,6 +92,17 @@ describe('a call in the dialect of Google', () => {
     }
   });
 
+  it('is asked for whole: its usage cannot be left out of the answer', async () => {
+    await using stub = await startStub(answer);
+    await using weir = await startGateway(configOf([google(stub)]));
+    const query = 'fields=candidates&%24fields=x&f%69elds=y&alt=proto&alt=json&callback=z&prettyPrint=false';
+    const headers = { ...NATIVE, 'x-goog-fieldmask': 'candidates' };
+    await post(`${weir.url}/v1beta/models/${MODEL}:generateContent?${query}`, HELLO, headers);
+    const [sent] = stub.requests;
+    expect(sent?.url).toBe(`/v1beta/models/${MODEL}:generateContent?alt=json&prettyPrint=false`);
+    expect(sent?.headers).not.toHaveProperty('x-goog-fieldmask');
+  });
+
   it('is refused by a rate with the time to wait in the body, where its clients look for it', async () => {
     await using stub = await startStub(answer);
     const limits = [limitPolicy({ kind: 'requests', amount: '1', per: 'hour' })];

@@ -42,6 +42,8 @@ const REQUEST_DROPPED: ReadonlySet<string> = new Set([
   'x-method-override',
   'x-original-url',
   'x-rewrite-url',
+  // Google leaves out of an answer what it does not name: the usage too.
+  'x-goog-fieldmask',
   // Which account pays is the operator's choice: it comes with the credential.
   'openai-organization',
   'openai-project',
