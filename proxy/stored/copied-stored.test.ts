@@ -62,6 +62,18 @@ describe('a store with copies', () => {
     expect(await lost.calls.find('acme', call.id)).toEqual({ call, closing: null });
   });
 
+  it('concludes a call that the shared one has lost since it was claimed', async () => {
+    const own = open();
+    const call = sampleCall('acme');
+    await copiedStored(open(), own, () => undefined).calls.keep(call);
+    const closing = sampleClosing(call.id, 5n);
+    const lost = open();
+    expect(await copiedStored(lost, own, () => undefined).calls.conclude(call, closing)).toEqual(closing);
+    expect(await lost.calls.find('acme', call.id)).toEqual({ call, closing });
+    const settled: Stored = { ...open(), calls: { ...open().calls, find: async () => 'forgotten' } };
+    expect(await copiedStored(settled, own, () => undefined).calls.conclude(call, closing)).toBeUndefined();
+  });
+
   it('forgets its copy of what another gateway has settled', async () => {
     const own = open();
     const there = open();

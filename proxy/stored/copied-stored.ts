@@ -55,7 +55,15 @@ export function copiedStored(shared: Stored, own: Stored, failed: (error: unknow
         await mend(nowMs, max);
         return shared.calls.claim(nowMs, max);
       },
-      conclude: (call, closing) => shared.calls.conclude(call, closing),
+      async conclude(call, closing) {
+        const counted = await shared.calls.conclude(call, closing);
+        if (counted) return counted;
+        // Settled, or lost there since it was claimed: then it would count as settled, and could be deleted.
+        const copy = await own.calls.find(call.customer, call.id);
+        if (!copy || copy === 'forgotten' || (await shared.calls.find(call.customer, call.id))) return undefined;
+        await putBack(copy.call);
+        return shared.calls.conclude(call, closing);
+      },
       async forget(call) {
         await shared.calls.forget(call);
         await own.calls.forget(call);
