@@ -76,6 +76,19 @@ describe('the most that a session answers', () => {
   });
 });
 
+it('holds for the pictures that a response is asked with, small as they are', async () => {
+  await using world = await openRealtime(() => undefined, {
+    policy: { limits: [limitPolicy({ kind: 'tokens', amount: '1000000', per: 'day' })] },
+  });
+  const { client, running } = world;
+  await client.hears('session.created');
+  const content = [{ type: 'input_image', image_url: 'data:image/png;base64,AAAA' }];
+  client.say({ ...create, response: { max_output_tokens: 1, input: [{ type: 'message', role: 'user', content }] } });
+  await vi.waitFor(() => expect(running.sink.opened).toHaveLength(1));
+  const [opening] = running.sink.opened;
+  expect(opening && (await heldBy(running.counters, opening.reservation))).toBeGreaterThan(20_000n);
+});
+
 describe('what is written down of the sound', () => {
   it('is billed at the model that the upstream says writes it, not at one that it refused', async () => {
     await using world = await openRealtime((message, say) => {

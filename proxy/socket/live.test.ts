@@ -3,6 +3,7 @@ import type { KeyPolicy } from '#core/key-policy.ts';
 import {
   configOf,
   eventsOf,
+  heldBy,
   keyPolicy,
   limitPolicy,
   SECRET,
@@ -181,5 +182,42 @@ describe("a socket of Gemini's Live API", () => {
       model: `projects/ours/locations/europe-west4/publishers/google/models/${MODEL}`,
     });
     expect(world.upstream.opened[0]?.url).toBe(VERTEX_PATH);
+  });
+});
+
+describe("what is held for a turn of Gemini's Live API", () => {
+  const limits = [limitPolicy({ kind: 'tokens', amount: '10000000', per: 'day' })];
+  const inline = { inlineData: { mimeType: 'image/png', data: 'AAAA' } };
+
+  it('is for all that a message brings: pictures in turns, and what is said beside sound', async () => {
+    const picture = { mimeType: 'image/jpeg', data: 'AAAA' };
+    const messages: [object, bigint][] = [
+      [
+        { clientContent: { turns: [{ parts: Array.from({ length: 10 }, () => inline) }], turnComplete: true } },
+        70_000n,
+      ],
+      [{ toolResponse: { functionResponses: [{ id: 'f', name: 'f', parts: [inline, inline] }] } }, 15_000n],
+      [{ realtimeInput: { audio: { data: 'AAAA' }, text: 'x'.repeat(50_000) } }, 50_000n],
+      [{ realtimeInput: { audio: { data: 'AAAA' }, video: { data: 'AAAA' } } }, 6_000n],
+      [{ realtimeInput: { mediaChunks: Array.from({ length: 10 }, () => picture) } }, 22_000n],
+      [{ clientContent: { turns: [{ parts: [{ fileData: { fileUri: 'gs://bucket/film.mp4' } }] }] } }, 100_000n],
+    ];
+    for (const [message, least] of messages) {
+      await using world = await open(() => undefined, { limits });
+      await using client = await world.connect().opened();
+      client.say(setup(), message);
+      await vi.waitFor(() => expect(world.running.sink.opened).toHaveLength(1));
+      const [opening] = world.running.sink.opened;
+      expect(opening && (await heldBy(world.running.counters, opening.reservation))).toBeGreaterThan(least);
+    }
+  });
+
+  it("is no file of whom nobody has checked that it is the caller's", async () => {
+    await using world = await open();
+    await using client = await world.connect().opened();
+    const file = { fileData: { fileUri: 'https://generativelanguage.googleapis.com/v1beta/files/of-another' } };
+    client.say(setup(), { clientContent: { turns: [{ parts: [file] }], turnComplete: true } });
+    expect(await client.ended()).toMatchObject({ code: 1008, reason: expect.stringContaining('invalid_request') });
+    expect(world.upstream.messages).toEqual([setup()]);
   });
 });

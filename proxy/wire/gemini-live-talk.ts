@@ -62,11 +62,12 @@ export class LiveTalk implements Talk {
     }
     this.model = name;
     const tools = listMember(setup, 'tools');
-    return LiveTurn.setup(name, bytes.length, {
+    const begun = LiveTurn.setup(name, isResumed(setup), {
       outputTokensMax: countMember(objectMember(setup, 'generationConfig'), 'maxOutputTokens'),
       bounds: groundingBounds(tools),
-      elsewhere: isResumed(setup),
     });
+    begun.said.read(bytes.length, listMember(setup, 'systemInstruction'));
+    return begun;
   }
 
   /** The model as its upstream knows it, below the project that pays. */

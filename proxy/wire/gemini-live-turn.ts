@@ -1,8 +1,12 @@
+import { Fault } from '#core/fault.ts';
 import type { Counts, Unit } from '#core/quantity.ts';
 import { isObject } from './bytes.ts';
 import type { FrameFields } from './frame-fields.ts';
+import { mediaOf } from './gemini-media.ts';
+import { listMember } from './gemini-request.ts';
 import { billedQueries, groundingCounts, parseUsageMetadata, tierOf } from './gemini-usage.ts';
-import type { Turn } from './socket-wire.ts';
+import type { Fields } from './json-request.ts';
+import { type Turn, talkInputMax } from './socket-wire.ts';
 import { type Asked, guessTokens, NOTHING_ASKED, type Reading, type Usage } from './wire.ts';
 
 /** Sound in, as base64: 25 tokens a second, of 32,000 bytes; a slower rate has fewer bytes for as many tokens. */
@@ -19,25 +23,51 @@ const TEXT_BYTES_PER_TOKEN = 4;
 
 /** All that was said on a socket: each turn reads it again. */
 class Said {
-  #textBytes: number;
+  /** It goes on with what was said elsewhere, or reads what no message shows. */
+  elsewhere: boolean;
+  readonly #model: string;
+  #textBytes = 0;
   #soundChars = 0;
   #pictures = 0n;
+  #mediaMax = 0n;
+  #mediaGuess = 0n;
   #answered = 0n;
 
-  constructor(setupBytes: number) {
-    this.#textBytes = setupBytes;
+  constructor(model: string, elsewhere: boolean) {
+    this.#model = model;
+    this.elsewhere = elsewhere;
   }
 
   hear(bytes: Uint8Array, fields: FrameFields): void {
     const input = fields.object('realtimeInput') ?? fields.object('realtime_input');
-    const sound = input?.object('audio');
-    if (sound) this.#soundChars += sound.lengthOf('data');
-    else if (input?.has('video')) this.#pictures++;
-    else if (input?.has('mediaChunks') || input?.has('media_chunks')) {
-      // Sound or pictures: whatever is more.
-      this.#soundChars += bytes.length;
-      this.#pictures++;
-    } else this.#textBytes += bytes.length;
+    const contents = contentsOf(fields);
+    const live = input && this.#hearLive(input);
+    if (!live || contents.length > 0) this.read(bytes.length, contents);
+  }
+
+  /** What comes in pieces. False where nothing of it is sound or a picture. */
+  #hearLive(input: FrameFields): boolean {
+    const sound = input.object('audio');
+    const video = input.object('video');
+    const name = input.has('mediaChunks') ? 'mediaChunks' : 'media_chunks';
+    if (!sound && !video && !input.has(name)) return false;
+    const chunks = input.value(name);
+    // Sound or pictures: whatever is more.
+    this.#soundChars += (sound?.lengthOf('data') ?? 0) + input.lengthOf(name);
+    this.#pictures += BigInt((video ? 1 : 0) + (Array.isArray(chunks) ? chunks.length : 0));
+    this.#textBytes += input.lengthOf('text');
+    return true;
+  }
+
+  /** Throws `invalid_request`. */
+  read(bytes: number, contents: readonly Fields[]): void {
+    const media = mediaOf(contents, this.#model);
+    // Whose they are is checked where requests name them.
+    if (media.files) throw new Fault('invalid_request', { detail: 'On a socket no files are named by their ids.' });
+    this.#textBytes += Math.max(0, bytes - media.bytes);
+    this.#mediaMax += media.tokensMax;
+    this.#mediaGuess += media.tokensGuess;
+    if (media.elsewhere) this.elsewhere = true;
   }
 
   keep(outputTokens: bigint): void {
@@ -46,21 +76,28 @@ class Said {
 
   get tokensMax(): bigint {
     const said = this.#textBytes + Math.ceil(this.#soundChars / SOUND_CHARS_PER_TOKEN_MIN);
-    return BigInt(said) + this.#pictures * PICTURE_TOKENS_MAX + this.#answered;
+    return BigInt(said) + this.#pictures * PICTURE_TOKENS_MAX + this.#mediaMax + this.#answered;
   }
 
   get tokensGuess(): bigint {
     const text = Math.ceil(this.#textBytes / TEXT_BYTES_PER_TOKEN);
     const sound = Math.ceil(this.#soundChars / SOUND_CHARS_PER_TOKEN_GUESS);
-    return BigInt(text + sound) + this.#pictures * PICTURE_TOKENS_GUESS + this.#answered;
+    return BigInt(text + sound) + this.#pictures * PICTURE_TOKENS_GUESS + this.#mediaGuess + this.#answered;
   }
 }
 
 interface SetupFacts {
   readonly outputTokensMax: bigint | null;
   readonly bounds: Counts;
-  /** It goes on with what was said on another socket. */
-  readonly elsewhere: boolean;
+}
+
+/** What a message brings that may hold media. */
+function contentsOf(fields: FrameFields): readonly Fields[] {
+  const content = fields.value('clientContent') ?? fields.value('client_content');
+  const given = fields.value('toolResponse') ?? fields.value('tool_response');
+  const turns = isObject(content) ? listMember(content, 'turns') : [];
+  const responses = isObject(given) ? listMember(given, 'functionResponses') : [];
+  return [...turns, ...responses.map((functionResponse) => ({ functionResponse }))];
 }
 
 export interface LiveSetup extends SetupFacts {
@@ -84,19 +121,20 @@ export class LiveTurn implements Turn {
     this.#setup = setup;
   }
 
-  static setup(model: string, bytes: number, facts: SetupFacts): LiveSetup {
-    return { ...facts, model, said: new Said(bytes) };
+  /** `elsewhere`: it goes on with what was said on another socket. */
+  static setup(model: string, elsewhere: boolean, facts: SetupFacts): LiveSetup {
+    return { ...facts, model, said: new Said(model, elsewhere) };
   }
 
   get asked(): Asked {
-    const { model, said, outputTokensMax, bounds, elsewhere } = this.#setup;
+    const { model, said, outputTokensMax, bounds } = this.#setup;
     return {
       ...NOTHING_ASKED,
       model,
       metering: 'usage',
       stream: true,
-      inputTokensMax: said.tokensMax + HEADROOM_TOKENS,
-      inputElsewhere: elsewhere,
+      inputTokensMax: talkInputMax(said.tokensMax + HEADROOM_TOKENS, said.elsewhere),
+      inputElsewhere: said.elsewhere,
       inputTokensGuess: said.tokensGuess,
       outputTokensMax,
       answers: 1n,
@@ -104,8 +142,9 @@ export class LiveTurn implements Turn {
     };
   }
 
-  covers({ inputTokensMax }: Asked): boolean {
-    return this.#setup.said.tokensMax <= inputTokensMax;
+  covers({ inputTokensMax, inputElsewhere }: Asked): boolean {
+    const { said } = this.#setup;
+    return said.elsewhere === inputElsewhere && said.tokensMax <= inputTokensMax;
   }
 
   /** A piece of the answer has gone by. */

@@ -49,10 +49,9 @@ export class RealtimeTalk implements Talk {
         this.#session.hear(fields.lengthOf('audio'));
         return this.#aheadOf();
       case 'response.create':
-        this.#session.read(bytes.length);
-        return [this.#ask(parseBody(bytes, DECISIVE))];
+        return [this.#ask(bytes, parseBody(bytes, DECISIVE))];
       case 'conversation.item.create':
-        this.#readItem(bytes, fields.value('item'));
+        this.#readItems(bytes, [fields.value('item')]);
         break;
       case 'session.update':
       case 'transcription_session.update':
@@ -92,16 +91,17 @@ export class RealtimeTalk implements Talk {
     return turns;
   }
 
-  #ask({ response, event_id }: Readonly<Record<string, unknown>>): RealtimeTurn {
+  #ask(bytes: Uint8Array, { response, event_id }: Readonly<Record<string, unknown>>): RealtimeTurn {
     const fields = isObject(response) ? response : {};
+    this.#readItems(bytes, fields.input);
     const turn = new RealtimeTurn(this.model, this.#session, false, fields, event_id ?? null);
     turn.inPlaceOf = this.#ahead;
     this.#asked.push(turn);
     return turn;
   }
 
-  #readItem(bytes: Uint8Array, item: unknown): void {
-    const media = mediaBounds([item], this.model);
+  #readItems(bytes: Uint8Array, items: unknown): void {
+    const media = mediaBounds(items, this.model);
     this.#session.read(bytes.length - media.bytes);
     this.#session.see(media);
   }

@@ -1,7 +1,7 @@
 import { isObject } from './bytes.ts';
 import { mostOf, type RealtimeSession } from './openai-realtime-session.ts';
 import { parseUsage } from './openai-usage.ts';
-import type { Turn } from './socket-wire.ts';
+import { type Turn, talkInputMax } from './socket-wire.ts';
 import { type Asked, guessTokens, NOTHING_ASKED, type Reading, type Usage } from './wire.ts';
 
 /** Templates, and what was said between the hold and the beginning: sound comes all the time. */
@@ -42,13 +42,14 @@ export class RealtimeTurn implements Turn {
   get asked(): Asked {
     const { inputTokensMax, inputTokensGuess, elsewhere, outputTokensMax } = this.#session;
     const max = this.#fields ? mostOf(this.#fields) : undefined;
+    const inputElsewhere = elsewhere || (this.#fields?.prompt ?? null) !== null;
     return {
       ...NOTHING_ASKED,
       model: this.#model,
       metering: 'usage',
       stream: true,
-      inputTokensMax: inputTokensMax + HEADROOM_TOKENS,
-      inputElsewhere: elsewhere || (this.#fields?.prompt ?? null) !== null,
+      inputTokensMax: talkInputMax(inputTokensMax + HEADROOM_TOKENS, inputElsewhere),
+      inputElsewhere,
       inputTokensGuess,
       outputTokensMax: max === undefined ? outputTokensMax : max,
       answers: 1n,

@@ -80,5 +80,13 @@ export function refusePlain({ headers }: Pick<CallHead, 'headers'>): never {
   throw new Fault(headers.upgrade === undefined ? 'upgrade_required' : 'sockets_unavailable');
 }
 
+/** The longest context of a model that talks, for those of which the price book knows none (November 2026). */
+const TALK_CONTEXT_TOKENS = 131_072n;
+
+/** The bound of an input of which `elsewhere` says that more than was seen may belong to it. */
+export function talkInputMax(seenTokens: bigint, elsewhere: boolean): bigint {
+  return elsewhere && seenTokens < TALK_CONTEXT_TOKENS ? TALK_CONTEXT_TOKENS : seenTokens;
+}
+
 export const NO_TURNS: readonly Turn[] = [];
 export const NO_STEPS: readonly TurnStep[] = [];
