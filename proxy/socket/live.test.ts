@@ -221,3 +221,12 @@ describe("what is held for a turn of Gemini's Live API", () => {
     expect(world.upstream.messages).toEqual([setup()]);
   });
 });
+
+it('a token that chooses who pays does not reach Google', async () => {
+  await using world = await open();
+  for (const path of [PATH, VERTEX_PATH]) {
+    const client = world.connect(`${path}?key=${SECRET}&access_token=auth_tokens/1`);
+    expect(await client.refused()).toMatchObject({ status: 403, body: expect.stringContaining('NOT_METERED') });
+  }
+  expect(world.upstream.opened).toEqual([]);
+});

@@ -1,3 +1,4 @@
+import { Fault } from '#core/fault.ts';
 import { geminiDialect } from './gemini-dialect.ts';
 import { LiveTalk } from './gemini-live-talk.ts';
 import { refusePlain } from './socket-wire.ts';
@@ -7,6 +8,12 @@ import type { Asked, CallHead, Meter, Wire, WireEndpoint } from './wire.ts';
 /** Google's own client puts two slashes where its base address ends. */
 function doors(path: string): WireEndpoint[] {
   return [path, `/${path}`].map((one) => ({ method: 'GET', path: one }));
+}
+
+/** A token in the query chooses who pays, and may hold a model of its own, whatever the first message names. */
+function talkOf({ query }: CallHead, isVertex: boolean): LiveTalk {
+  if (!new URLSearchParams(query).has('access_token')) return new LiveTalk(isVertex);
+  throw new Fault('not_metered', { detail: "No 'access_token' is taken here: name your key." });
 }
 
 /**
@@ -42,7 +49,7 @@ export const geminiLive = {
   parse: (_body: Uint8Array, call: CallHead): Asked => refusePlain(call),
   rewrite: (frame: Uint8Array): Uint8Array => frame,
   meter: (): Meter => SILENT_METER,
-  socket: { protocols: [], talk: () => new LiveTalk(false) },
+  socket: { protocols: [], talk: (call: CallHead) => talkOf(call, false) },
 } as const satisfies Wire;
 
 /** As Vertex has it: the project that pays stands in the name of the model. */
@@ -51,5 +58,5 @@ export const vertexLive: Wire = {
   family: 'vertex',
   endpoints: doors('/ws/google.cloud.aiplatform.{version}.LlmBidiService/BidiGenerateContent'),
   facts: { ...geminiLive.facts, edited: 'the project and region in the name of the model' },
-  socket: { protocols: [], atRoot: true, talk: () => new LiveTalk(true) },
+  socket: { protocols: [], atRoot: true, talk: (call) => talkOf(call, true) },
 };
