@@ -149,6 +149,11 @@ export function redisBacking(options: BackingOptions, redisUrl: string, journal:
       await journal.flush();
       await Promise.race([shipper.shipped(), aborted(signal)]);
     },
+    behind() {
+      log.warn({}, 'Redis is as it was before: what it may have lost is asked for again.');
+      shipping.tellUntil(journal.ordinal);
+      journal.rewind();
+    },
   });
   const standing = redisStanding({ redis, namespace, counters, gateways, signal });
   const seeds = seeded(options, { table, counters, journal, shipper: sink.replay, standing, signal });

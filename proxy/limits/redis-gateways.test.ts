@@ -13,12 +13,14 @@ function gatewayOn(url: string, name: string, clock = Date.now) {
   let brought = Promise.withResolvers<void>();
   brought.resolve();
   let asked = 0;
+  let behind = 0;
   const gateways = redisGateways({
     ...{ redis, namespace: NAMESPACE, name, clock, log: SILENT, signal: ended.signal },
     async brought() {
       asked++;
       await brought.promise;
     },
+    behind: () => void behind++,
   });
   const stop = (): void => {
     ended.abort();
@@ -35,6 +37,7 @@ function gatewayOn(url: string, name: string, clock = Date.now) {
     },
     bring: () => brought.resolve(),
     asked: () => asked,
+    behind: () => behind,
   };
 }
 
@@ -91,4 +94,27 @@ it('does not wait for ever for one that is gone', { timeout: 30_000 }, async () 
   expect(await isDone(settled)).toBe(false);
   aheadMs = 11_000;
   await settled;
+});
+
+it('says when Redis is as it was before, and not when it has lost everything', { timeout: 30_000 }, async () => {
+  const server = await startRedis();
+  onTestFinished(() => server.stop());
+  const one = gatewayOn(server.url, 'one');
+  await one.gateways.settledDown('acme');
+  const shard = `${NAMESPACE}:{15}:gateways`;
+  const old = await one.redis.hgetall(shard);
+  const goesOn = async (): Promise<void> => {
+    const seen = await one.redis.hget(shard, 'one');
+    await expect.poll(() => one.redis.hget(shard, 'one'), { timeout: 10_000 }).not.toBe(seen);
+  };
+  await goesOn();
+  await one.redis.flushall();
+  await goesOn();
+  await goesOn();
+  expect(one.behind()).toBe(0);
+
+  const before = one.asked();
+  await one.redis.hset(shard, old);
+  await expect.poll(() => one.behind(), { timeout: 10_000 }).toBeGreaterThan(0);
+  expect(one.asked()).toBeGreaterThan(before);
 });

@@ -11,6 +11,8 @@ export interface RedisGatewaysOptions {
   name: string;
   /** Resolves when billing has every event that this gateway closed so far. */
   brought: () => Promise<void>;
+  /** Redis has gone back to how it was before: a replica that was behind took over, or it began with an old copy. */
+  behind: () => void;
   clock: Clock;
   log: Log;
   signal: AbortSignal;
@@ -23,7 +25,9 @@ export interface RedisGateways {
 
 /** KEYS: the hash. ARGV: field of its life, name, now, the life that is meant. A hash that has been lost since stays without us. */
 const ENTER = `
-if redis.call('hget', KEYS[1], ARGV[1]) == ARGV[4] then redis.call('hset', KEYS[1], ARGV[2], ARGV[3]) end
+if redis.call('hget', KEYS[1], ARGV[1]) ~= ARGV[4] then return 0 end
+redis.call('hset', KEYS[1], ARGV[2], ARGV[3])
+return 1
 `;
 
 const LOOK_MS = 1_000;
@@ -41,6 +45,8 @@ interface Shard {
   readonly others: Map<string, number>;
   /** Since when we know that this gateway, or another, is missing from what Redis has. */
   missedMs: number | undefined;
+  /** What Redis took from us last, as it has to be there still. */
+  enteredMs: number;
 }
 
 /**
@@ -56,11 +62,12 @@ export function redisGateways(options: RedisGatewaysOptions): RedisGateways {
       key: gatewaysKey(options.namespace, shard),
       others: new Map(),
       missedMs: undefined,
+      enteredMs: 0,
     }),
   );
 
   /** What Redis says now. */
-  async function look(shard: Shard): Promise<{ isHere: boolean; life: string | undefined }> {
+  async function look(shard: Shard): Promise<{ isHere: boolean; isBehind: boolean; life: string | undefined }> {
     const found = await redis.hgetall(shard.key);
     const nowMs = clock();
     const gone: string[] = [];
@@ -74,7 +81,9 @@ export function redisGateways(options: RedisGatewaysOptions): RedisGateways {
     const missing = found[name] === undefined || absent(shard, found, nowMs).length > 0;
     if (!missing) shard.missedMs = undefined;
     else shard.missedMs ??= nowMs;
-    return { isHere: found[name] !== undefined, life: found[LIFE_FIELD] };
+    // One that has lost everything began after us.
+    const isBehind = Number.parseInt(found[name] ?? found[LIFE_FIELD] ?? '', 10) < shard.enteredMs;
+    return { isHere: found[name] !== undefined, isBehind, life: found[LIFE_FIELD] };
   }
 
   /** Who was there a moment before we began to miss somebody, and is not. */
@@ -91,10 +100,15 @@ export function redisGateways(options: RedisGatewaysOptions): RedisGateways {
     const now = String(clock());
     await Promise.all(shards.map(({ key }) => redis.hsetnx(key, LIFE_FIELD, now)));
     const lives = await Promise.all(shards.map(look));
-    if (lives.some(({ isHere }) => !isHere)) await options.brought();
-    const seen = String(clock());
+    if (lives.some(({ isBehind }) => isBehind)) options.behind();
+    if (lives.some(({ isHere, isBehind }) => !isHere || isBehind)) await options.brought();
+    const seenMs = clock();
     await Promise.all(
-      shards.map(({ key }, i) => redis.eval(ENTER, 1, key, LIFE_FIELD, name, seen, lives[i]?.life ?? '')),
+      shards.map(async (shard, i) => {
+        const life = lives[i]?.life ?? '';
+        const took = await redis.eval(ENTER, 1, shard.key, LIFE_FIELD, name, String(seenMs), life);
+        if (took === 1) shard.enteredMs = seenMs;
+      }),
     );
   }
 

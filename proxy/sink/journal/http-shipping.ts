@@ -58,7 +58,10 @@ const THREAD_HEAP_MB = 64;
  * Ships a journal to billing on a thread of its own. Posting takes a tenth of what a call costs, and the thread that
  * serves calls has better to do. A thread that dies fails its batch, and the next batch starts another.
  */
-export function httpShipping(target: ShippingTarget, otherWay?: OtherWay): { ship: Ship; close(): Promise<void> } {
+export function httpShipping(
+  target: ShippingTarget,
+  otherWay?: OtherWay,
+): { ship: Ship; tellUntil(ordinal: number): void; close(): Promise<void> } {
   const workerData: ShippingThreadData = { url: target.url, token: target.token, onlyMissing: otherWay !== undefined };
   let asked: Asked | undefined;
   /** Closings before it may have been brought by a batch that failed behind billing: nobody has heard of them. */
@@ -116,6 +119,10 @@ export function httpShipping(target: ShippingTarget, otherWay?: OtherWay): { shi
         worker?.unref();
         signal.removeEventListener('abort', stop);
       }
+    },
+    /** What is shipped before it is told as what was brought: what became of it there may be lost. */
+    tellUntil(ordinal) {
+      unheardUntil = Math.max(unheardUntil, ordinal);
     },
     async close() {
       await worker?.terminate();

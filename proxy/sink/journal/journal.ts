@@ -4,7 +4,7 @@ import { Fault } from '#core/fault.ts';
 import type { Log } from '#core/log.ts';
 import type { Clock } from '#core/time.ts';
 import { Committer, type Group } from './committer.ts';
-import { type Cursor, type Cut, type Loaded, loadJournal, type Segment } from './load.ts';
+import { backlogOf, type Cursor, type Cut, type Loaded, loadJournal, type Segment } from './load.ts';
 import { type Backlog, bodyOfCall, type ClosingsRange, type JournalEntry, type PageMax, readOpenings } from './read.ts';
 import { Reaper } from './reaper.ts';
 import { bodyOf, type ClosingKind, JOURNAL_VERSION } from './record.ts';
@@ -134,6 +134,13 @@ export class Journal {
     await this.#committer.append(bodyOf('S', `${to.segment}\t${to.offset}\t${to.ordinal}`));
   }
 
+  /** Ships the newest segment once more: what became of its closings elsewhere may be lost. */
+  rewind(): void {
+    const { number: segment = 0, firstOrdinal: ordinal = Number.POSITIVE_INFINITY } = this.#segments.at(-1) ?? {};
+    if (ordinal < this.#cursor.ordinal) this.#cursor = { segment, offset: 0, ordinal };
+    for (const onClosings of this.#watchers) onClosings();
+  }
+
   /** How many closings there have been since the journal began. */
   get ordinal(): number {
     return this.#ordinal;
@@ -167,11 +174,7 @@ export class Journal {
   }
 
   get backlog(): Backlog {
-    const count = this.unshipped;
-    if (count === 0) return { count, bytes: 0 };
-    let bytes = -this.#cursor.offset;
-    for (const segment of this.#segments) if (segment.number >= this.#cursor.segment) bytes += segment.bytes;
-    return { count, bytes };
+    return backlogOf(this.#segments, this.#cursor, this.unshipped);
   }
 
   /** Calls back after every write that recorded closings. Answers how to stop it. */
@@ -196,13 +199,9 @@ export class Journal {
   }
 
   /** Writes what is queued and gives the directory back. Rejects when the disk does not take what is queued. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
     this.#closed = true;
-    try {
-      await this.#committer.close();
-    } finally {
-      this.#lock.release();
-    }
+    return this.#committer.close().finally(() => this.#lock.release());
   }
 
   /** An event of no call; `isElsewhere`: the store has it as well. */

@@ -164,3 +164,11 @@ async function cutAt(path: string, offset: number): Promise<void> {
 export function corrupt(path: string, offset: number, what: string): Fault {
   return new Fault('journal_corrupt', { detail: `${path} at byte ${offset}: ${what}.` });
 }
+
+/** What of these segments is still to be read for so many closings. */
+export function backlogOf(segments: readonly Segment[], from: Cursor, count: number): { count: number; bytes: number } {
+  if (count === 0) return { count, bytes: 0 };
+  let bytes = -from.offset;
+  for (const segment of segments) if (segment.number >= from.segment) bytes += segment.bytes;
+  return { count, bytes };
+}

@@ -235,6 +235,37 @@ describe('the shipper', () => {
     await journal.close();
   });
 
+  it('tells again of what billing has had for long where it is rewound, since the store may be as it was before', async () => {
+    const billing = await billingStub();
+    onTestFinished(() => billing.down());
+    const journal = await openTestJournal(temporaryFolder());
+    const told: string[] = [];
+    const { ship, tellUntil, close } = httpShipping(
+      { url: billing.url, token: 'wr_api_secret' },
+      {
+        arrived: () => Promise.resolve(),
+        brought: async (calls) => void told.push(...calls.map(({ id, isSent }) => `${id} ${isSent}`)),
+        inherited: 0,
+      },
+    );
+    const shipper = shipJournal({ journal, ship, now: Date.now, log: SILENT, ripeMs: 0 });
+    for (const id of ['req_1', 'req_2', 'req_3']) {
+      billing.keep(sampleClosing(id, 7n).event);
+      await openCall(journal, id);
+      await closeSettled(journal, id);
+    }
+    await shipper.shipped();
+    expect(told).toEqual([]);
+    tellUntil(journal.ordinal);
+    journal.rewind();
+    await shipper.shipped();
+    expect(told).toEqual(['req_1 false', 'req_2 false', 'req_3 false']);
+    expect(journal.unshipped).toBe(0);
+    await shipper.stop();
+    await close();
+    await journal.close();
+  });
+
   it('says what was counted in periods of those too that were settled later, since their store was away', async () => {
     const billing = await billingStub();
     onTestFinished(() => billing.down());

@@ -91,10 +91,12 @@ export function shipJournal(options: ShipperOptions): Shipper {
   stopped.signal.addEventListener('abort', () => wake.resolve());
 
   async function shipBatch(): Promise<void> {
-    const range = journal.range(journal.cursor, { count, bytes: max.bytes });
+    const { cursor } = journal;
+    const range = journal.range(cursor, { count, bytes: max.bytes });
     const next = await options.ship(range, (atMs) => (oldestAtMs = atMs), stopped.signal);
     oldestAtMs = undefined;
-    await journal.shipped(next);
+    // Unless it is to begin somewhere else meanwhile.
+    if (journal.cursor === cursor) await journal.shipped(next);
     tellWaiters();
     failures = 0;
     count = Math.min(max.count, count * 2);
