@@ -15,6 +15,7 @@ import {
   objectMember,
   tierAsked,
 } from './gemini-request.ts';
+import { GEMINI_TOKEN_UNITS } from './gemini-usage.ts';
 import { type Fields, parseBody, parseName } from './json-request.ts';
 import { rewriteJson } from './json-set.ts';
 import type { Params } from './path-pattern.ts';
@@ -68,22 +69,7 @@ const FETCHING = [
 const SEARCHING = ['googleSearch', 'googleSearchRetrieval', 'enterpriseWebSearch'];
 
 const GENERATE_FACTS: WireFacts = {
-  units: [
-    'input_tokens',
-    'input_audio_tokens',
-    'input_image_tokens',
-    'input_video_tokens',
-    'cache_read_tokens',
-    'cache_read_audio_tokens',
-    'cache_read_image_tokens',
-    'cache_read_video_tokens',
-    'output_tokens',
-    'output_audio_tokens',
-    'output_image_tokens',
-    'grounding_queries',
-    'grounded_prompts',
-    'maps_queries',
-  ],
+  units: [...GEMINI_TOKEN_UNITS, 'grounding_queries', 'grounded_prompts', 'maps_queries'],
   usage: 'the last `usageMetadata`; searches by `groundingMetadata`',
   estimated: 'output by its text, where no usage comes',
   edited: null,

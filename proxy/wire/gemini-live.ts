@@ -1,6 +1,7 @@
 import { Fault } from '#core/fault.ts';
 import { geminiDialect } from './gemini-dialect.ts';
 import { LiveTalk } from './gemini-live-talk.ts';
+import { GEMINI_TOKEN_UNITS } from './gemini-usage.ts';
 import { refusePlain } from './socket-wire.ts';
 import { SILENT_METER } from './unmetered.ts';
 import type { Asked, CallHead, Meter, Wire, WireEndpoint } from './wire.ts';
@@ -27,21 +28,7 @@ export const geminiLive = {
   endpoints: doors('/ws/google.ai.generativelanguage.{version}.GenerativeService.BidiGenerateContent'),
   operation: 'generate_content',
   facts: {
-    units: [
-      'input_tokens',
-      'input_audio_tokens',
-      'input_image_tokens',
-      'input_video_tokens',
-      'cache_read_tokens',
-      'cache_read_audio_tokens',
-      'cache_read_image_tokens',
-      'cache_read_video_tokens',
-      'output_tokens',
-      'output_audio_tokens',
-      'output_image_tokens',
-      'grounding_queries',
-      'grounded_prompts',
-    ],
+    units: [...GEMINI_TOKEN_UNITS, 'grounding_queries', 'grounded_prompts'],
     usage: '`usageMetadata` of each turn; searches by `groundingMetadata`',
     estimated: null,
     edited: null,

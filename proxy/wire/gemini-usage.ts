@@ -1,6 +1,21 @@
-import type { Counts } from '#core/quantity.ts';
+import type { Counts, Unit } from '#core/quantity.ts';
 import { isObject } from './bytes.ts';
 import { NO_COUNTS, type Usage } from './wire.ts';
+
+/** All that a usage of Google's can come to. */
+export const GEMINI_TOKEN_UNITS = [
+  'input_tokens',
+  'input_audio_tokens',
+  'input_image_tokens',
+  'input_video_tokens',
+  'cache_read_tokens',
+  'cache_read_audio_tokens',
+  'cache_read_image_tokens',
+  'cache_read_video_tokens',
+  'output_tokens',
+  'output_audio_tokens',
+  'output_image_tokens',
+] as const satisfies readonly Unit[];
 
 /** What the two forms of Google's usage say, in one shape. */
 interface Stated {

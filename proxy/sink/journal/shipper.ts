@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '#core/log.ts';
+import { pause } from '#core/pause.ts';
 import type { Clock } from '#core/time.ts';
 import {
   type Backlog,
@@ -100,7 +100,7 @@ export function shipJournal(options: ShipperOptions): Shipper {
     tellWaiters();
     failures = 0;
     count = Math.min(max.count, count * 2);
-    if (journal.unshipped < count && options.ripeMs === undefined) await pause(GROUP_MS);
+    if (journal.unshipped < count && options.ripeMs === undefined) await pause(GROUP_MS, stopped.signal);
   }
 
   function tellWaiters(): void {
@@ -128,20 +128,15 @@ export function shipJournal(options: ShipperOptions): Shipper {
         count = Math.max(1, Math.trunc(count / 2));
         const waitMs = pauseMs(backoff, failures);
         log.warn({ err: error, failures, unshipped: journal.unshipped, waitMs }, 'Usage events could not be shipped.');
-        await pause(waitMs);
+        await pause(waitMs, stopped.signal);
       }
     }
-  }
-
-  /** Rejects only when the shipper is stopped, and then it is over at once. */
-  async function pause(ms: number): Promise<void> {
-    await sleep(ms, undefined, { signal: stopped.signal }).catch(() => undefined);
   }
 
   async function ripen(ms: number): Promise<void> {
     hurry = new AbortController();
     if (waiters.size > 0) return;
-    await sleep(ms, undefined, { signal: AbortSignal.any([hurry.signal, stopped.signal]) }).catch(() => undefined);
+    await pause(ms, AbortSignal.any([hurry.signal, stopped.signal]));
   }
 
   const running = run();
