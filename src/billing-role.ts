@@ -22,9 +22,10 @@ import type { Log } from '#core/log.ts';
 import { pause } from '#core/pause.ts';
 import type { Clock } from '#core/time.ts';
 import { within } from '#core/within.ts';
+import { reachable } from './address.ts';
 import { closeInOrder } from './close.ts';
 import type { ConfigSource } from './config-source.ts';
-import { type RunningRole, reachable } from './gateway-role.ts';
+import type { RunningRole } from './gateway-role.ts';
 
 export interface BillingRoleOptions {
   config: ConfigSource;

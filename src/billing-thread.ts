@@ -1,12 +1,10 @@
-import { parentPort, Worker, workerData } from 'node:worker_threads';
-import { asDataDirFault } from '#config/data-dir.ts';
-import { Fault, type FaultCode, faultOf, reasonOf } from '#core/fault.ts';
+import { Worker } from 'node:worker_threads';
+import { Fault, type FaultCode, reasonOf } from '#core/fault.ts';
 import type { Log } from '#core/log.ts';
 import { pause } from '#core/pause.ts';
 import { within } from '#core/within.ts';
-import { type BillingRole, type BillingRoleOptions, startBillingRole } from './billing-role.ts';
-import { type ConfigOrigin, openConfig } from './config-source.ts';
-import { createLog } from './log.ts';
+import type { BillingRole, BillingRoleOptions } from './billing-role.ts';
+import type { ConfigOrigin } from './config-source.ts';
 
 /**
  * The billing role on a thread of its own, so that nothing it does delays a call of the gateway beside it. It follows
@@ -18,7 +16,7 @@ export interface BillingThreadData extends Omit<BillingRoleOptions, 'config' | '
   logLevel: string;
 }
 
-type FromThread =
+export type FromThread =
   | { kind: 'running'; url: string | null }
   | { kind: 'failed'; code: FaultCode; detail: string | undefined; story: string | undefined };
 
@@ -71,7 +69,11 @@ export async function startBillingThread(data: BillingThreadData, log: Log): Pro
 }
 
 function spawn(data: BillingThreadData): Thread {
-  const worker = new Worker(new URL(import.meta.url), { workerData: data, env: data.env, name: 'billing' });
+  const worker = new Worker(new URL('./billing-thread-main.ts', import.meta.url), {
+    workerData: data,
+    env: data.env,
+    name: 'billing',
+  });
   const { promise: ended, resolve } = Promise.withResolvers<number>();
   worker.once('exit', resolve);
   return { worker, ended };
@@ -87,35 +89,3 @@ function running({ worker, ended }: Thread): Promise<string | null> {
     void ended.then(() => reject(new Error('the billing thread ended')));
   });
 }
-
-/** The thread itself. */
-async function main(data: BillingThreadData): Promise<void> {
-  const tell = (message: FromThread): void => parentPort?.postMessage(message);
-  try {
-    const log = createLog(data.logLevel, 'billing');
-    const config = await openConfig(data.config, data.env, log);
-    const role = await startBillingRole({ ...data, config, log, clock: Date.now });
-    parentPort?.once('message', () => {
-      config.close();
-      role.close().then(
-        () => process.exit(0),
-        (error: unknown) => {
-          log.error({ err: error }, 'billing did not close in order');
-          process.exit(1);
-        },
-      );
-    });
-    tell({ kind: 'running', url: role.url });
-  } catch (error) {
-    const { code, detail, story, cause } = faultOf(asDataDirFault(error));
-    tell({ kind: 'failed', code, detail, story: story ?? (code === 'internal' ? stackOf(cause) : undefined) });
-    // At once: what has been opened by then would keep the thread, and a thread that stays is not started again.
-    process.exit(1);
-  }
-}
-
-function stackOf(thrown: unknown): string {
-  return (thrown instanceof Error && thrown.stack) || String(thrown);
-}
-
-if (parentPort && workerData) await main(workerData as BillingThreadData);

@@ -13,6 +13,7 @@ import { tiktokenCounter } from '#proxy/tokens/tiktoken-node.ts';
 import { googleTokens } from '#proxy/upstream/google-node.ts';
 import { nodeDialer } from '#proxy/upstream/socket-node.ts';
 import { undiciUpstream } from '#proxy/upstream/undici.ts';
+import { reachable } from './address.ts';
 import { type BackingOptions, elapsed, localBacking, redisBacking } from './backing.ts';
 import { closeInOrder } from './close.ts';
 import { sha256 } from './key-hash.ts';
@@ -122,11 +123,6 @@ const PREPARE_MS = 3_000;
 const LAST_BYTES_MS = 1_000;
 /** A disk that hangs does not keep the process: what it did not take is estimated at the next start. */
 const JOURNAL_CLOSE_MS = 3_000;
-
-/** An address that a person can open: what listens everywhere is found on loopback. */
-export function reachable(url: string): string {
-  return url.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:');
-}
 
 function addressOf({ host, port }: { host: string; port: number }): string {
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;

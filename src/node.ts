@@ -6,15 +6,11 @@ import { asDataDirFault } from '#config/data-dir.ts';
 import { type Environment, readEnvironment } from '#config/environment.ts';
 import { Fault } from '#core/fault.ts';
 import { DEFAULT_NAMESPACE } from '#core/redis-keys.ts';
-import { startTelemetry } from '#proxy/telemetry/node-telemetry.ts';
-import { startSampleUpstream } from '#proxy/upstream/sample-node.ts';
+import { reachable } from './address.ts';
 import { adminTokenOf, DATA_DIR } from './admin-token.ts';
-import { migrateDatabase, startBillingRole } from './billing-role.ts';
-import { startBillingThread } from './billing-thread.ts';
 import { closeInOrder } from './close.ts';
 import { type ConfigOrigin, type ConfigSource, openConfig } from './config-source.ts';
-import { type Demo, prepareDemo } from './demo.ts';
-import { reachable, startGatewayRole } from './gateway-role.ts';
+import type { Demo } from './demo.ts';
 import { createLog } from './log.ts';
 
 export type Command = 'serve' | 'gateway' | 'billing' | 'jobs';
@@ -81,6 +77,7 @@ async function startRoles(
       throw new Fault('config_invalid', { detail });
     }
     const parts = { api: command === 'billing', jobs: command === 'jobs' || databaseUrl === null };
+    const { startBillingRole } = await import('./billing-role.ts');
     const role = await startBillingRole({ ...ofBilling, parts, config, log, clock });
     running.push(role);
     if (admin.made) print(`The admin token of the billing API was made: ${admin.token}`);
@@ -97,11 +94,16 @@ async function startRoles(
       env: process.env,
       logLevel: telemetrySettings.logLevel,
     };
+    const { startBillingThread } = await import('./billing-thread.ts');
     const billing = await startBillingThread(data, log);
     running.push(billing);
     billingUrl = billing.url ?? billingUrl;
     print(`billing listens on ${billingUrl}`);
   }
+  const [{ startTelemetry }, { startGatewayRole }] = await Promise.all([
+    import('#proxy/telemetry/node-telemetry.ts'),
+    import('./gateway-role.ts'),
+  ]);
   const telemetry = await startTelemetry({ config: config.current, log, clock, version });
   running.push({ close: () => telemetry.stop() });
   const gateway = await startGatewayRole({
@@ -124,6 +126,7 @@ async function startRoles(
 /** `weir migrate`: prints what was applied. */
 export async function migrateCommand(): Promise<number> {
   const log = createLog('info', 'migrate');
+  const { migrateDatabase } = await import('./billing-role.ts');
   const migrated = readSetting().then(({ environment, dataDir }) =>
     migrateDatabase({ databaseUrl: environment.databaseUrl, dataDir, log }),
   );
@@ -152,6 +155,10 @@ async function originOf(
     const detail = `There is none: set WEIR_CONFIG, or put a ${CONFIG_FILE} here. Only \`weir serve\` has a demonstration mode.`;
     throw new Fault('config_invalid', { detail });
   }
+  const [{ startSampleUpstream }, { prepareDemo }] = await Promise.all([
+    import('#proxy/upstream/sample-node.ts'),
+    import('./demo.ts'),
+  ]);
   const sample = await startSampleUpstream();
   running.push(sample);
   const demo = await prepareDemo(dataDir, sample.url, process.env);

@@ -4,7 +4,8 @@ import type { Charge } from '#billing/rating/charge.ts';
 import { CHANGES_MAX, chargePrice, chargeTerms, priceChange } from '#config/charge-terms.ts';
 
 /** The schemas under the names by which the API's document refers to them. */
-const PriceTerms = chargePrice.openapi('PriceTerms');
+// A schema has `openapi` only when it was made after that was loaded, which those of the configuration need not be.
+const PriceTerms = chargePrice.clone().openapi('PriceTerms');
 export const PriceChangeJson = priceChange.extend({ price: PriceTerms }).openapi('PriceChange');
 const changes = z.array(PriceChangeJson).max(CHANGES_MAX).default([]);
 export const ChargeTermsJson = chargeTerms.safeExtend({ price: PriceTerms, changes }).openapi('ChargeTerms');
