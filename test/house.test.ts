@@ -97,11 +97,6 @@ describe('money', () => {
     { path: 'proxy/limits/refusal.ts', code: 'return atMs + Number(', why: 'time' },
     { path: 'proxy/limits/memory.ts', code: 'Math.floor(clockMs)', why: 'time' },
     { path: 'proxy/limits/redis.ts', code: 'Math.floor(clock())', why: 'time' },
-    { path: 'proxy/limits/redis-answers.ts', code: 'Number(wait)', why: 'time' },
-    { path: 'proxy/limits/redis-answers.ts', code: 'Number(untilMs)', why: 'time' },
-    { path: 'proxy/limits/redis-answers.ts', code: 'Number(reply[at])', why: 'how many follow' },
-    { path: 'proxy/limits/redis-answers.ts', code: 'Number(reply[i])', why: 'a place in a list' },
-    { path: 'proxy/limits/redis-answers.ts', code: 'Number(count)', why: 'how many follow' },
   ];
 
   it('never passes through a binary float in core, billing, the limits and the cost of a call', () => {

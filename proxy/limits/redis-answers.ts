@@ -1,67 +1,88 @@
 import { Fault } from '#core/fault.ts';
 import type { Crossing, Debt, HoldState, LiveReservation, ReserveAnswer, SettleAnswer } from './counters.ts';
 
-/** What the scripts of lua/ answer: flat lists of text, in the order that their heads say. */
+/**
+ * What the scripts of lua/ answer: flat lists, in the order that their heads say. Numbers of steps that are frequent are
+ * integers, which cost less to write and to read than text; those of others, and large ones, are text.
+ */
+type Part = number | string;
 
-export function textsOf(reply: unknown): string[] {
-  if (Array.isArray(reply) && reply.every((part) => typeof part === 'string')) return reply;
+export function partsOf(reply: unknown): Part[] {
+  if (Array.isArray(reply) && reply.every((part) => typeof part === 'number' || typeof part === 'string')) return reply;
   throw new Fault('limits_unavailable', { story: 'a script of the limits answered something else' });
 }
 
-const NONE: readonly never[] = [];
-
-export function reserveAnswerOf(reply: readonly string[], holds: number): ReserveAnswer {
-  const states = new Array<HoldState>(holds);
-  for (let i = 0; i < holds; i++) {
-    const [used = '', held = '', wait = ''] = (reply[i + 1] as string).split(' ');
-    const fits = wait === '';
-    states[i] = { used: BigInt(used), held: BigInt(held), fits, waitMs: fits ? 0 : wait === 'n' ? null : Number(wait) };
-  }
-  const unknown = placesAt(reply, holds + 1);
-  const crossed = crossingsAt(reply, holds + 2 + unknown.length);
-  return { admitted: reply[0] === '1', states, crossed, unknown };
+/** A place, a count or a time: no amount. */
+export function smallOf(part: Part | undefined): number {
+  return typeof part === 'number' ? part : Number.parseInt(part ?? '', 10);
 }
 
-export function settleAnswerOf(reply: readonly string[]): SettleAnswer {
-  const over = placesAt(reply, 1);
-  return { settled: reply[0] === '1', over, crossed: crossingsAt(reply, 2 + over.length) };
+const NONE: readonly never[] = [];
+const SETTLED: SettleAnswer = { settled: true, crossed: NONE, over: NONE };
+const NOT_SETTLED: SettleAnswer = { settled: false, crossed: NONE, over: NONE };
+
+export function reserveAnswerOf(reply: unknown, holds: number): ReserveAnswer {
+  const parts = partsOf(reply);
+  const states = new Array<HoldState>(holds);
+  for (let i = 0; i < holds; i++) {
+    const wait = smallOf(parts[i * 3 + 3]);
+    states[i] = {
+      used: BigInt(parts[i * 3 + 1] as Part),
+      held: BigInt(parts[i * 3 + 2] as Part),
+      fits: wait === 0,
+      waitMs: wait < 0 ? null : wait,
+    };
+  }
+  const unknown = placesAt(parts, holds * 3 + 1);
+  const crossed = crossingsAt(parts, holds * 3 + 2 + unknown.length);
+  return { admitted: smallOf(parts[0]) === 1, states, crossed, unknown };
+}
+
+export function settleAnswerOf(reply: unknown): SettleAnswer {
+  if (reply === 1) return SETTLED;
+  if (reply === 0) return NOT_SETTLED;
+  const parts = partsOf(reply);
+  const over = placesAt(parts, 1);
+  return { settled: true, over, crossed: crossingsAt(parts, 2 + over.length) };
 }
 
 /** A number, and as many places behind it. */
-function placesAt(reply: readonly string[], at: number): readonly number[] {
-  const count = Number(reply[at]);
-  return count === 0 ? NONE : reply.slice(at + 1, at + 1 + count).map(Number);
+function placesAt(parts: readonly Part[], at: number): readonly number[] {
+  const count = smallOf(parts[at]);
+  return count === 0 ? NONE : parts.slice(at + 1, at + 1 + count).map(smallOf);
 }
 
-function crossingsAt(reply: readonly string[], at: number): readonly Crossing[] {
-  if (at >= reply.length) return NONE;
+function crossingsAt(parts: readonly Part[], at: number): readonly Crossing[] {
+  if (at >= parts.length) return NONE;
   const crossed: Crossing[] = [];
-  for (let i = at; i < reply.length; i += 2) {
-    crossed.push({ index: Number(reply[i]), threshold: BigInt(reply[i + 1] as string) });
+  for (let i = at; i < parts.length; i += 2) {
+    crossed.push({ index: smallOf(parts[i]), threshold: BigInt(parts[i + 1] as Part) });
   }
   return crossed;
 }
 
-export function livesOf(reply: readonly string[], keyPrefix: string): LiveReservation[] {
+export function livesOf(reply: unknown): LiveReservation[] {
+  const parts = partsOf(reply);
   const found: LiveReservation[] = [];
-  for (let at = 0; at < reply.length; ) {
-    const [id = '', untilMs = '', count = ''] = reply.slice(at, at + 3);
+  for (let at = 0; at < parts.length; ) {
+    const [id = '', untilMs, count] = parts.slice(at, at + 3);
     at += 3;
     const holds: { counter: string; amount: bigint }[] = [];
-    for (let i = 0; i < Number(count); i++, at += 2) {
-      const [key = '', amount = ''] = reply.slice(at, at + 2);
-      holds.push({ counter: key.slice(keyPrefix.length), amount: BigInt(amount) });
+    for (let i = 0; i < smallOf(count); i++, at += 2) {
+      const [counter = '', amount = ''] = parts.slice(at, at + 2);
+      holds.push({ counter: String(counter), amount: BigInt(amount) });
     }
-    found.push({ id, untilMs: Number(untilMs), holds });
+    found.push({ id: String(id), untilMs: smallOf(untilMs), holds });
   }
   return found;
 }
 
-export function debtsOf(reply: readonly string[], keyPrefix: string): Debt[] {
+export function debtsOf(reply: unknown): Debt[] {
+  const parts = partsOf(reply);
   const found: Debt[] = [];
-  for (let at = 0; at < reply.length; at += 3) {
-    const [key = '', limit = '', used = ''] = reply.slice(at, at + 3);
-    found.push({ counter: key.slice(keyPrefix.length), limit: BigInt(limit), used: BigInt(used) });
+  for (let at = 0; at < parts.length; at += 3) {
+    const [counter = '', limit = '', used = ''] = parts.slice(at, at + 3);
+    found.push({ counter: String(counter), limit: BigInt(limit), used: BigInt(used) });
   }
   return found;
 }

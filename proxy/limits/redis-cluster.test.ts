@@ -77,12 +77,8 @@ test('keeps each customer on one of three primaries, and all three at work', asy
 
 test('names in its scripts only keys that it was given, or others of the same hash tag', () => {
   const folder = new URL('./lua/', import.meta.url);
-  /**
-   * Not among KEYS: counters that a call holds (its own reserve was given them) or that are in debt, and names of the
-   * same hash tag that `key_beside`, `due_key` and `stream_key` make.
-   */
-  const known =
-    /redis\.call\('[A-Z]+', (KEYS\[\d+\]|key\b|zset\b|hash\b|debts\b|since\b|key_beside\(|due_key\(|stream_key\(|unpack\(KEYS\b)/;
+  /** Not among KEYS: names of the same hash tag that `key_beside` and `key_of_shard` make. */
+  const known = /redis\.call\('[A-Z]+', (STATE\b|TIMES\b|KEYS\[\d+\]|due\b|key_beside\(|key_of_shard\()/;
   const calls = readdirSync(folder).flatMap((name) => {
     const lines = readFileSync(new URL(name, folder), 'utf8').split('\n');
     return lines

@@ -23,17 +23,17 @@ const HEAD = Object.entries({ ...NUMBERS, ...TEXTS })
 
 /** The verbs, each one script out of the shared parts of lua/ and its own. */
 const VERBS = {
-  reserve: ['common', 'warn', 'hold', 'reserve'],
-  extend: ['common', 'warn', 'hold', 'extend'],
-  settle: ['common', 'warn', 'settle'],
-  release: ['common', 'release'],
-  seed: ['common', 'seed'],
-  doubt: ['common', 'doubt'],
-  standing: ['common', 'standing'],
-  read: ['common', 'read'],
-  live: ['common', 'live'],
-  debts: ['common', 'debts'],
-  sweep: ['common', 'sweep'],
+  reserve: ['head', 'counter', 'write', 'call', 'warn', 'hold', 'reserve'],
+  extend: ['head', 'counter', 'write', 'call', 'warn', 'hold', 'extend'],
+  settle: ['head', 'counter', 'write', 'call', 'warn', 'doubted', 'settle'],
+  release: ['head', 'counter', 'write', 'call', 'release'],
+  seed: ['head', 'counter', 'write', 'call', 'seed'],
+  doubt: ['head', 'counter', 'write', 'call', 'doubted', 'doubt'],
+  standing: ['head', 'counter', 'write', 'call', 'standing'],
+  read: ['head', 'counter', 'write', 'call', 'read'],
+  live: ['head', 'counter', 'write', 'call', 'live'],
+  debts: ['head', 'counter', 'write', 'call', 'debts'],
+  sweep: ['head', 'counter', 'write', 'call', 'sweep'],
 } as const;
 
 export type Verb = keyof typeof VERBS;

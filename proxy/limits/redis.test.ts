@@ -138,7 +138,8 @@ test('takes the clock of Redis, whatever the gateways think', async () => {
     .poll(() => counters.read(customer, 'tokens'), { timeout: 5_000, interval: 20 })
     .toEqual({ used: 0n, held: 0n });
   const [seconds = 0] = await redis.time();
-  const mark = Number(await redis.get(`${customerPrefix(namespace, customer)}:clock`));
+  const head = await redis.hgetBuffer(`${customerPrefix(namespace, customer)}:state`, '@');
+  const mark = head?.readDoubleLE(0) ?? 0;
   expect(Math.abs(mark - Number(seconds) * 1_000)).toBeLessThan(5_000);
 });
 
@@ -173,22 +174,56 @@ test('lets every key of a customer expire some time after its last use', async (
   await counters.settle(settled, [1n, 1n, 1n]);
   await expect.poll(() => counters.read(customer, 'at once'), { timeout: 5_000 }).toEqual({ used: 0n, held: 1n });
   const keys = await redis.keys(`${customerPrefix(namespace, customer)}:*`);
-  expect(keys.map((key) => key.slice(customerPrefix(namespace, customer).length)).sort()).toEqual(
-    [
-      ':calls',
-      ':clock',
-      ':closed',
-      ':counter:at once',
-      ':counter:budget',
-      ':counter:tokens',
-      ':ended',
-      ':leases',
-    ].sort(),
-  );
+  expect(keys.map((key) => key.slice(customerPrefix(namespace, customer).length)).sort()).toEqual([':state', ':times']);
   for (const key of keys) {
     expect(await redis.pttl(key)).toBeGreaterThan(8 * 86_400_000);
     expect(await redis.pttl(key)).toBeLessThan(11 * 86_400_000);
   }
+});
+
+describe('counters that say nothing any more', () => {
+  const SESSIONS = 2_000;
+  let nowMs = Date.now();
+  const session = (i: number, customer: string, livesMs: number): Reservation => ({
+    id: `req_${i}`,
+    customer,
+    atMs: nowMs,
+    leaseMs: 60_000,
+    holds: [{ kind: 'quota', counter: `session ${i}`, amount: 1n, limit: 10n, expiresAtMs: nowMs + livesMs }],
+  });
+
+  test('are dropped while others are made, some with each', async () => {
+    const { customer } = scene();
+    const at = redisCounters({ redis, namespace, clock: () => nowMs });
+    await at.reserve({ id: 'req_here', customer, atMs: nowMs, leaseMs: 3_600_000, holds: [atOnce] });
+    for (let i = 0; i < SESSIONS; i++, nowMs++) await at.settle(session(i, customer, 100), [1n]);
+    // A hundred count at any time, and a seventh of that is kept beside them, more or less.
+    const fields = await redis.hlen(`${customerPrefix(namespace, customer)}:state`);
+    expect(fields).toBeGreaterThanOrEqual(100);
+    expect(fields).toBeLessThan(250);
+    expect(await at.read(customer, `session ${SESSIONS - 1}`)).toEqual({ used: 1n, held: 0n });
+    expect(await at.read(customer, 'at once')).toEqual({ used: 0n, held: 1n });
+  });
+
+  test('are dropped by the sweep where nobody makes others, some in each hour', async () => {
+    const own = `${namespace}-quiet`;
+    const at = redisCounters({ redis, namespace: own, clock: () => nowMs });
+    const { customer } = scene();
+    for (let i = 0; i < SESSIONS; i++) await at.settle(session(i, customer, 60_000), [1n]);
+    await at.reserve(session(SESSIONS, customer, 60_000));
+    const state = `${customerPrefix(own, customer)}:state`;
+    expect(await redis.hlen(state)).toBeGreaterThan(SESSIONS);
+    nowMs += 60_000;
+    let sweeps = 0;
+    while ((await redis.hlen(state)) > 512) {
+      await at.sweep();
+      expect(++sweeps).toBeLessThan(10);
+      nowMs += 3_600_000;
+    }
+    await at.sweep();
+    expect(await redis.zcard(dueKey(own, shardOf(customer)))).toBe(0);
+    await removeNamespace(own);
+  });
 });
 
 test('ends the leases of a dead gateway although nobody calls, some in each sweep', async () => {
@@ -203,7 +238,7 @@ test('ends the leases of a dead gateway although nobody calls, some in each swee
     .poll(
       async () => {
         swept.push(await counters.sweep());
-        return redis.zcard(`${prefix}:leases`);
+        return redis.zcount(`${prefix}:times`, '-inf', Date.now() + 60_000);
       },
       { timeout: 20_000, interval: 20 },
     )
@@ -442,19 +477,6 @@ describe('a count that may have been lost', () => {
     await counters.doubt(settledCall('req_old', customer, longAgo));
     expect(await counters.standing(customer, 'budget')).toEqual({ used: 0n, mark: 2 });
   });
-});
-
-test('goes on from counters that were left as digits, however long', async () => {
-  const { customer, call } = scene();
-  const key = `${customerPrefix(namespace, customer)}:counter:budget`;
-  const { expiresAtMs } = budget(0n) as Hold & { kind: 'quota' };
-  await redis.set(key, `q 8999999999999990 4 0 9000000000000000 ${expiresAtMs} 1`);
-  expect(await counters.read(customer, 'budget')).toEqual({ used: 8_999_999_999_999_990n, held: 4n });
-  expect(await counters.reserve(call([budget(7n, 9_000_000_000_000_000n)]))).toMatchObject({ admitted: false });
-  const fitting = call([budget(6n, 9_000_000_000_000_000n)]);
-  expect(await counters.reserve(fitting)).toMatchObject({ admitted: true });
-  await counters.settle(fitting, [6n]);
-  expect(await counters.read(customer, 'budget')).toEqual({ used: 8_999_999_999_999_996n, held: 4n });
 });
 
 test('leaves an event for each threshold in the step that reaches it, as it is everywhere', async () => {

@@ -1,15 +1,6 @@
 import type { RedisConnection } from '#config/redis-connection.ts';
 import { Fault } from '#core/fault.ts';
-import {
-  customerPrefix,
-  dueKey,
-  EVENT_FIELD,
-  eventStream,
-  gatewaysKey,
-  LIFE_FIELD,
-  SHARDS,
-  shardOf,
-} from '#core/redis-keys.ts';
+import { customerPrefix, dueKey, eventStream, gatewaysKey, LIFE_FIELD, SHARDS, shardOf } from '#core/redis-keys.ts';
 import type { Clock } from '#core/time.ts';
 import { assertAmounts, assertReservation, assertUsed } from './assert.ts';
 import { min } from './counter.ts';
@@ -22,7 +13,7 @@ import {
   type ReserveAnswer,
   type Standing,
 } from './counters.ts';
-import { debtsOf, livesOf, reserveAnswerOf, settleAnswerOf, textsOf } from './redis-answers.ts';
+import { debtsOf, livesOf, partsOf, reserveAnswerOf, settleAnswerOf, smallOf } from './redis-answers.ts';
 import { loadScripts, type Script } from './redis-scripts.ts';
 
 export interface RedisCountersOptions {
@@ -50,6 +41,7 @@ export interface RedisCounters extends CounterStore {
 
 /** Reservations of unknown fate that are remembered while Redis is away. */
 const UNSURE_MAX = 10_000;
+const NONE: readonly string[] = [];
 /** Customers of a shard that one sweep looks at. */
 const SWEPT_PER_SHARD = 16;
 
@@ -65,15 +57,19 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
   const unsure = new Map<string, Reservation>();
   let givingBack = false;
 
-  async function run(script: Script, keys: string[], customer: string, args: string[]): Promise<unknown> {
-    const all = [...keys, clock ? String(Math.floor(clock())) : '', customer, ...args];
+  /** `fields` of the customer's state are read in the step; `keys` and `args` are what else its script says. */
+  async function run(script: Script, customer: string, fields = NONE, args = NONE, keys = NONE): Promise<unknown> {
+    const prefix = customerPrefix(namespace, customer);
+    const all = [`${prefix}:state`, `${prefix}:times`, ...keys];
+    const count = all.length;
+    all.push(clock ? String(Math.floor(clock())) : '', String(fields.length), ...fields, ...args);
     try {
-      return await redis.evalsha(script.sha, keys.length, ...all);
+      return await redis.evalsha(script.sha, count, ...all);
     } catch (error) {
       if (!isReply(error, 'NOSCRIPT')) throw unavailable(error);
     }
     try {
-      return await redis.eval(script.text, keys.length, ...all);
+      return await redis.eval(script.text, count, ...all);
     } catch (error) {
       throw unavailable(error);
     }
@@ -97,25 +93,21 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
 
   redis.on('ready', giveBack);
 
-  /** In the order of common.lua. One hash tag: all keys of a call are in one slot of a cluster. */
-  function keysOf(prefix: string): string[] {
-    return [`${prefix}:clock`, `${prefix}:calls`, `${prefix}:leases`, `${prefix}:ended`, `${prefix}:closed`];
-  }
-
   async function holdAll(
     script: Script,
     { id, customer, leaseMs, holds }: Reservation,
     amounts: readonly bigint[],
   ): Promise<ReserveAnswer> {
-    const prefix = customerPrefix(namespace, customer);
-    const keys = keysOf(prefix);
-    const args = [id, String(leaseMs)];
+    const fields = [callField(id)];
+    const args: string[] = [];
     for (const hold of holds) {
-      keys.push(counterKey(prefix, hold.counter));
-      args.push(letterOf(hold), String(hold.amount), String(hold.limit), burstOf(hold), spanOf(hold), moreOf(hold));
+      fields.push(hold.counter);
+      args.push(whatOf(hold));
     }
+    args.push(String(leaseMs));
+    for (const hold of holds) args.push(String(hold.amount), String(hold.limit), moreOf(hold));
     for (const amount of amounts) args.push(String(amount));
-    return reserveAnswerOf(textsOf(await run(script, keys, customer, args)), holds.length);
+    return reserveAnswerOf(await run(script, customer, fields, args), holds.length);
   }
 
   const counters: RedisCounters = {
@@ -141,69 +133,56 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
       assertReservation(reservation);
       assertUsed(reservation, used);
       const { id, customer, holds } = reservation;
-      const prefix = customerPrefix(namespace, customer);
-      const keys = [...keysOf(prefix), eventStream(namespace, shardOf(customer))];
-      const args = [id, EVENT_FIELD, event, replayed ? '1' : ''];
-      holds.forEach((hold, i) => {
-        keys.push(counterKey(prefix, hold.counter));
-        args.push(letterOf(hold), String(hold.amount), String(min(used[i] as bigint, COUNTER_MAX)));
-        args.push(String(hold.limit), burstOf(hold), spanOf(hold), saidOf(hold));
-      });
-      return settleAnswerOf(textsOf(await run(scripts.settle, keys, customer, args)));
+      const fields = [callField(id)];
+      const args = [event, replayed ? '1' : ''];
+      for (let i = 0; i < holds.length; i++) {
+        const hold = holds[i] as Hold;
+        fields.push(hold.counter);
+        args.push(whatOf(hold), String(min(used[i] as bigint, COUNTER_MAX)), saidOf(hold));
+      }
+      const keys = [eventStream(namespace, shardOf(customer))];
+      return settleAnswerOf(await run(scripts.settle, customer, fields, args, keys));
     },
 
     async release(reservation) {
       assertReservation(reservation);
-      const { id, customer } = reservation;
-      await run(scripts.release, keysOf(customerPrefix(namespace, customer)), customer, [id]);
+      await run(scripts.release, reservation.customer, [callField(reservation.id)]);
     },
 
     async seed(customer, { counter, used, expiresAtMs, series, as }) {
-      const prefix = customerPrefix(namespace, customer);
-      const keys = [...keysOf(prefix), counterKey(prefix, counter)];
       const args = [String(min(used, COUNTER_MAX)), String(expiresAtMs), series?.name ?? ''];
       args.push(as ? String(as.used) : '', as ? String(as.mark) : '');
-      return (await run(scripts.seed, keys, customer, args)) === 1;
+      return (await run(scripts.seed, customer, [counter], args)) === 1;
     },
 
     async doubt({ id, customer, atMs, counts }) {
       if (counts.length === 0) return;
-      const prefix = customerPrefix(namespace, customer);
-      const keys = [...keysOf(prefix), gatewaysKey(namespace, shardOf(customer))];
-      const args = [id, String(atMs), LIFE_FIELD];
+      const fields = [callField(id)];
+      const args = [String(atMs), LIFE_FIELD];
       for (const { counter, expiresAtMs } of counts) {
-        keys.push(counterKey(prefix, counter));
+        fields.push(counter);
         args.push(String(expiresAtMs));
       }
-      await run(scripts.doubt, keys, customer, args);
+      await run(scripts.doubt, customer, fields, args, [gatewaysKey(namespace, shardOf(customer))]);
     },
 
     async standing(customer, counter) {
-      const prefix = customerPrefix(namespace, customer);
-      const keys = [...keysOf(prefix), counterKey(prefix, counter)];
-      const [used = '', mark = ''] = textsOf(await run(scripts.standing, keys, customer, []));
-      return { used: BigInt(used), mark: Number.parseInt(mark, 10) };
+      const [used = '', mark = ''] = partsOf(await run(scripts.standing, customer, [counter]));
+      return { used: BigInt(used), mark: smallOf(mark) };
     },
 
     async read(customer, counter) {
-      const prefix = customerPrefix(namespace, customer);
-      const keys = [...keysOf(prefix), counterKey(prefix, counter)];
-      const [used = '', held = ''] = textsOf(await run(scripts.read, keys, customer, []));
+      const [used = '', held = ''] = partsOf(await run(scripts.read, customer, [counter]));
       return { used: BigInt(used), held: BigInt(held) };
     },
 
     async listLive(customer, after, max) {
-      const prefix = customerPrefix(namespace, customer);
       const place = after ? [String(after.untilMs), after.id] : ['-inf', ''];
-      const reply = await run(scripts.live, keysOf(prefix), customer, [...place, String(max)]);
-      return livesOf(textsOf(reply), counterKey(prefix, ''));
+      return livesOf(await run(scripts.live, customer, [], [...place, String(max)]));
     },
 
     async listDebts(customer, after, max) {
-      const prefix = customerPrefix(namespace, customer);
-      const from = after === '' ? '-' : `(${counterKey(prefix, after)}`;
-      const reply = await run(scripts.debts, keysOf(prefix), customer, [from, String(max)]);
-      return debtsOf(textsOf(reply), counterKey(prefix, ''));
+      return debtsOf(await run(scripts.debts, customer, [], [after === '' ? '-' : `(${after}`, String(max)]));
     },
 
     async sweep() {
@@ -217,8 +196,7 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
           throw unavailable(error);
         }
         for (const customer of customers) {
-          const keys = keysOf(customerPrefix(namespace, customer));
-          const count = await run(scripts.sweep, keys, customer, []);
+          const count = await run(scripts.sweep, customer);
           if (typeof count === 'number') ended += count;
         }
       }
@@ -228,42 +206,35 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
   return counters;
 }
 
-function counterKey(prefix: string, counter: string): string {
-  return `${prefix}:counter:${counter}`;
+/** A call in the state of its customer; names of counters begin with no such sign. */
+function callField(id: string): string {
+  return `#${id}`;
 }
 
-function letterOf(hold: Hold): string {
-  if (hold.kind === 'concurrency') return 'c';
-  if (hold.kind === 'quota') return 'q';
-  return hold.counted === 'admission' ? 'a' : 's';
+/** Its kind and its span. */
+function whatOf(hold: Hold): string {
+  if (hold.kind === 'concurrency') return 'c0';
+  if (hold.kind === 'quota') return `q${hold.expiresAtMs}`;
+  return (hold.counted === 'admission' ? 'a' : 's') + hold.windowMs;
 }
 
-function burstOf(hold: Hold): string {
-  return hold.kind === 'rate' ? String(hold.burst) : '0';
+/** What a reserve has to know beside. */
+function moreOf(hold: Hold): string {
+  const soft = hold.soft ? 's' : '';
+  if (hold.kind === 'rate') return soft + hold.burst;
+  if (hold.kind === 'concurrency') return soft;
+  return hold.series ? `${warningsOf(hold)}|${hold.series.startMs}|${hold.series.name}` : warningsOf(hold);
 }
 
-function spanOf(hold: Hold): string {
-  if (hold.kind === 'concurrency') return '0';
-  return String(hold.kind === 'quota' ? hold.expiresAtMs : hold.windowMs);
-}
-
-/** What a settlement has to know beside. */
+/** What a settlement has to know beside: of most counters that are there nothing. */
 function saidOf(hold: Hold): string {
-  return hold.kind === 'quota' && hold.series ? `k${warningsOf(hold)}` : warningsOf(hold);
+  const said = hold.kind === 'quota' && hold.series ? `${warningsOf(hold)}k` : warningsOf(hold);
+  return `${said} ${hold.amount} ${hold.limit} ${hold.kind === 'rate' ? hold.burst : 0}`;
 }
 
 function warningsOf(hold: Hold): string {
   const soft = hold.soft ? 's' : '';
   return hold.kind === 'quota' && hold.warnAt ? soft + (hold.currency ?? '') + hold.warnAt.join(',') : soft;
-}
-
-/** What only few holds have, in one text, so that the others pay nothing for it. */
-function moreOf(hold: Hold): string {
-  if (hold.kind !== 'quota' || !hold.series) {
-    const warnings = warningsOf(hold);
-    return warnings === '' ? '' : `${warnings}||`;
-  }
-  return `${warningsOf(hold)}|${hold.series.startMs}|${hold.series.name}`;
 }
 
 function unavailable(cause: unknown): Fault {

@@ -90,9 +90,9 @@ it(`passes no cap, leaves nothing held after its lease and has the right sums af
   // A call whose gateway died after it was held and before it was on record stays charged with what it held: for ever
   // unknown, and on the strict side.
   const known = new Set(events.map(({ id }) => id));
-  const lost = (await redis.zrange(`${customerPrefix(deployment.namespace, CUSTOMER)}:ended`, '0', '-1')).filter(
-    (id) => !known.has(id),
-  );
+  const state = await redis.hgetall(`${customerPrefix(deployment.namespace, CUSTOMER)}:state`);
+  const ended = Object.keys(state).filter((field) => field.startsWith('#') && state[field]?.startsWith('e'));
+  const lost = ended.filter((field) => !known.has(field.slice(1)));
   const { used, held } = await budgetOf(deployment);
   expect(held).toBe(0n);
   expect(lost.length).toBeLessThanOrEqual(STREAMS * KILLS);

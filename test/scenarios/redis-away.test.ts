@@ -105,7 +105,10 @@ async function miscounted(redis: Redis, events: readonly UsageEvent[]): Promise<
 
 async function heldCalls(redis: Redis, customers: ReadonlySet<string>): Promise<string[]> {
   const ids: string[] = [];
-  for (const customer of customers) ids.push(...(await redis.hkeys(`${customerPrefix(NAMESPACE, customer)}:calls`)));
+  for (const customer of customers) {
+    const fields = await redis.hkeys(`${customerPrefix(NAMESPACE, customer)}:state`);
+    ids.push(...fields.filter((field) => field.startsWith('#')));
+  }
   return ids;
 }
 

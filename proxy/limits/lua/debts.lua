@@ -1,24 +1,25 @@
 -- Counters that have used more than their limit allows, by name. Those that are paid by now are forgotten on the way.
 --
--- KEYS 1-5: see common.lua
--- ARGV 3 '-', or '(' and the key after which to begin; 4 how many at most
--- Returns for each: key, limit, used
+-- KEYS 1-2: see head.lua
+-- ARGV 3 '-', or '(' and the counter after which to begin; 4 how many at most
+-- Returns for each: counter, limit, used
 
 local from, most = ARGV[3], tonumber(ARGV[4])
 local answer = {}
 while #answer < most * 3 do
-  local page = redis.call('ZRANGEBYLEX', key_beside('debts'), from, '+', 'LIMIT', 0, most - #answer / 3)
-  for _, key in ipairs(page) do
-    local c = load_counter(key)
-    local used = c and state_of(c) or 0
+  local page = redis.call('ZRANGEBYLEX', key_beside('over'), from, '+', 'LIMIT', 0, most - #answer / 3)
+  for _, name in ipairs(page) do
+    local c = load_counter(redis.call('HGET', STATE, name))
+    local used = state_of(c)
     local limit = c and (c.kind == 'q' and c.limit or c.extra) or 0
     if used > limit then
-      answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = key, int(limit), int(used)
+      answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = name, int(limit), int(used)
     else
-      redis.call('ZREM', key_beside('debts'), key)
+      redis.call('ZREM', key_beside('over'), name)
     end
-    from = '(' .. key
+    from = '(' .. name
   end
   if #page == 0 then break end
 end
+write()
 return answer

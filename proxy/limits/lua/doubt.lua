@@ -1,24 +1,28 @@
 -- An event had been settled, and billing did not get it by way of its stream. Where these counters are not those that it
 -- was settled in, what it used may be missing in them.
 --
--- KEYS 1-5: see common.lua; 6 the hash of the shard's gateways; 7 and on: the counters
--- ARGV 3 id, 4 the ms when it was settled, 5 the field that says since when this store has what it has, then for each
--- counter the ms at which it ends
+-- KEYS 1-2: see head.lua; 3 the hash of the shard's gateways
+-- ARGV 3 '#' and the id; then the counters; then the ms when it was settled, the field that says since when this store has
+-- what it has, then for each counter the ms at which it ends
 -- Returns 1 where that is so
 
 -- Clocks of gateways and of the store differ by less.
 local CLOCKS_MS = 60000
 
-local state, holds = find_call(ARGV[3])
-if state == 'closed' then return 0 end
-local settled = tonumber(ARGV[4])
+local count = ARGV[2] - 1
+local id = string.sub(ARGV[3], 2)
+local state = find_call(id, found[2])
+local is_settled = state == 'closed'
+local settled = tonumber(ARGV[4 + count])
 if not state and settled < now - CLOSED_KEPT_MS + CLOCKS_MS then
-  local since = redis.call('HGET', KEYS[6], ARGV[5])
-  if since and tonumber(since) + CLOCKS_MS < settled then return 0 end
+  local since = redis.call('HGET', KEYS[3], ARGV[5 + count])
+  is_settled = since and tonumber(since) + CLOCKS_MS < settled
 end
-give_back(state, holds)
-close(ARGV[3], state)
-for i = 7, #KEYS do
-  doubt(KEYS[i], tonumber(ARGV[i - 1]))
+if not is_settled then
+  give_back(state, found[2])
+  close(id, state)
+  found = read_state()
+  for i = 1, count do doubt(ARGV[3 + i], found[2 + i], tonumber(ARGV[5 + count + i])) end
 end
-return 1
+write()
+return is_settled and 0 or 1

@@ -1,113 +1,43 @@
 -- Shared by reserve.lua and extend.lua: holds amounts against every limit, all of them or none.
 --
--- KEYS 1-5: see common.lua; 6 and on: the counter of each hold
--- ARGV 3 id, 4 lease in ms, then for each hold six: kind, amount, limit, burst, span, and '' where nothing else is to be
--- said, else 's' where it is soft, its currency and its thresholds with commas between, '|', the ms at which its period began, '|', series
--- Answers { '1' or '0', then for each hold: used, held, and nothing where it fits, the ms to wait where it does not, 'n'
--- where time alone does not help; then how many are unknown, these; then thresholds: place, threshold, ... }
+-- KEYS 1-2: see head.lua
+-- ARGV 3 '#' and the id; then the counters of the holds; then the kind and span of each in one text; then the lease in ms;
+-- then for each hold three: amount, limit, and what else is to be said:
+--   of a rate its burst; 's' before where it is soft
+--   of a quota: 's' where it is soft, its currency, its thresholds with commas between; then, where it has a series,
+--   '|', the ms at which its period began, '|', the series
+-- Answers { 1 or 0, then for each hold: used, held, and 0 where it fits, the ms to wait where it does not, -1 where time
+-- alone does not help; then how many are unknown, these; then thresholds: place, threshold, ... }, places from 0, as
+-- integers, or all as text
 
-local HOLD_ARGS, FIRST_HOLD, FIRST_COUNTER = 6, 5, 6
-local id, lease = ARGV[3], tonumber(ARGV[4])
-local hold_count = #KEYS - FIRST_COUNTER + 1
+local hold_count = ARGV[2] - 1
+local id = string.sub(ARGV[3], 2)
+local WHATS, AMOUNTS = 3 + hold_count, 5 + hold_count * 2
+local lease = tonumber(ARGV[AMOUNTS - 1])
 
-local function hold_at(i)
-  local at = FIRST_HOLD + (i - 1) * HOLD_ARGS
-  local hold = {
-    key = KEYS[FIRST_COUNTER + i - 1], kind = ARGV[at], limit = tonumber(ARGV[at + 2]),
-    burst = tonumber(ARGV[at + 3]), span = tonumber(ARGV[at + 4]), span_text = ARGV[at + 4],
-  }
-  if ARGV[at + 5] ~= '' then
-    local soft, thresholds, start, series = string.match(ARGV[at + 5], '^(s?)([^|]*)|(-?%d*)|(.*)$')
-    hold.soft, hold.thresholds = soft == 's', thresholds
-    if series ~= '' then hold.series, hold.start = series, tonumber(start) end
-  end
-  return hold
+-- Thresholds and series are read only where something is said: '|' first says a series alone.
+local function is_soft(more)
+  return string.byte(more) == 115
 end
 
--- Whether `amount` more fits, and how long until it would.
-local function fit(hold, c, amount)
-  if hold.kind == 'c' then return c.held + amount <= hold.limit end
-  if hold.kind == 'q' then return c.span > now and c.used + c.held + amount <= hold.limit end
-  local level = leaked(c, hold.limit)
-  local free = (hold.burst - c.held - amount) * hold.span
-  if free >= level then return true end
-  -- Time helps only where emptying the bucket would be enough. The clock of the store must first come back to where time
-  -- stood still.
-  if free < 0 or hold.limit == 0 then return false end
-  return false, ceil_divide(level - free, hold.limit) + now - clock_ms
-end
-
-local function is_known(hold, c)
-  if not hold.series or math.fmod(c.extra, 2) == 1 then return true end
+local function is_known(c, more)
+  local from = string.find(more, '|', 1, true)
+  if not from or math.fmod(c.extra, 2) == 1 then return true end
   if c.extra > 0 then return false end
-  local since = redis.call('HGET', key_beside('since'), hold.series)
-  return since and tonumber(since) <= hold.start
+  local start, series = string.match(more, '^(-?%d+)|(.*)$', from + 1)
+  local since = redis.call('HGET', key_beside('known'), series)
+  return since and tonumber(since) <= tonumber(start)
 end
 
--- What is held, with `amount` more in it, and how much of that is held.
-local function admit(hold, c, amount)
-  if hold.kind == 'q' then
-    if c.span <= now then return 0 end
-    c.limit, c.extra = hold.limit, math.max(c.extra, 1)
-  elseif hold.kind ~= 'c' then
-    c.used, c.at, c.limit, c.extra = leaked(c, hold.limit), now, hold.limit, hold.burst
-    if hold.kind == 'a' then
-      c.used = math.min(c.used + amount * hold.span, MAX)
-      return amount
+-- Every step ends here.
+local function finish(answer)
+  write()
+  for i = 2, hold_count * 3 do
+    if answer[i] > LARGE then
+      for j, number in ipairs(answer) do answer[j] = int(number) end
+      break
     end
   end
-  local more = math.min(amount, MAX - c.held)
-  c.held = c.held + more
-  return more
-end
-
-
--- `amounts` on top of what the call holds already (`live`: key, kind, amount, span of each hold), which may be nothing.
-local function hold_all(amounts, live)
-  local answer, unknown, crossed = { '1' }, {}, {}
-  local holds, counters, stands = {}, {}, {}
-  fetch_counters(FIRST_COUNTER)
-  for i = 1, hold_count do
-    local hold = hold_at(i)
-    local c = counter_of(hold.key, hold.kind, hold.limit, hold.burst, hold.span)
-    local amount = amounts[i]
-    holds[i], counters[i] = hold, c
-    local fits, wait = fit(hold, c, amount)
-    if live and amount == 0 then fits = true end
-    if not fits and not hold.soft then answer[1] = '0' end
-    if not live and hold.kind == 'q' and not is_known(hold, c) then unknown[#unknown + 1] = int(i - 1) end
-    local used, held = 0, c.held
-    if hold.kind == 'r' or hold.kind == 'a' or hold.kind == 's' then
-      used = ceil_divide(leaked(c, hold.limit), c.span)
-    elseif hold.kind == 'q' then
-      used = c.used
-      if c.span <= now then used, held = 0, 0 end
-    end
-    stands[i] = { used, held, fits and '' or (wait and int(wait) or 'n') }
-  end
-  if #unknown > 0 then answer[1] = '0' end
-  if answer[1] == '1' then
-    local packed = {}
-    for i = 1, hold_count do
-      local hold, c = holds[i], counters[i]
-      local total = live and tonumber(live[i * 4 - 1]) or 0
-      if not live or amounts[i] > 0 then
-        total = total + admit(hold, c, amounts[i])
-        if hold.kind ~= 'q' or c.span > now then
-          if hold.thresholds then warn(c, hold.key, i - 1, hold.thresholds, hold.limit, crossed) end
-          save_counter(hold.key, c)
-          stands[i][1], stands[i][2] = state_of(c)
-        end
-      end
-      local at = i * 4 - 3
-      packed[at], packed[at + 1], packed[at + 2], packed[at + 3] = hold.key, hold.kind, int(total), hold.span_text
-    end
-    keep_call(id, packed, lease)
-  end
-  for i = 1, hold_count do answer[i + 1] = string.format('%.0f %.0f %s', stands[i][1], stands[i][2], stands[i][3]) end
-  answer[#answer + 1] = int(#unknown)
-  for _, place in ipairs(unknown) do answer[#answer + 1] = place end
-  for _, part in ipairs(crossed) do answer[#answer + 1] = part end
   return answer
 end
 
@@ -115,9 +45,118 @@ end
 local function answer_as_it_is(first)
   local answer = { first }
   for i = 1, hold_count do
-    local used, held = state_of(load_counter(KEYS[FIRST_COUNTER + i - 1]))
-    answer[i + 1] = string.format('%.0f %.0f ', used, held)
+    answer[i * 3 - 1], answer[i * 3] = state_of(load_counter(found[2 + i]))
+    answer[i * 3 + 1] = 0
   end
-  answer[#answer + 1] = '0'
-  return answer
+  answer[#answer + 1] = 0
+  return finish(answer)
+end
+
+-- Keeps the call as one that holds `totals` until its lease ends.
+local function keep_call(totals)
+  local n = #written
+  written[n + 1] = ARGV[3]
+  written[n + 2] = struct.pack('<c1H' .. string.rep('d', hold_count), 'l', hold_count, unpack(totals))
+    .. table.concat(ARGV, '\n', 4, WHATS + hold_count)
+  -- For the sweeper: it keeps an entry as long as there are leases, so only the first of them needs one.
+  if first_end == NEVER then
+    redis.call('ZADD', key_of_shard('due'), 'LT', now + lease, customer())
+    must_say_ends = true
+  end
+  first_end = math.min(first_end, now + lease)
+end
+
+-- `amounts` on top of what the call holds already (`live`), which may be nothing.
+local function hold_all(amounts, live)
+  local answer, unknown, crossed = { 1 }, {}, nil
+  local counters = {}
+  local admitted = true
+  for i = 1, hold_count do
+    local what, more = ARGV[WHATS + i], ARGV[AMOUNTS + i * 3 - 1]
+    local kind, limit, span = string.sub(what, 1, 1), tonumber(ARGV[AMOUNTS + i * 3 - 2]), tonumber(string.sub(what, 2))
+    local amount = amounts[i]
+    local fits, used, wait = true, 0, -1
+    local c
+    if kind == 'q' then
+      c = counter_of(ARGV[3 + i], found[2 + i], kind, limit, 0, span)
+      if c.span <= now then
+        fits = false
+      else
+        used = c.used
+        fits = used + c.held + amount <= limit
+      end
+      if not live and more ~= '' and not is_known(c, more) then unknown[#unknown + 1] = i - 1 end
+    elseif kind == 'c' then
+      c = counter_of(ARGV[3 + i], found[2 + i], kind, limit, 0, span)
+      fits = c.held + amount <= limit
+    else
+      local burst = tonumber(more) or tonumber(string.sub(more, 2))
+      c = counter_of(ARGV[3 + i], found[2 + i], kind, limit, burst, span)
+      local level = leaked(c, limit)
+      local free = (burst - c.held - amount) * span
+      fits = free >= level
+      -- Time helps only where emptying the bucket would be enough. The clock of the store must first come back to where
+      -- time stood still.
+      if not fits and free >= 0 and limit > 0 then wait = ceil_divide(level - free, limit) + now - clock_ms end
+      used = ceil_divide(level, span)
+      -- Its level now, under the limit as it is now: what is written if the call is admitted.
+      c.level, c.burst = level, burst
+    end
+    counters[i] = c
+    if live and amount == 0 then fits = true end
+    if not fits and not is_soft(more) then admitted = false end
+    local held = c.held
+    if kind == 'q' and c.span <= now then held = 0 end
+    answer[i * 3 - 1], answer[i * 3], answer[i * 3 + 1] = used, held, fits and 0 or wait
+  end
+  if #unknown > 0 then admitted = false end
+
+  -- An id that is neither live nor ended may be closed: its answer stays what it was.
+  if not live then
+    if admitted and redis.call('ZADD', TIMES, 'NX', now + lease, id) == 0 then
+      if is_remembered(id, CLOSED) then return answer_as_it_is(1) end
+      redis.call('ZADD', TIMES, now + lease, id)
+    elseif not admitted and is_remembered(id, CLOSED) then
+      return answer_as_it_is(1)
+    end
+  end
+
+  if admitted then
+    local totals = {}
+    for i = 1, hold_count do
+      local c, amount = counters[i], amounts[i]
+      totals[i] = live and live[i] or 0
+      if (not live or amount > 0) and (c.kind ~= 'q' or c.span > now) then
+        local limit = tonumber(ARGV[AMOUNTS + i * 3 - 2])
+        local kind = string.byte(ARGV[WHATS + i])
+        if c.kind == 'q' then
+          c.limit, c.extra = limit, math.max(c.extra, 1)
+        elseif c.kind == 'r' then
+          c.used, c.at, c.limit, c.extra = c.level, now, limit, c.burst
+        end
+        if kind == 97 then
+          c.used = math.min(c.used + amount * c.span, MAX)
+          totals[i] = totals[i] + amount
+          answer[i * 3 - 1] = ceil_divide(c.used, c.span)
+        else
+          local more = math.min(amount, MAX - c.held)
+          c.held = c.held + more
+          totals[i] = totals[i] + more
+          answer[i * 3] = c.held
+        end
+        if kind == 113 then crossed = warn(c, ARGV[3 + i], i - 1, ARGV[AMOUNTS + i * 3 - 1], limit, crossed) end
+        save_counter(ARGV[3 + i], c)
+      end
+    end
+    keep_call(totals)
+  else
+    answer[1] = 0
+  end
+  local n = #answer
+  answer[n + 1] = #unknown
+  for i, place in ipairs(unknown) do answer[n + 1 + i] = place end
+  if crossed then
+    for _, part in ipairs(crossed) do answer[#answer + 1] = part end
+  end
+  return finish(answer)
 end

@@ -1,7 +1,9 @@
 -- Where a counter stands now.
 --
--- KEYS 1-5: see common.lua; 6 the counter
--- Returns { used, held }
+-- KEYS 1-2: see head.lua
+-- ARGV 3 the counter
+-- Returns { used, held }, as texts
 
-local used, held = state_of(load_counter(KEYS[6]))
+write()
+local used, held = state_of(load_counter(found[2]))
 return { int(used), int(held) }

@@ -1,13 +1,14 @@
 -- Gives everything back that a call holds. What counted at admission stays counted.
 --
--- KEYS 1-5: see common.lua
--- ARGV 3 id
+-- KEYS 1-2: see head.lua
+-- ARGV 3 '#' and the id
 -- Returns 1
 
-local id = ARGV[3]
-local state, holds = find_call(id)
-if state == 'closed' then return 1 end
-
-give_back(state, holds)
-close(id, state)
+local id = string.sub(ARGV[3], 2)
+local state = find_call(id, found[2])
+if state ~= 'closed' then
+  give_back(state, found[2])
+  close(id, state)
+end
+write()
 return 1

@@ -1,20 +1,23 @@
 -- Raises what a quota has used to billing's sum; never lowers it. From then on its count is trusted.
 --
--- KEYS 1-5: see common.lua; 6 the counter
--- ARGV 3 used, 4 the ms at which the quota ends, 5 series or '', 6 and 7 what it had used and its mark when that was
--- asked for, or ''
+-- KEYS 1-2: see head.lua
+-- ARGV 3 the counter, 4 used, 5 the ms at which the quota ends, 6 series or '', 7 and 8 what it had used and its mark when
+-- that was asked for, or ''
 -- Returns 1, or 0 where the counter is not as it was then
 
-local c = counter_of(KEYS[6], 'q', MAX, 0, tonumber(ARGV[4]))
-if ARGV[6] ~= '' and c.span > now and (c.used ~= tonumber(ARGV[6]) or c.extra ~= tonumber(ARGV[7])) then return 0 end
-if ARGV[5] ~= '' then
-  local since = key_beside('since')
-  redis.call('HSETNX', since, ARGV[5], int(now))
-  redis.call('PEXPIRE', since, SERIES_KEPT_MS)
+local c = counter_of(ARGV[3], found[2], 'q', MAX, 0, tonumber(ARGV[5]))
+local is_open = c.span > now
+local is_other = ARGV[7] ~= '' and is_open and (c.used ~= tonumber(ARGV[7]) or c.extra ~= tonumber(ARGV[8]))
+if not is_other then
+  if ARGV[6] ~= '' then
+    redis.call('HSETNX', key_beside('known'), ARGV[6], now)
+    redis.call('PEXPIRE', key_beside('known'), SERIES_KEPT_MS)
+  end
+  if is_open then
+    c.used = math.max(c.used, tonumber(ARGV[4]))
+    if math.fmod(c.extra, 2) == 0 then c.extra = c.extra + 1 end
+    save_counter(ARGV[3], c)
+  end
 end
-if c.span > now then
-  c.used = math.max(c.used, tonumber(ARGV[3]))
-  if math.fmod(c.extra, 2) == 0 then c.extra = c.extra + 1 end
-  save_counter(KEYS[6], c)
-end
-return 1
+write()
+return is_other and 0 or 1

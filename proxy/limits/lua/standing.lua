@@ -1,8 +1,10 @@
 -- How a quota stands, for those who ask what it has used.
 --
--- KEYS 1-5: see common.lua; 6 the counter
--- Returns { used, mark }
+-- KEYS 1-2: see head.lua
+-- ARGV 3 the counter
+-- Returns { used, mark }, as texts
 
-local c = load_counter(KEYS[6])
+write()
+local c = load_counter(found[2])
 if not c or c.span <= now then return { '0', '0' } end
 return { int(c.used), int(c.extra) }

@@ -1,13 +1,21 @@
--- Ends leases of a customer for which nobody calls: the head of every script has done so. Keeps the shard's list of
--- customers that have live calls.
+-- Ends leases of a customer for which nobody calls: the head of every script has done so. Drops what its counters do not
+-- say any more. Keeps the shard's list of customers that have live calls, or still much to be dropped.
 --
--- KEYS 1-5: see common.lua
+-- KEYS 1-2: see head.lua
 -- Returns how many leases have ended
 
-local first = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
-if #first == 0 then
-  redis.call('ZREM', due_key(), ARGV[2])
+-- Fields of the state that are drawn, where it has as many.
+local SWEPT = 512
+
+local due = key_of_shard('due')
+local is_large = first_end == NEVER and redis.call('HLEN', STATE) > SWEPT
+if is_large then tidy(SWEPT) end
+write()
+if first_end < NEVER then
+  redis.call('ZADD', due, first_end, customer())
+elseif is_large then
+  redis.call('ZADD', due, now + HOUR_MS, customer())
 else
-  redis.call('ZADD', due_key(), first[2], ARGV[2])
+  redis.call('ZREM', due, customer())
 end
-return #leases_ended
+return leases_ended

@@ -16,34 +16,30 @@ local function instant(ms)
     math.floor(rest / 3600000), math.floor(rest / 60000) % 60, math.floor(rest / 1000) % 60, rest % 1000)
 end
 
--- Of the shard, like the key of what is due.
-local function stream_key()
-  return string.sub(KEYS[1], 1, -8 - #ARGV[2]) .. ':events'
-end
-
-local function tell(key, threshold, limit, currency)
-  -- Behind the prefix of the customer's keys, which KEYS[1] has with another end.
-  local counter = string.sub(key, #KEYS[1] + 4)
-  local customer = ARGV[2]
-  local id = 'warn_' .. redis.sha1hex(customer .. '\n' .. counter .. '\n' .. threshold)
+local function tell(name, threshold, limit, currency)
+  local whom = customer()
+  local id = 'warn_' .. redis.sha1hex(whom .. '\n' .. name .. '\n' .. threshold)
   local event = cjson.encode({
-    specversion = '1.0', id = id, source = WARNING_SOURCE, type = WARNING_TYPE, subject = customer,
+    specversion = '1.0', id = id, source = WARNING_SOURCE, type = WARNING_TYPE, subject = whom,
     time = instant(now), datacontenttype = 'application/json',
-    data = { customer = customer, counter = counter, threshold = threshold, amount = int(limit), currency = currency or cjson.null },
+    data = { customer = whom, counter = name, threshold = threshold, amount = string.format('%.0f', limit), currency = currency or cjson.null },
   })
-  redis.call('XADD', stream_key(), '*', EVENT_FIELD, event)
+  redis.call('XADD', key_of_shard('events'), '*', EVENT_FIELD, event)
 end
 
--- Thresholds of a quota ('500,900', ascending; 'USD500,900' of a budget) that `used` has reached and nobody was told of; the counter remembers.
-local function warn(c, key, index, thresholds, limit, crossed)
-  if thresholds == '' then return end
+-- Thresholds of a quota that `used` has reached and nobody was told of ('500,900', ascending; 'USD500,900' of a budget; up
+-- to a space or '|'); the counter remembers.
+local function warn(c, name, index, said, limit, crossed)
+  local thresholds = string.match(said, '^[^ |]*')
   for text in string.gmatch(thresholds, '%d+') do
     local threshold = tonumber(text)
     if threshold > c.at and threshold <= c.used then
       c.at = threshold
-      tell(key, text, limit, string.match(thresholds, '%u%u%u'))
-      crossed[#crossed + 1] = int(index)
-      crossed[#crossed + 1] = text
+      tell(name, text, limit, string.match(thresholds, '%u%u%u'))
+      crossed = crossed or {}
+      crossed[#crossed + 1] = index
+      crossed[#crossed + 1] = threshold
     end
   end
+  return crossed
 end
