@@ -23,17 +23,17 @@ const HEAD = Object.entries({ ...NUMBERS, ...TEXTS })
 
 /** The verbs, each one script out of the shared parts of lua/ and its own. */
 const VERBS = {
-  reserve: ['head', 'counter', 'write', 'call', 'warn', 'hold', 'reserve'],
-  extend: ['head', 'counter', 'write', 'call', 'warn', 'hold', 'extend'],
-  settle: ['head', 'counter', 'write', 'call', 'warn', 'doubted', 'settle'],
-  release: ['head', 'counter', 'write', 'call', 'release'],
-  seed: ['head', 'counter', 'write', 'call', 'seed'],
-  doubt: ['head', 'counter', 'write', 'call', 'doubted', 'doubt'],
-  standing: ['head', 'counter', 'write', 'call', 'standing'],
-  read: ['head', 'counter', 'write', 'call', 'read'],
-  live: ['head', 'counter', 'write', 'call', 'live'],
-  debts: ['head', 'counter', 'write', 'call', 'debts'],
-  sweep: ['head', 'counter', 'write', 'call', 'sweep'],
+  reserve: ['head', 'counter', 'change', 'rare', 'warn', 'hold', 'reserve', 'hold-all'],
+  extend: ['head', 'counter', 'change', 'rare', 'warn', 'hold', 'extend', 'hold-all'],
+  settle: ['head', 'counter', 'change', 'rare', 'warn', 'close', 'settle'],
+  release: ['head', 'counter', 'change', 'rare', 'close', 'release'],
+  seed: ['head', 'counter', 'change', 'rare', 'seed'],
+  doubt: ['head', 'counter', 'change', 'rare', 'close', 'doubt'],
+  standing: ['head', 'counter', 'change', 'rare', 'standing'],
+  read: ['head', 'counter', 'change', 'rare', 'read'],
+  live: ['head', 'counter', 'change', 'rare', 'live'],
+  debts: ['head', 'counter', 'change', 'rare', 'debts'],
+  sweep: ['head', 'counter', 'change', 'rare', 'sweep'],
 } as const;
 
 export type Verb = keyof typeof VERBS;

@@ -9,20 +9,24 @@
 -- Clocks of gateways and of the store differ by less.
 local CLOCKS_MS = 60000
 
-local count = ARGV[2] - 1
+local book = rare()
+local counters = ARGV[2] - 1
 local id = string.sub(ARGV[3], 2)
-local state = find_call(id, found[2])
+local state = book.find_call(id, found[2])
 local is_settled = state == 'closed'
-local settled = tonumber(ARGV[4 + count])
+local settled = tonumber(ARGV[4 + counters])
 if not state and settled < now - CLOSED_KEPT_MS + CLOCKS_MS then
-  local since = redis.call('HGET', KEYS[3], ARGV[5 + count])
+  local since = call('HGET', KEYS[3], ARGV[5 + counters])
   is_settled = since and tonumber(since) + CLOCKS_MS < settled
 end
+local written = { '@', '' }
 if not is_settled then
-  give_back(state, found[2])
+  book.give_back(state, found[2])
   close(id, state)
-  found = read_state()
-  for i = 1, count do doubt(ARGV[3 + i], found[2 + i], tonumber(ARGV[5 + count + i])) end
+  for i = 1, counters do
+    local c = book.doubted(ARGV[3 + i], found[2 + i], tonumber(ARGV[5 + counters + i]))
+    if c then written[#written + 1], written[#written + 2] = ARGV[3 + i], packed(c) end
+  end
 end
-write()
+write(written, #written)
 return is_settled and 0 or 1

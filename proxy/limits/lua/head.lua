@@ -5,7 +5,7 @@
 -- KEYS, the same two first in every script, in the customer's slot:
 --   1 state    hash: '@' -> its head, three doubles: the highest clock reading that was seen for the customer, a time
 --              before which no lease ends, and a time before which no quota ends that the key must be kept for;
---              '#' and an id -> a call that is live or whose lease ended, see call.lua; every other field is a counter,
+--              '#' and an id -> a call that is live or whose lease ended, see rare.lua; every other field is a counter,
 --              see counter.lua
 --   2 times    zset: id of a call by the end of its lease; of one that is over, by when it is forgotten, in a band above
 -- Most steps need no others. Those that do make these names, of the same hash tag and so of the same slot:
@@ -15,8 +15,8 @@
 -- ARGV 1: '' for the clock of Redis; a clock in ms in tests only. 2: how many fields of the state the verb looks at;
 -- 3 and on: these.
 --
--- What a script costs is first of all its calls of Redis (about 2 us each, 2026-11, two shared cores), then the functions
--- that it makes anew each time: so one call reads, one writes, and what is rare is not made before it is needed.
+-- A script is run as a whole each time: what it costs are its calls of Redis, the functions and tables that it makes, and
+-- the texts. So one call reads, one writes, and what is rare is made when it is needed (rare.lua).
 -- Lua has doubles only: every sum stays below 2^53, where they are exact.
 
 local MAX = 9007199254740991
@@ -25,42 +25,28 @@ local NEVER = MAX
 local CLOSED, ENDED = 1e14, 2e14
 local HOUR_MS = 3600000
 local STATE, TIMES = KEYS[1], KEYS[2]
+local call = redis.call
 
 local clock_ms = tonumber(ARGV[1])
 if not clock_ms then
-  local time = redis.call('TIME')
+  local time = call('TIME')
   clock_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
-local function read_state()
-  return redis.call('HMGET', STATE, '@', unpack(ARGV, 3, 2 + ARGV[2]))
-end
-
 -- The head, then the fields that the verb looks at.
-local found = read_state()
+local found = call('HMGET', STATE, '@', unpack(ARGV, 3, 2 + ARGV[2]))
 local mark, first_end, quotas_end = 0, NEVER, 0
 if found[1] then mark, first_end, quotas_end = struct.unpack('<ddd', found[1]) end
 -- A clock that goes back stands still until it has caught up: nothing is refilled, ended or opened twice.
-local now = math.max(clock_ms, mark)
+local now = clock_ms > mark and clock_ms or mark
 
--- Fields that are written at the end of the step, the head first.
-local written = { '@', '' }
+-- A counter was made in this step; how long the keys are kept is to be said.
 local made, must_say_ends = false, false
 
 -- a / b, rounded up. math.fmod is exact, a floating division need not be.
 local function ceil_divide(a, b)
+  if a == 0 then return 0 end
   local rest = math.fmod(a, b)
   if rest > 0 then return (a - rest) / b + 1 end
   return a / b
-end
-
--- Keys of the customer beside the two, and of its shard.
-local function key_beside(name)
-  return string.sub(STATE, 1, -6) .. name
-end
-local function customer()
-  return string.match(STATE, '^.-{%d+}:(.*):state$')
-end
-local function key_of_shard(name)
-  return string.match(STATE, '^.-{%d+}:') .. name
 end

@@ -4,6 +4,7 @@
 -- ARGV 3 the counter
 -- Returns { used, held }, as texts
 
-write()
-local used, held = state_of(load_counter(found[2]))
-return { int(used), int(held) }
+write({}, 2)
+local book = rare()
+local used, held = book.state_of(book.load_counter(found[2]))
+return { book.int(used), book.int(held) }

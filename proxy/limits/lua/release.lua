@@ -4,11 +4,12 @@
 -- ARGV 3 '#' and the id
 -- Returns 1
 
+local book = rare()
 local id = string.sub(ARGV[3], 2)
-local state = find_call(id, found[2])
+local state = book.find_call(id, found[2])
 if state ~= 'closed' then
-  give_back(state, found[2])
+  book.give_back(state, found[2])
   close(id, state)
 end
-write()
+write({}, 2)
 return 1

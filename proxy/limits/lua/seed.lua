@@ -5,19 +5,21 @@
 -- that was asked for, or ''
 -- Returns 1, or 0 where the counter is not as it was then
 
+local written = { '@', '' }
 local c = counter_of(ARGV[3], found[2], 'q', MAX, 0, tonumber(ARGV[5]))
 local is_open = c.span > now
 local is_other = ARGV[7] ~= '' and is_open and (c.used ~= tonumber(ARGV[7]) or c.extra ~= tonumber(ARGV[8]))
 if not is_other then
   if ARGV[6] ~= '' then
-    redis.call('HSETNX', key_beside('known'), ARGV[6], now)
-    redis.call('PEXPIRE', key_beside('known'), SERIES_KEPT_MS)
+    local known = rare().key_beside('known')
+    call('HSETNX', known, ARGV[6], now)
+    call('PEXPIRE', known, SERIES_KEPT_MS)
   end
   if is_open then
     c.used = math.max(c.used, tonumber(ARGV[4]))
     if math.fmod(c.extra, 2) == 0 then c.extra = c.extra + 1 end
-    save_counter(ARGV[3], c)
+    written[3], written[4] = ARGV[3], packed(c)
   end
 end
-write()
+write(written, #written)
 return is_other and 0 or 1

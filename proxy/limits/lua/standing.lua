@@ -4,7 +4,8 @@
 -- ARGV 3 the counter
 -- Returns { used, mark }, as texts
 
-write()
-local c = load_counter(found[2])
+write({}, 2)
+local book = rare()
+local c = book.load_counter(found[2])
 if not c or c.span <= now then return { '0', '0' } end
-return { int(c.used), int(c.extra) }
+return { book.int(c.used), book.int(c.extra) }

@@ -7,15 +7,16 @@
 -- Fields of the state that are drawn, where it has as many.
 local SWEPT = 512
 
-local due = key_of_shard('due')
-local is_large = first_end == NEVER and redis.call('HLEN', STATE) > SWEPT
-if is_large then tidy(SWEPT) end
-write()
+local book = rare()
+local due = book.key_of_shard('due')
+local is_large = first_end == NEVER and call('HLEN', STATE) > SWEPT
+if is_large then book.tidy(SWEPT) end
+write({}, 2)
 if first_end < NEVER then
-  redis.call('ZADD', due, first_end, customer())
+  call('ZADD', due, first_end, book.customer())
 elseif is_large then
-  redis.call('ZADD', due, now + HOUR_MS, customer())
+  call('ZADD', due, now + HOUR_MS, book.customer())
 else
-  redis.call('ZREM', due, customer())
+  call('ZREM', due, book.customer())
 end
 return leases_ended

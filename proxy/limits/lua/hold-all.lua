@@ -1,0 +1,122 @@
+-- Holds the amounts against every limit, all of them or none: those that are `wanted`, else those of the holds, on top of
+-- what the call holds already (`live`), which may be nothing.
+
+-- Slots are made at once: four holds need no more.
+local answer = { 1, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil }
+local counters, amounts = { nil, nil, nil, nil }, { nil, nil, nil, nil }
+local admitted, is_large = true, false
+local unknown = nil
+
+for i = 1, hold_count do
+  local what, more = ARGV[WHATS + i], ARGV[AMOUNTS + i * 3 - 1]
+  local kind, limit, span = string.sub(what, 1, 1), tonumber(ARGV[AMOUNTS + i * 3 - 2]), tonumber(string.sub(what, 2))
+  local amount = wanted and wanted[i] or tonumber(ARGV[AMOUNTS + i * 3 - 3])
+  local c, used, held, fits, wait
+  if kind == 'q' then
+    c = counter_of(ARGV[3 + i], found[2 + i], kind, limit, 0, span)
+    used, held = c.used, c.held
+    fits = used + held + amount <= limit
+    if c.span <= now then used, held, fits = 0, 0, false end
+    -- Its count is known, or said to be so.
+    local from = not live and c.extra % 2 == 0 and string.find(more, '|', 1, true)
+    if from then
+      local start, series = string.match(more, '^(-?%d+)|(.*)$', from + 1)
+      local since = c.extra == 0 and call('HGET', rare().key_beside('known'), series)
+      if not since or tonumber(since) > tonumber(start) then
+        unknown = unknown or {}
+        unknown[#unknown + 1] = i - 1
+      end
+    end
+    c.limit = limit
+    if c.extra == 0 then c.extra = 1 end
+  elseif kind == 'c' then
+    c = counter_of(ARGV[3 + i], found[2 + i], kind, limit, 0, span)
+    used, held = 0, c.held
+    fits = held + amount <= limit
+  else
+    local burst = tonumber(more) or tonumber(string.sub(more, 2))
+    c = counter_of(ARGV[3 + i], found[2 + i], kind, limit, burst, span)
+    local level = leaked(c, limit)
+    held = c.held
+    local free = (burst - held - amount) * span
+    fits = free >= level
+    -- Time helps only where emptying the bucket would be enough. The clock of the store must first come back to where
+    -- time stood still.
+    if not fits and free >= 0 and limit > 0 then wait = ceil_divide(level - free, limit) + now - clock_ms end
+    used = ceil_divide(level, span)
+    c.used, c.at, c.limit, c.extra = level, now, limit, burst
+  end
+  counters[i], amounts[i] = c, amount
+  if live and amount == 0 then fits = true end
+  -- 115: soft.
+  if not fits and string.byte(more) ~= 115 then admitted = false end
+  if used > LARGE or held > LARGE then is_large = true end
+  answer[i * 3 - 1], answer[i * 3], answer[i * 3 + 1] = used, held, fits and 0 or wait or -1
+end
+if unknown then admitted = false end
+
+-- An id that is neither live nor ended may be closed: its answer stays what it was.
+if not live then
+  if not admitted or call('ZADD', TIMES, 'NX', now + lease, id) == 0 then
+    if rare().find_call(id, nil) then return answer_as_it_is(1) end
+    if admitted then call('ZADD', TIMES, now + lease, id) end
+  end
+end
+
+local written, count = { '@', nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil }, 2
+local crossed = nil
+if admitted or live then
+  local totals = { nil, nil, nil, nil }
+  for i = 1, hold_count do
+    local c, amount = counters[i], amounts[i]
+    local total = live and live[i] or 0
+    if admitted and (not live or amount > 0) and (c.kind ~= 'q' or c.span > now) then
+      local kind = string.byte(ARGV[WHATS + i])
+      -- 97: counted at admission, and not held.
+      if kind == 97 then
+        local level = c.used + amount * c.span
+        c.used = level > MAX and MAX or level
+        total = total + amount
+        answer[i * 3 - 1] = ceil_divide(c.used, c.span)
+      else
+        local more = amount > MAX - c.held and MAX - c.held or amount
+        c.held = c.held + more
+        total = total + more
+        answer[i * 3] = c.held
+      end
+      if c.used > LARGE or c.held > LARGE then is_large = true end
+      if kind == 113 then crossed = warn(c, ARGV[3 + i], i - 1, ARGV[AMOUNTS + i * 3 - 1], crossed) end
+      written[count + 1], written[count + 2] = ARGV[3 + i], packed(c)
+      count = count + 2
+    end
+    totals[i] = total
+  end
+  written[count + 1] = ARGV[3]
+  written[count + 2] = struct.pack('<c1H' .. string.rep('d', hold_count), 'l', hold_count, unpack(totals, 1, hold_count))
+    .. table.concat(ARGV, '\n', 4, WHATS + hold_count)
+  count = count + 2
+  -- For the sweeper: it keeps an entry as long as there are leases, so only the first of them needs one.
+  if first_end == NEVER then
+    local book = rare()
+    call('ZADD', book.key_of_shard('due'), 'LT', now + lease, book.customer())
+    must_say_ends = true
+  end
+  if now + lease < first_end then first_end = now + lease end
+end
+if not admitted then answer[1] = 0 end
+write(written, count)
+
+local last = hold_count * 3 + 2
+answer[last] = unknown and #unknown or 0
+for _, place in ipairs(unknown or {}) do
+  last = last + 1
+  answer[last] = place
+end
+for _, part in ipairs(crossed or {}) do
+  last = last + 1
+  answer[last] = part
+end
+if is_large then
+  for i = 1, last do answer[i] = rare().int(answer[i]) end
+end
+return answer
