@@ -1,5 +1,12 @@
+import { writeSync } from 'node:fs';
 import { type FileHandle, open, unlink } from 'node:fs/promises';
+import { performance } from 'node:perf_hooks';
 import { segmentPath } from './segment.ts';
+
+/** A write that takes longer does not only fill the page cache: it waits for a disk, and then everything would wait with it. */
+const SLOW_WRITE_MS = 5;
+/** How long after one the writes are left to the pool of threads. */
+const WARY_MS = 1_000;
 
 /**
  * The file at the head of the journal. Writes are all or nothing: after a failure the file is cut back to what was
@@ -15,6 +22,8 @@ export class Appender {
   /** There may be something after `#bytes`. */
   #ragged = false;
   #unsynced = false;
+  #syncing = 0;
+  #waryUntilMs = 0;
 
   /** `lastNumber`: the newest segment that exists; writing begins in the one after it. */
   constructor(dir: string, lastNumber: number, syncEach: boolean) {
@@ -62,6 +71,23 @@ export class Appender {
     this.#unsynced = false;
   }
 
+  /**
+   * Writes at once, on this thread, where that is only a copy into the page cache: a tenth of what a call costs is saved.
+   * False where it could take long or did not go whole: then `write` is the way, which cuts off what there is of it.
+   */
+  writeNow(bytes: Buffer): boolean {
+    const file = this.#file;
+    if (!file || this.#syncEach || this.#ragged || this.#syncing > 0) return false;
+    const startMs = performance.now();
+    if (startMs < this.#waryUntilMs) return false;
+    this.#ragged = true;
+    const written = writeSync(file.fd, bytes, 0, bytes.length, this.#bytes);
+    if (performance.now() - startMs > SLOW_WRITE_MS) this.#waryUntilMs = startMs + WARY_MS;
+    if (written < bytes.length) return false;
+    this.#wrote(bytes.length);
+    return true;
+  }
+
   async write(bytes: Buffer): Promise<void> {
     const file = this.#file;
     if (!file) throw new Error('no segment was begun');
@@ -69,9 +95,13 @@ export class Appender {
     this.#ragged = true;
     await writeAll(file, bytes, this.#bytes);
     if (this.#syncEach) await file.datasync();
-    else this.#unsynced = true;
+    this.#wrote(bytes.length);
+  }
+
+  #wrote(bytes: number): void {
+    if (!this.#syncEach) this.#unsynced = true;
     this.#ragged = false;
-    this.#bytes += bytes.length;
+    this.#bytes += bytes;
   }
 
   /** Cuts off what a failed write left. */
@@ -85,11 +115,14 @@ export class Appender {
   async sync(): Promise<void> {
     if (!this.#file || !this.#unsynced) return;
     this.#unsynced = false;
+    this.#syncing++;
     try {
       await this.#file.datasync();
     } catch (error) {
       this.#unsynced = true;
       throw error;
+    } finally {
+      this.#syncing--;
     }
   }
 

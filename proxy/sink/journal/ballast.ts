@@ -19,10 +19,15 @@ export class Ballast {
     this.#stepBytes = stepBytes;
   }
 
+  /** Whether it has so much already. */
+  has(bytes: number): boolean {
+    return this.#bytes !== undefined && bytes <= this.#bytes;
+  }
+
   /** Rejects when the disk has no room for it; what it had before it keeps. */
   async ensure(bytes: number): Promise<void> {
     this.#bytes ??= await this.#found();
-    if (bytes <= this.#bytes) return;
+    if (this.has(bytes)) return;
     const target = Math.ceil(bytes / this.#stepBytes) * this.#stepBytes;
     const file = await open(this.#path, 'a');
     try {

@@ -153,11 +153,29 @@ export class Committer {
       const group = this.group;
       if (isEmpty(group)) break;
       this.group = newGroup();
+      if (this.#commitNow(group)) continue;
       this.#writing = group;
       await this.#commit(group);
       this.#writing = undefined;
     }
     this.#running = false;
+  }
+
+  /** As nearly always: nothing is to be made room for, and the write only fills the page cache. */
+  #commitNow(group: Group): boolean {
+    if (this.#broken || !this.#appender.started || this.#appender.bytes >= this.#settings.segmentBytesMax) return false;
+    if (group.openings.length > 0 && !this.#ballast.has(this.#hooks.reservedBytes())) return false;
+    const startOffset = this.#appender.bytes;
+    const bytes = this.#encoder.encode(group.others.concat(group.openings));
+    try {
+      if (!this.#appender.writeNow(bytes)) return false;
+    } catch (error) {
+      this.fail(error);
+      return false;
+    }
+    this.#hooks.wrote(group, startOffset, bytes.length);
+    this.#resolve(group);
+    return true;
   }
 
   async #commit(group: Group): Promise<void> {
@@ -177,6 +195,10 @@ export class Committer {
       }
       await new Promise((resolve) => setTimeout(resolve, PROBE_MS));
     }
+    this.#resolve(group);
+  }
+
+  #resolve(group: Group): void {
     group.opened.resolve();
     group.written.resolve();
     if (this.#settings.fsync === 'interval') this.#syncLater();
