@@ -147,9 +147,16 @@ function startOfDay(date: Temporal.PlainDate, zone: string): number {
   return date.toZonedDateTime(zone).epochMilliseconds;
 }
 
-/** RFC 3339 in UTC with milliseconds. */
+let lastMs = Number.NaN;
+let lastText = '';
+
+/** RFC 3339 in UTC with milliseconds. The last is kept: calls come many to a millisecond. */
 export function formatInstant(atMs: number): string {
-  return new Date(atMs).toISOString();
+  if (atMs !== lastMs) {
+    lastText = new Date(atMs).toISOString();
+    lastMs = atMs;
+  }
+  return lastText;
 }
 
 /** Temporal reads more of ISO 8601 than RFC 3339 has: basic format, hours alone as offset, zones in brackets. */

@@ -126,8 +126,9 @@ export function memoryCounters({ clock }: { clock: Clock }): MemoryCounters {
       const size = { customers: customers.size, counters: 0, live: 0, remembered: 0 };
       for (const state of customers.values()) {
         size.counters += state.counters.size;
-        size.live += state.live.size;
-        size.remembered += state.done.size;
+        const live = state.live().length;
+        size.live += live;
+        size.remembered += state.known.size - live;
       }
       return size;
     },
@@ -137,34 +138,37 @@ export function memoryCounters({ clock }: { clock: Clock }): MemoryCounters {
 class CustomerState implements LimitState {
   markMs: number;
   readonly counters = new Map<string, Counter>();
-  readonly live = new Map<string, HoldingCall>();
-  readonly done = new Map<string, Call>();
   readonly debts = new Set<string>();
   readonly since = new Map<string, number>();
+  /** The live and the remembered in one: a call that ends changes its state, not its place. */
+  readonly known = new Map<string, Call>();
   readonly calls: Table<Call>;
   /** No lease ends before. */
   #nextDueMs = Number.POSITIVE_INFINITY;
-  /** Everything in `done` may be forgotten from then on. */
+  /** Everything that is remembered may be forgotten from then on. */
   #doneUntilMs = 0;
   #round: Iterator<[string, Counter]> = this.counters.entries();
 
   constructor(markMs: number, remembered: Remembered) {
     this.markMs = markMs;
     this.calls = {
-      get: (id) => this.live.get(id) ?? this.done.get(id),
+      get: (id) => this.known.get(id),
       set: (id, call) => {
+        this.known.set(id, call);
         if (call.state === 'live') {
-          this.done.delete(id);
-          this.live.set(id, call);
           this.#nextDueMs = Math.min(this.#nextDueMs, call.untilMs);
           return;
         }
-        this.live.delete(id);
-        this.done.set(id, call);
         this.#doneUntilMs = Math.max(this.#doneUntilMs, call.untilMs);
-        remembered.add(this.done, id);
+        remembered.add(this.known, id);
       },
     };
+  }
+
+  live(): [string, HoldingCall][] {
+    const live: [string, HoldingCall][] = [];
+    for (const [id, call] of this.known) if (call.state === 'live') live.push([id, call]);
+    return live;
   }
 
   /** Leases are longer than calls, so the look at every live call is rare: at most once per end of a lease that was open at the last one. */
@@ -172,7 +176,7 @@ class CustomerState implements LimitState {
     const due: [string, HoldingCall][] = [];
     if (nowMs < this.#nextDueMs) return due;
     let next = Number.POSITIVE_INFINITY;
-    for (const entry of this.live) {
+    for (const entry of this.live()) {
       if (entry[1].untilMs > nowMs || due.length === max) next = Math.min(next, entry[1].untilMs);
       else due.push(entry);
     }
@@ -181,7 +185,7 @@ class CustomerState implements LimitState {
   }
 
   listLive(after: LivePlace | null, max: number): [string, HoldingCall][] {
-    const behind = [...this.live].filter(([id, { untilMs }]) => !after || order({ id, untilMs }, after) > 0);
+    const behind = this.live().filter(([id, { untilMs }]) => !after || order({ id, untilMs }, after) > 0);
     behind.sort(([a, { untilMs: from }], [b, { untilMs: to }]) =>
       order({ id: a, untilMs: from }, { id: b, untilMs: to }),
     );
@@ -208,7 +212,7 @@ class CustomerState implements LimitState {
       this.counters.delete(next.value[0]);
       this.debts.delete(next.value[0]);
     }
-    return this.counters.size === 0 && this.live.size === 0 && this.#doneUntilMs <= nowMs;
+    return this.counters.size === 0 && this.#doneUntilMs <= nowMs && this.live().length === 0;
   }
 }
 
@@ -218,17 +222,18 @@ function order(a: LivePlace, b: LivePlace): number {
 
 /** The ids of the last calls that were settled, of all customers, in a ring: a bound without a timer. */
 class Remembered {
-  readonly #ring: { done: Map<string, Call>; id: string }[] = [];
+  readonly #ring: { known: Map<string, Call>; id: string }[] = [];
   #next = 0;
 
-  add(done: Map<string, Call>, id: string): void {
+  add(known: Map<string, Call>, id: string): void {
     const oldest = this.#ring[this.#next];
     if (oldest) {
-      oldest.done.delete(oldest.id);
-      oldest.done = done;
+      // One whose lease had ended may be live again.
+      if (oldest.known.get(oldest.id)?.state !== 'live') oldest.known.delete(oldest.id);
+      oldest.known = known;
       oldest.id = id;
     } else {
-      this.#ring.push({ done, id });
+      this.#ring.push({ known, id });
     }
     this.#next = (this.#next + 1) % REMEMBERED_MAX;
   }
