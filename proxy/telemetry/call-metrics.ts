@@ -1,6 +1,6 @@
 import type { Attributes } from '@opentelemetry/api';
 import type { UpstreamConfig } from '#config/config.ts';
-import type { UsageEventData } from '#core/usage-event.ts';
+import type { Outcome, UsageEventData, UsageStatus } from '#core/usage-event.ts';
 import { attributesOf, errorTypeOf, type Modality, type TokenUsage, totalOf } from './inference.ts';
 import { type Distribution, type Family, type MetricStore, OVERFLOW, SERIES_MAX, type Sum } from './metric-store.ts';
 
@@ -37,6 +37,13 @@ export class CallMetrics {
   readonly #unpriced: Family<Sum>;
   readonly #refusals: Family<Sum>;
   readonly #faults: Family<Sum>;
+  readonly #ended: Record<Outcome, Partial<Record<UsageStatus, Sum>>> = {
+    ok: {},
+    failed: {},
+    cut: {},
+    gone: {},
+    unknown: {},
+  };
   readonly #kinds = new Map<string, Kind>();
   /** What goes into one series, since there are too many kinds. */
   #rest: Kind | undefined;
@@ -87,9 +94,17 @@ export class CallMetrics {
     this.#add(kind, 'cacheRead', 'text', tokens.cacheRead);
     this.#add(kind, 'cacheWrite', 'text', tokens.cacheWrite);
     this.#add(kind, 'reasoning', 'text', tokens.reasoning);
-    this.#calls.at({ 'weir.outcome': data.outcome, 'weir.usage_status': data.usage_status }).add(1);
+    this.#endedAs(data.outcome, data.usage_status).add(1);
     if (data.unpriced.length > 0) this.#unpriced.at({ 'gen_ai.request.model': data.model }).add(1);
     return kind === this.#rest ? attributesOf(data, this.#upstreams) : kind.attributes;
+  }
+
+  #endedAs(outcome: Outcome, status: UsageStatus): Sum {
+    const known = this.#ended[outcome][status];
+    if (known) return known;
+    const sum = this.#calls.at({ 'weir.outcome': outcome, 'weir.usage_status': status });
+    this.#ended[outcome][status] = sum;
+    return sum;
   }
 
   refused(code: string): void {

@@ -1,5 +1,6 @@
 import type { Attributes } from '@opentelemetry/api';
 import type { UpstreamConfig } from '#config/config.ts';
+import type { Unit } from '#core/quantity.ts';
 import type { UsageEventData } from '#core/usage-event.ts';
 import type { Wire } from '../wire/wire.ts';
 import { WIRES } from '../wire/wires.ts';
@@ -70,29 +71,48 @@ export function errorTypeOf({ outcome, attempts }: UsageEventData): string | nul
   }
 }
 
+/** Where the tokens of a unit count. The conventions have no word for video: it is images, one after another. */
+const PLACES: ReadonlyMap<string, TokenPlace> = new Map<Unit, TokenPlace>([
+  ['input_tokens', { side: 'input', modality: 'text' }],
+  ['input_image_tokens', { side: 'input', modality: 'image' }],
+  ['input_video_tokens', { side: 'input', modality: 'image' }],
+  ['input_audio_tokens', { side: 'input', modality: 'audio' }],
+  ['cache_read_tokens', { side: 'input', modality: 'text', also: 'cacheRead' }],
+  ['cache_read_image_tokens', { side: 'input', modality: 'image', also: 'cacheRead' }],
+  ['cache_read_video_tokens', { side: 'input', modality: 'image', also: 'cacheRead' }],
+  ['cache_read_audio_tokens', { side: 'input', modality: 'audio', also: 'cacheRead' }],
+  ['cache_write_tokens', { side: 'input', modality: 'text', also: 'cacheWrite' }],
+  ['cache_write_5m_tokens', { side: 'input', modality: 'text', also: 'cacheWrite' }],
+  ['cache_write_1h_tokens', { side: 'input', modality: 'text', also: 'cacheWrite' }],
+  ['cache_write_12h_tokens', { side: 'input', modality: 'text', also: 'cacheWrite' }],
+  ['output_tokens', { side: 'output', modality: 'text' }],
+  ['reasoning_tokens', { side: 'output', modality: 'text', also: 'reasoning' }],
+  ['output_image_tokens', { side: 'output', modality: 'image' }],
+  ['output_audio_tokens', { side: 'output', modality: 'audio' }],
+]);
+
+interface TokenPlace {
+  readonly side: 'input' | 'output';
+  readonly modality: Modality;
+  readonly also?: 'cacheRead' | 'cacheWrite' | 'reasoning';
+}
+
 export function tokensOf({ quantities, raw_usage: raw }: UsageEventData): TokenUsage {
-  const of = (unit: string): number => Number(quantities[unit] ?? 0);
-  const audioRead = of('cache_read_audio_tokens');
-  // The conventions have no word for video: it is images, one after another.
-  const imageRead = of('cache_read_image_tokens') + of('cache_read_video_tokens');
-  const textRead = of('cache_read_tokens');
-  const cacheWrite =
-    of('cache_write_tokens') + of('cache_write_5m_tokens') + of('cache_write_1h_tokens') + of('cache_write_12h_tokens');
-  return {
-    input: {
-      text: of('input_tokens') + textRead + cacheWrite,
-      image: of('input_image_tokens') + of('input_video_tokens') + imageRead,
-      audio: of('input_audio_tokens') + audioRead,
-    },
-    output: {
-      text: of('output_tokens') + of('reasoning_tokens'),
-      image: of('output_image_tokens'),
-      audio: of('output_audio_tokens'),
-    },
-    cacheRead: textRead + imageRead + audioRead,
-    cacheWrite,
-    reasoning: reasoningOf(raw) + of('reasoning_tokens'),
+  const usage = {
+    input: { text: 0, image: 0, audio: 0 },
+    output: { text: 0, image: 0, audio: 0 },
+    cacheRead: 0,
+    cacheWrite: 0,
+    reasoning: reasoningOf(raw),
   };
+  for (const unit in quantities) {
+    const place = PLACES.get(unit);
+    if (!place) continue;
+    const tokens = Number(quantities[unit]);
+    usage[place.side][place.modality] += tokens;
+    if (place.also) usage[place.also] += tokens;
+  }
+  return usage;
 }
 
 export function totalOf(byModality: Readonly<Record<Modality, number>>): number {
