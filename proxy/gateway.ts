@@ -163,7 +163,8 @@ export class Gateway {
     if (endpoint.kind === 'operator') return replyJson(flight, 200, await operatorAnswer(call, match, this.#parts));
     if (this.#draining) throw new Fault('shutting_down');
     if (this.#flights.count > snapshot.config.gateway.callsMax) throw new Fault('overloaded');
-    const policy = await this.#authenticate(flight);
+    const caller = this.#authenticate(flight);
+    const policy = caller instanceof Promise ? await caller : caller;
     if (endpoint.kind === 'models' || endpoint.kind === 'model') {
       return replyJson(flight, 200, modelsAnswer(match, dialectOfCall(call), policy, snapshot.routes));
     }
@@ -181,8 +182,10 @@ export class Gateway {
     return socketsOf(this.#sockets).carry(flight, offer, match, await this.#authenticate(flight));
   }
 
-  async #authenticate(flight: Flight): Promise<KeyPolicy> {
-    return this.killSwitch.pass(flight, this.#parts.policies, await this.#parts.hash(getSecret(flight.call)));
+  #authenticate(flight: Flight): MaybePromise<KeyPolicy> {
+    const pass = (hash: string) => this.killSwitch.pass(flight, this.#parts.policies, hash);
+    const hash = this.#parts.hash(getSecret(flight.call));
+    return hash instanceof Promise ? hash.then(pass) : pass(hash);
   }
 
   // --- A metered call -------------------------------------------------------------------------------------------
@@ -196,7 +199,8 @@ export class Gateway {
 
     if (encodingOf(call.headers) !== undefined)
       throw new Fault('invalid_request', { detail: 'A compressed body is not taken.' });
-    const body = await call.body(gateway.bodyBytesMax, gateway.bodyTimeoutMs);
+    const read = call.body(gateway.bodyBytesMax, gateway.bodyTimeoutMs);
+    const body = read instanceof Promise ? await read : read;
     if (body === undefined) return;
     const parsed = wire.parse(body, call, match.params);
     const known = isAboutKept(parsed) ? await this.#known(flight, policy, match, parsed) : undefined;
@@ -213,7 +217,8 @@ export class Gateway {
     const decided = { config: snapshot.config, policy, match, wire, body, asked, targets, object, leaseMs, seeded };
     const admitted = admit(flight, decided, this.#reserving.rooms);
     if (flight.stopped && !flight.gone) throw faultOfStop(flight.stopped);
-    const refusal = await this.#ledger.reserve(flight, admitted);
+    const reserved = this.#ledger.reserve(flight, admitted);
+    const refusal = reserved instanceof Promise ? await reserved : reserved;
     if (refusal) return this.#refuse(flight, admitted, refusal);
     const opening = await this.#ledger.open(flight, admitted);
     // From here on the call is on record, and there are two ways out: given up before anything was sent, or finished.
@@ -247,22 +252,24 @@ export class Gateway {
   }
 
   /** The only place where a call that was opened ends: the client is told, the limits are settled, the event is kept. */
-  async #finish(flight: Flight, admitted: Admitted, ending: Ending): Promise<void> {
+  #finish(flight: Flight, admitted: Admitted, ending: Ending): Promise<void> {
     flight.over = true;
     if (flight.drainTimer !== undefined) {
       clearTimeout(flight.drainTimer);
       this.#drains--;
     }
     this.#tellEnding(flight, ending);
-    await this.#close(flight, admitted, ending);
+    return this.#close(flight, admitted, ending);
   }
 
-  async #close(flight: Flight, admitted: Admitted, ending: Ending): Promise<void> {
-    const { asked, object } = admitted;
-    if (asked.makes !== undefined || object) {
-      if (await this.#keeping?.ended(flight, admitted, ending)) return this.#ledger.leave(flight, admitted);
-    }
-    await this.#ledger.close(flight, admitted, ending);
+  #close(flight: Flight, admitted: Admitted, ending: Ending): Promise<void> {
+    if (admitted.asked.makes !== undefined || admitted.object) return this.#closeKept(flight, admitted, ending);
+    return this.#ledger.close(flight, admitted, ending);
+  }
+
+  async #closeKept(flight: Flight, admitted: Admitted, ending: Ending): Promise<void> {
+    if (await this.#keeping?.ended(flight, admitted, ending)) this.#ledger.leave(flight, admitted);
+    else await this.#ledger.close(flight, admitted, ending);
   }
 
   /** What an ending still owes the client; an answer that came to its end has been passed on already. */

@@ -12,10 +12,10 @@ const NONE = '';
 export function journalSink({ counters, journal }: { counters: Counters; journal: Journal }): Sink {
   return {
     open: ({ reservation, estimate }) => journal.opened(reservation.id, JSON.stringify(estimate), NONE, NONE),
-    async close({ reservation, used, event }) {
+    close({ reservation, used, event }) {
       const written = journal.closed(reservation.id, JSON.stringify(event));
-      await counters.settle(reservation, used);
-      await written;
+      const settled = counters.settle(reservation, used);
+      return settled instanceof Promise ? settled.then(() => written) : written;
     },
     async abandon({ reservation }) {
       const written = journal.abandoned(reservation.id);

@@ -27,7 +27,7 @@ export interface BooksParts {
   observer: Observer;
   clock: Clock;
   /** Who calls, as it stands now. Throws the Faults of a key that may not. */
-  authenticate(flight: Flight): Promise<KeyPolicy>;
+  authenticate(flight: Flight): MaybePromise<KeyPolicy>;
   /** What a turn names that is kept at its provider, and where that is. Throws where it is not the caller's. */
   known(flight: Flight, policy: KeyPolicy, match: Match, asked: Asked): MaybePromise<Known>;
   /** Settled, and its event kept. */

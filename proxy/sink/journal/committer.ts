@@ -3,18 +3,18 @@ import { Fault } from '#core/fault.ts';
 import { Appender } from './appender.ts';
 import { Ballast } from './ballast.ts';
 import type { Segment } from './load.ts';
-import { RecordEncoder } from './record.ts';
+import { charsOf, type RecordBody, RecordEncoder } from './record.ts';
 
 const BALLAST_STEP_BYTES = 1024 * 1024;
 const PROBE_MS = 250;
 
 /** What one write makes durable (the bodies of its records), who waits for it, and what the journal has to note once it is written. */
 export interface Group {
-  openings: string[];
+  openings: RecordBody[];
   openingIds: string[];
   openingChars: number;
   /** Everything but openings, in order: these are never refused. */
-  others: string[];
+  others: RecordBody[];
   otherChars: number;
   /** How many of them are closings, how many of these are nowhere else, and which are unsettled, counted from 0. */
   closings: number;
@@ -31,7 +31,7 @@ export interface Group {
 /** What the committer asks of the journal whose records it writes. */
 export interface CommitterHooks {
   /** The first record of a segment that begins now. */
-  header(): string;
+  header(): RecordBody;
   /** The segment is there. */
   begun(number: number, bytes: number): void;
   /** The group is written, from this offset of the newest segment on. */
@@ -77,26 +77,26 @@ export class Committer {
   }
 
   get queuedChars(): number {
-    return charsOf(this.group) + (this.#writing ? charsOf(this.#writing) : 0);
+    return charsIn(this.group) + (this.#writing ? charsIn(this.#writing) : 0);
   }
 
   get queuedOpenings(): number {
     return this.group.openings.length + (this.#writing?.openings.length ?? 0);
   }
 
-  open(id: string, body: string): Promise<void> {
+  open(id: string, body: RecordBody): Promise<void> {
     const group = this.group;
     group.openings.push(body);
     group.openingIds.push(id);
-    group.openingChars += body.length;
+    group.openingChars += charsOf(body);
     this.#wake();
     return group.opened.promise;
   }
 
-  append(body: string): Promise<void> {
+  append(body: RecordBody): Promise<void> {
     const group = this.group;
     group.others.push(body);
-    group.otherChars += body.length;
+    group.otherChars += charsOf(body);
     this.#wake();
     return group.written.promise;
   }
@@ -282,7 +282,7 @@ function isEmpty(group: Group): boolean {
   return group.openings.length + group.others.length === 0;
 }
 
-function charsOf(group: Group): number {
+function charsIn(group: Group): number {
   return group.openingChars + group.otherChars;
 }
 

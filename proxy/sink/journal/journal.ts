@@ -7,7 +7,7 @@ import { Committer, type Group } from './committer.ts';
 import { backlogOf, type Cursor, type Cut, type Loaded, loadJournal, type Segment } from './load.ts';
 import { type Backlog, bodyOfCall, type ClosingsRange, type JournalEntry, type PageMax, readOpenings } from './read.ts';
 import { Reaper } from './reaper.ts';
-import { bodyOf, type ClosingKind, JOURNAL_VERSION } from './record.ts';
+import { bodyOf, type ClosingKind, charsOf, JOURNAL_VERSION } from './record.ts';
 import { segmentPath } from './segment.ts';
 import { UnsettledClosings } from './unsettled.ts';
 
@@ -103,7 +103,7 @@ export class Journal {
   /** Resolves when the opening is recorded. Rejects with `journal_unavailable`: it is not recorded then, now or later. */
   opened(id: string, event: string, reservation: string, used: string): Promise<void> {
     const body = bodyOfCall('O', { id, atMs: this.#options.now(), event, reservation, used });
-    const refusal = this.#refusal(body.length);
+    const refusal = this.#refusal(charsOf(body));
     return refusal ? Promise.reject(refusal) : this.#committer.open(id, body);
   }
 

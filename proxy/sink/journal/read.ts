@@ -1,13 +1,13 @@
 import { type Cursor, corrupt, type Segment } from './load.ts';
 import {
-  bodyOf,
-  bodyTextOf,
+  bodyIn,
   type ClosingKind,
   fieldBytesOf,
   fieldsOf,
   idOf,
   isClosing,
   type RawRecord,
+  type RecordBody,
 } from './record.ts';
 import { scanRecords } from './segment.ts';
 
@@ -29,8 +29,8 @@ const EVENT_FIELD = 2;
 const RESERVATION_FIELD = 3;
 
 /** The record of an opening or a closing; `entryOf` reads it back. */
-export function bodyOfCall(kind: 'O' | ClosingKind, { id, atMs, event, reservation, used }: JournalEntry): string {
-  return bodyOf(kind, `${id}\t${atMs}\t${event}\t${reservation}\t${used}`);
+export function bodyOfCall(kind: 'O' | ClosingKind, { id, atMs, event, reservation, used }: JournalEntry): RecordBody {
+  return [`${kind}\t${id}\t${atMs}\t`, event, `\t${reservation}\t${used}`];
 }
 
 export interface Backlog {
@@ -166,9 +166,9 @@ function entryOf(fields: string[]): JournalEntry {
 }
 
 /** Every opening of a segment, with its record as it stands there. */
-export async function visitOpenings(segment: Segment, visit: (id: string, body: string) => void): Promise<void> {
+export async function visitOpenings(segment: Segment, visit: (id: string, body: RecordBody) => void): Promise<void> {
   await scanRecords(segment.path, 0, segment.bytes, (record) => {
-    if (record.kind === 'O') visit(idOf(record), bodyTextOf(record));
+    if (record.kind === 'O') visit(idOf(record), bodyIn(record));
     return true;
   });
 }

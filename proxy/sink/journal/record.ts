@@ -36,9 +36,17 @@ const PREFIX_CHARS = CRC_CHARS + 1;
 export const TAB = 9;
 export const NEWLINE = 10;
 
-/** A record but for its CRC and its newline. */
-export function bodyOf(kind: RecordKind, fields: string): string {
-  return `${kind}\t${fields}`;
+/** A record but for its CRC and its newline, in pieces: joined, its event would be copied once more. */
+export type RecordBody = readonly string[];
+
+export function bodyOf(kind: RecordKind, fields: string): RecordBody {
+  return [`${kind}\t${fields}`];
+}
+
+export function charsOf(body: RecordBody): number {
+  let chars = 0;
+  for (const piece of body) chars += piece.length;
+  return chars;
 }
 
 const BUFFER_BYTES = 64 * 1024;
@@ -53,18 +61,19 @@ export class RecordEncoder {
   #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
 
   /** One behind the other. The bytes are only lent: they are overwritten by the next call. */
-  encode(bodies: readonly string[]): Buffer {
+  encode(bodies: readonly RecordBody[]): Buffer {
     if (this.#buffer.length > BUFFER_BYTES_KEPT) this.#buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
     let end = 0;
     for (const body of bodies) end = this.#put(body, end);
     return this.#buffer.subarray(0, end);
   }
 
-  #put(body: string, start: number): number {
-    this.#makeRoom(start, PREFIX_CHARS + body.length * UNIT_BYTES_MAX + 1);
+  #put(body: RecordBody, start: number): number {
+    this.#makeRoom(start, PREFIX_CHARS + charsOf(body) * UNIT_BYTES_MAX + 1);
     const buffer = this.#buffer;
     const from = start + PREFIX_CHARS;
-    const end = from + buffer.write(body, from);
+    let end = from;
+    for (const piece of body) end += buffer.write(piece, end);
     const crc = crc32(buffer.subarray(from, end));
     for (let i = 0; i < CRC_CHARS; i++) {
       buffer[start + i] = HEX[(crc >>> (4 * (CRC_CHARS - 1 - i))) & 15] as number;
@@ -101,9 +110,9 @@ export function fieldsOf(record: RawRecord): string[] {
   return record.line.toString('utf8', PREFIX_CHARS + 2).split('\t');
 }
 
-/** What `bodyOf` made of it. */
-export function bodyTextOf(record: RawRecord): string {
-  return record.line.toString('utf8', PREFIX_CHARS);
+/** What it was made of. */
+export function bodyIn(record: RawRecord): RecordBody {
+  return [record.line.toString('utf8', PREFIX_CHARS)];
 }
 
 /** The bytes of one field, copied. */
