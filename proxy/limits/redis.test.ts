@@ -332,6 +332,31 @@ test('gives back what a reserve held whose answer never came', { timeout: 60_000
   }
 });
 
+test('waits for an answer as long as it may, and not for one that was asked for too long ago', {
+  timeout: 60_000,
+}, async () => {
+  const server = await startRedis();
+  try {
+    const node = await connect(server.url, 2_000);
+    const admin = await connect(server.url, 10_000);
+    await admin.client('PAUSE', 3_000, 'ALL');
+    const startMs = performance.now();
+    const waitsMs: number[] = [];
+    const early = Promise.all([1, 2].map(() => node.get('early').catch((error: Error) => error)));
+    void early.then(() => waitsMs.push(performance.now() - startMs));
+    await expect.poll(() => performance.now() - startMs, { timeout: 10_000 }).toBeGreaterThan(1_500);
+    const late = node.get('late');
+    expect(await early).toMatchObject([{ message: 'Command timed out' }, { message: 'Command timed out' }]);
+    expect(waitsMs[0]).toBeGreaterThanOrEqual(2_000);
+    expect(await late).toBeNull();
+    // And what is asked afterwards gets its own answer, not one that nobody waited for.
+    await node.set('early', 'there');
+    expect(await node.get('early')).toBe('there');
+  } finally {
+    await server.stop();
+  }
+});
+
 test('leaves a server that has become a replica: its address may lead to the new primary by now', async () => {
   const server = await startRedis();
   try {
