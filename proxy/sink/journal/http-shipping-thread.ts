@@ -6,8 +6,9 @@
  * our business any more. Everything else is a failure of the batch.
  */
 
+import * as http from 'node:http';
+import * as https from 'node:https';
 import { parentPort, workerData } from 'node:worker_threads';
-import { Agent, request } from 'undici';
 import { reasonOf } from '#core/fault.ts';
 import { GATEWAY_SOURCE, type UsageEvent } from '#core/usage-event.ts';
 import { encodeCounts, parseReservation } from '#proxy/limits/reservation-text.ts';
@@ -23,7 +24,9 @@ const BETWEEN = Buffer.from(',');
 const CLOSE = Buffer.from(']');
 
 const { url, token, onlyMissing } = workerData as ShippingThreadData;
-const agent = new Agent({ connections: 1, connect: { timeout: CONNECT_TIMEOUT_MS } });
+/** Node's own client: what a thread loads it has for itself, and undici is another 10 MB. */
+const { Agent, request } = url.startsWith('https:') ? https : http;
+const agent = new Agent({ keepAlive: true, maxSockets: 1 });
 const address = `${url.replace(/\/+$/, '')}/v1/events`;
 const authorization = `Bearer ${token}`;
 
@@ -77,17 +80,47 @@ async function post(events: readonly ClosedEvent[]): Promise<void> {
 }
 
 async function asked(to: string, type: string, body: string | Buffer): Promise<string> {
-  const answer = await request(to, {
-    method: 'POST',
-    headers: { authorization, 'content-type': type },
-    body,
-    dispatcher: agent,
-    headersTimeout: TIMEOUT_MS,
-    bodyTimeout: TIMEOUT_MS,
+  const { statusCode, text } = await posted(to, type, body);
+  if (statusCode >= 200 && statusCode < 300) return text;
+  throw new Error(`billing answered ${statusCode}: ${text.slice(0, STORY_CHARS)}`);
+}
+
+/** Sent once more where billing had let go of the connection just then: what it has of it, it knows again. */
+function posted(
+  to: string,
+  type: string,
+  body: string | Buffer,
+  isAgain = false,
+): Promise<{ statusCode: number; text: string }> {
+  const { promise, resolve, reject } = Promise.withResolvers<{ statusCode: number; text: string }>();
+  const headers = { authorization, 'content-type': type, 'content-length': Buffer.byteLength(body) };
+  const sent = request(to, { method: 'POST', agent, headers, timeout: TIMEOUT_MS }, (answer) => {
+    let text = '';
+    answer.setEncoding('utf8');
+    answer.on('data', (chunk: string) => {
+      text += chunk;
+    });
+    answer.on('end', () => resolve({ statusCode: answer.statusCode ?? 0, text }));
+    answer.on('error', reject);
   });
-  const text = await answer.body.text();
-  if (answer.statusCode >= 200 && answer.statusCode < 300) return text;
-  throw new Error(`billing answered ${answer.statusCode}: ${text.slice(0, STORY_CHARS)}`);
+  sent.on('timeout', () => sent.destroy(new Error(`billing said nothing for ${TIMEOUT_MS} ms`)));
+  sent.on('error', (error: Error) => {
+    if (sent.reusedSocket && !isAgain && isReset(error)) resolve(posted(to, type, body, true));
+    else reject(error);
+  });
+  sent.once('socket', (socket) => {
+    if (!socket.connecting) return;
+    const late = new Error(`billing was not reached within ${CONNECT_TIMEOUT_MS} ms`);
+    const timer = setTimeout(() => sent.destroy(late), CONNECT_TIMEOUT_MS);
+    socket.once('connect', () => clearTimeout(timer));
+    sent.once('close', () => clearTimeout(timer));
+  });
+  sent.end(body);
+  return promise;
+}
+
+function isReset(error: Error): boolean {
+  return 'code' in error && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
 }
 
 parentPort?.on('message', (message: ToThread) => {
