@@ -5,6 +5,8 @@ import { parseRedisUrl } from './redis-address.ts';
 
 export type RedisConnection = Redis | Cluster;
 
+const COMMAND_TIMEOUT_MS = 1_000;
+
 export interface RedisOptions {
   /** A command fails after this long without an answer. */
   commandTimeoutMs?: number;
@@ -20,7 +22,7 @@ export interface RedisOptions {
  * out that nobody waits for; in a cluster, what another node has is asked there at once.
  */
 export function openRedis(url: string, options: RedisOptions): RedisConnection {
-  const { commandTimeoutMs = 1_000, connectTimeoutMs = 2_000, name, onError } = options;
+  const { commandTimeoutMs = COMMAND_TIMEOUT_MS, connectTimeoutMs = 2_000, name, onError } = options;
   const address = parseRedisUrl(url);
   if (!address) throw new RangeError('no address of a Redis');
   const own = {
@@ -119,5 +121,10 @@ function credentialsOf({ protocol, username, password }: URL) {
 
 /** Another connection to the same place, for what listens. One to a single server does not subscribe again by itself. */
 export function duplicateRedis(redis: RedisConnection): RedisConnection {
-  return redis instanceof Cluster ? redis.duplicate() : redis.duplicate({ autoResubscribe: false, lazyConnect: false });
+  if (redis instanceof Cluster) {
+    return redis.duplicate().on('+node', (node: Redis) => boundWaits(node, COMMAND_TIMEOUT_MS));
+  }
+  const other = redis.duplicate({ autoResubscribe: false, lazyConnect: false });
+  boundWaits(other, COMMAND_TIMEOUT_MS);
+  return other;
 }
