@@ -23,17 +23,17 @@ const HEAD = Object.entries({ ...NUMBERS, ...TEXTS })
 
 /** The verbs, each one script out of the shared parts of lua/ and its own. */
 const VERBS = {
-  reserve: ['head', 'counter', 'change', 'rare', 'warn', 'hold', 'reserve', 'hold-all'],
-  extend: ['head', 'counter', 'change', 'rare', 'warn', 'hold', 'extend', 'hold-all'],
-  settle: ['head', 'counter', 'change', 'rare', 'warn', 'close', 'settle'],
-  release: ['head', 'counter', 'change', 'rare', 'close', 'release'],
-  seed: ['head', 'counter', 'change', 'rare', 'seed'],
-  doubt: ['head', 'counter', 'change', 'rare', 'close', 'doubt'],
-  standing: ['head', 'counter', 'change', 'rare', 'standing'],
-  read: ['head', 'counter', 'change', 'rare', 'read'],
-  live: ['head', 'counter', 'change', 'rare', 'live'],
-  debts: ['head', 'counter', 'change', 'rare', 'debts'],
-  sweep: ['head', 'counter', 'change', 'rare', 'sweep'],
+  reserve: ['holds', 'head', 'counter', 'change', 'rare', 'warn', 'hold', 'reserve', 'hold-all'],
+  extend: ['holds', 'head', 'counter', 'change', 'rare', 'warn', 'hold', 'extend', 'hold-all'],
+  settle: ['holds', 'head', 'counter', 'change', 'rare', 'warn', 'close', 'settle'],
+  release: ['fields', 'head', 'counter', 'change', 'rare', 'close', 'release'],
+  seed: ['fields', 'head', 'counter', 'change', 'rare', 'seed'],
+  doubt: ['fields', 'head', 'counter', 'change', 'rare', 'close', 'doubt'],
+  standing: ['fields', 'head', 'counter', 'change', 'rare', 'standing'],
+  read: ['fields', 'head', 'counter', 'change', 'rare', 'read'],
+  live: ['fields', 'head', 'counter', 'change', 'rare', 'live'],
+  debts: ['fields', 'head', 'counter', 'change', 'rare', 'debts'],
+  sweep: ['fields', 'head', 'counter', 'change', 'rare', 'sweep'],
 } as const;
 
 export type Verb = keyof typeof VERBS;

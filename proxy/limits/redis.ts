@@ -57,12 +57,11 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
   const unsure = new Map<string, Reservation>();
   let givingBack = false;
 
-  /** `fields` of the customer's state are read in the step; `keys` and `args` are what else its script says. */
-  async function run(script: Script, customer: string, fields = NONE, args = NONE, keys = NONE): Promise<unknown> {
+  /** `keys` and `args` are what the script says beside the customer's two keys and the clock. */
+  async function run(script: Script, customer: string, args: readonly string[], keys = NONE): Promise<unknown> {
     const prefix = customerPrefix(namespace, customer);
-    const all = [`${prefix}:state`, `${prefix}:times`, ...keys];
-    const count = all.length;
-    all.push(clock ? String(Math.floor(clock())) : '', String(fields.length), ...fields, ...args);
+    const all = [`${prefix}:state`, `${prefix}:times`, ...keys, clock ? String(Math.floor(clock())) : '', ...args];
+    const count = 2 + keys.length;
     try {
       return await redis.evalsha(script.sha, count, ...all);
     } catch (error) {
@@ -96,25 +95,20 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
   async function holdAll(
     script: Script,
     { id, customer, leaseMs, holds }: Reservation,
-    amounts: readonly bigint[],
+    amounts?: readonly bigint[],
   ): Promise<ReserveAnswer> {
-    const fields = [callField(id)];
-    const args: string[] = [];
-    for (const hold of holds) {
-      fields.push(hold.counter);
-      args.push(whatOf(hold));
-    }
-    args.push(String(leaseMs));
-    for (const hold of holds) args.push(String(hold.amount), String(hold.limit), moreOf(hold));
-    for (const amount of amounts) args.push(String(amount));
-    return reserveAnswerOf(await run(script, customer, fields, args), holds.length);
+    let said = '';
+    for (const hold of holds) said += sixOf(hold, hold.amount, moreOf(hold));
+    const args = [callField(id), listOf(said), String(leaseMs)];
+    if (amounts) args.push(amounts.join(','));
+    return reserveAnswerOf(await run(script, customer, args), holds.length);
   }
 
   const counters: RedisCounters = {
     async reserve(reservation) {
       assertReservation(reservation);
       try {
-        return await holdAll(scripts.reserve, reservation, []);
+        return await holdAll(scripts.reserve, reservation);
       } catch (error) {
         if (!isReply(causeOf(error)) && unsure.size < UNSURE_MAX) unsure.set(reservation.id, reservation);
         throw error;
@@ -133,26 +127,25 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
       assertReservation(reservation);
       assertUsed(reservation, used);
       const { id, customer, holds } = reservation;
-      const fields = [callField(id)];
-      const args = [event, replayed ? '1' : ''];
+      let said = '';
       for (let i = 0; i < holds.length; i++) {
         const hold = holds[i] as Hold;
-        fields.push(hold.counter);
-        args.push(whatOf(hold), String(min(used[i] as bigint, COUNTER_MAX)), saidOf(hold));
+        said += sixOf(hold, min(used[i] as bigint, COUNTER_MAX), saidOf(hold));
       }
+      const args = [callField(id), listOf(said), event, replayed ? '1' : ''];
       const keys = [eventStream(namespace, shardOf(customer))];
-      return settleAnswerOf(await run(scripts.settle, customer, fields, args, keys));
+      return settleAnswerOf(await run(scripts.settle, customer, args, keys));
     },
 
     async release(reservation) {
       assertReservation(reservation);
-      await run(scripts.release, reservation.customer, [callField(reservation.id)]);
+      await run(scripts.release, reservation.customer, looking([callField(reservation.id)]));
     },
 
     async seed(customer, { counter, used, expiresAtMs, series, as }) {
-      const args = [String(min(used, COUNTER_MAX)), String(expiresAtMs), series?.name ?? ''];
+      const args = [...looking([counter]), String(min(used, COUNTER_MAX)), String(expiresAtMs), series?.name ?? ''];
       args.push(as ? String(as.used) : '', as ? String(as.mark) : '');
-      return (await run(scripts.seed, customer, [counter], args)) === 1;
+      return (await run(scripts.seed, customer, args)) === 1;
     },
 
     async doubt({ id, customer, atMs, counts }) {
@@ -163,26 +156,28 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
         fields.push(counter);
         args.push(String(expiresAtMs));
       }
-      await run(scripts.doubt, customer, fields, args, [gatewaysKey(namespace, shardOf(customer))]);
+      await run(scripts.doubt, customer, [...looking(fields), ...args], [gatewaysKey(namespace, shardOf(customer))]);
     },
 
     async standing(customer, counter) {
-      const [used = '', mark = ''] = partsOf(await run(scripts.standing, customer, [counter]));
+      const [used = '', mark = ''] = partsOf(await run(scripts.standing, customer, looking([counter])));
       return { used: BigInt(used), mark: smallOf(mark) };
     },
 
     async read(customer, counter) {
-      const [used = '', held = ''] = partsOf(await run(scripts.read, customer, [counter]));
+      const [used = '', held = ''] = partsOf(await run(scripts.read, customer, looking([counter])));
       return { used: BigInt(used), held: BigInt(held) };
     },
 
     async listLive(customer, after, max) {
       const place = after ? [String(after.untilMs), after.id] : ['-inf', ''];
-      return livesOf(await run(scripts.live, customer, [], [...place, String(max)]));
+      return livesOf(await run(scripts.live, customer, [...looking([]), ...place, String(max)]));
     },
 
     async listDebts(customer, after, max) {
-      return debtsOf(await run(scripts.debts, customer, [], [after === '' ? '-' : `(${after}`, String(max)]));
+      return debtsOf(
+        await run(scripts.debts, customer, [...looking([]), after === '' ? '-' : `(${after}`, String(max)]),
+      );
     },
 
     async sweep() {
@@ -196,7 +191,7 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
           throw unavailable(error);
         }
         for (const customer of customers) {
-          const count = await run(scripts.sweep, customer);
+          const count = await run(scripts.sweep, customer, looking([]));
           if (typeof count === 'number') ended += count;
         }
       }
@@ -211,11 +206,29 @@ function callField(id: string): string {
   return `#${id}`;
 }
 
-/** Its kind and its span. */
-function whatOf(hold: Hold): string {
-  if (hold.kind === 'concurrency') return 'c0';
-  if (hold.kind === 'quota') return `q${hold.expiresAtMs}`;
-  return (hold.counted === 'admission' ? 'a' : 's') + hold.windowMs;
+/** The fields of the state that a verb looks at. */
+function looking(fields: readonly string[]): string[] {
+  return [String(fields.length), ...fields];
+}
+
+/** Six values of a list as JSON. Names of counters and series are encoded: they have no quote and no backslash. */
+function sixOf(hold: Hold, amount: bigint, more: string): string {
+  return `,"${hold.counter}","${kindOf(hold)}",${spanOf(hold)},${amount},${hold.limit},"${more}"`;
+}
+
+function listOf(values: string): string {
+  return `[${values.slice(1)}]`;
+}
+
+function kindOf(hold: Hold): string {
+  if (hold.kind === 'concurrency') return 'c';
+  if (hold.kind === 'quota') return 'q';
+  return hold.counted === 'admission' ? 'a' : 's';
+}
+
+function spanOf(hold: Hold): number {
+  if (hold.kind === 'concurrency') return 0;
+  return hold.kind === 'quota' ? hold.expiresAtMs : hold.windowMs;
 }
 
 /** What a reserve has to know beside. */
@@ -229,7 +242,7 @@ function moreOf(hold: Hold): string {
 /** What a settlement has to know beside: of most counters that are there nothing. */
 function saidOf(hold: Hold): string {
   const said = hold.kind === 'quota' && hold.series ? `${warningsOf(hold)}k` : warningsOf(hold);
-  return `${said} ${hold.amount} ${hold.limit} ${hold.kind === 'rate' ? hold.burst : 0}`;
+  return `${said} ${hold.amount} ${hold.kind === 'rate' ? hold.burst : 0}`;
 }
 
 function warningsOf(hold: Hold): string {

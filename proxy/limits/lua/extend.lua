@@ -1,5 +1,5 @@
--- Raises what a call in flight holds and renews its lease. KEYS, ARGV, answer: see hold.lua; after the holds comes the
--- amount to hold for each.
+-- Raises what a call in flight holds and renews its lease. KEYS, ARGV, answer: see hold.lua; 5 is the amount to hold
+-- for each, with commas between.
 
 local book = rare()
 local text = found[2]
@@ -7,16 +7,17 @@ local state = book.find_call(id, text)
 if state == 'closed' then return answer_as_it_is(0) end
 
 local live = state and { struct.unpack('<' .. string.rep('d', hold_count), text, 4) }
-local wanted = {}
-for i = 1, hold_count do
-  local kind = string.byte(ARGV[WHATS + i])
-  local had, whole = tonumber(ARGV[AMOUNTS + i * 3 - 3]), tonumber(ARGV[AMOUNTS + hold_count * 3 + i - 1])
+local i = 0
+for whole in string.gmatch(ARGV[5], '%d+') do
+  i = i + 1
+  whole = tonumber(whole)
+  local at = i * 6 - 5
   -- Quotas, and rates that are counted at settlement.
-  local grows = kind == 113 or kind == 115
+  local grows = holds[at + 1] == 'q' or holds[at + 1] == 's'
   if state then
-    wanted[i] = grows and math.max(0, whole - live[i]) or 0
-  else
-    wanted[i] = grows and math.max(had, whole) or had
+    holds[at + 3] = grows and math.max(0, whole - live[i]) or 0
+  elseif grows then
+    holds[at + 3] = math.max(holds[at + 3], whole)
   end
 end
 

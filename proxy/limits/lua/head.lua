@@ -1,4 +1,4 @@
--- First part of every script of the limits: the clock, what the customer's state holds, and the leases that have ended.
+-- First in every script of the limits, behind fields.lua or holds.lua: the clock, what the customer's state holds, and the leases that have ended.
 -- decide.ts is the rule that these scripts say in Lua; redis-scripts.ts puts its constants before this part:
 --   CLOSED_KEPT_MS, ENDED_KEPT_MS, LEASES_PER_STEP, KEPT_MS (how long keys outlive their last use), SERIES_KEPT_MS.
 --
@@ -10,10 +10,9 @@
 --   2 times    zset: id of a call by the end of its lease; of one that is over, by when it is forgotten, in a band above
 -- Most steps need no others. Those that do make these names, of the same hash tag and so of the same slot:
 --   over       zset, all scores 0: names of counters that have used more than their limit allows, or had
---   since      hash: series -> the ms since when everything that it counts is counted here
+--   known      hash: series -> the ms since when everything that it counts is counted here
 --   due        zset of the whole shard: customer that has live calls, by an end of a lease among them
--- ARGV 1: '' for the clock of Redis; a clock in ms in tests only. 2: how many fields of the state the verb looks at;
--- 3 and on: these.
+-- ARGV 1: '' for the clock of Redis; a clock in ms in tests only.
 --
 -- A script is run as a whole each time: what it costs are its calls of Redis, the functions and tables that it makes, and
 -- the texts. So one call reads, one writes, and what is rare is made when it is needed (rare.lua).
@@ -34,7 +33,7 @@ if not clock_ms then
 end
 
 -- The head, then the fields that the verb looks at.
-local found = call('HMGET', STATE, '@', unpack(ARGV, 3, 2 + ARGV[2]))
+local found = call('HMGET', STATE, unpack(fields))
 local mark, first_end, quotas_end = 0, NEVER, 0
 if found[1] then mark, first_end, quotas_end = struct.unpack('<ddd', found[1]) end
 -- A clock that goes back stands still until it has caught up: nothing is refilled, ended or opened twice.

@@ -1,19 +1,17 @@
--- Holds the amounts against every limit, all of them or none: those that are `wanted`, else those of the holds, on top of
--- what the call holds already (`live`), which may be nothing.
+-- Holds the amounts against every limit, all of them or none, on top of what the call holds already (`live`), which may be
+-- nothing.
 
--- Slots are made at once: four holds need no more.
 local answer = { 1, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil }
-local counters, amounts = { nil, nil, nil, nil }, { nil, nil, nil, nil }
+local counters = { nil, nil, nil, nil }
 local admitted, is_large = true, false
 local unknown = nil
 
 for i = 1, hold_count do
-  local what, more = ARGV[WHATS + i], ARGV[AMOUNTS + i * 3 - 1]
-  local kind, limit, span = string.sub(what, 1, 1), tonumber(ARGV[AMOUNTS + i * 3 - 2]), tonumber(string.sub(what, 2))
-  local amount = wanted and wanted[i] or tonumber(ARGV[AMOUNTS + i * 3 - 3])
+  local at = i * 6 - 5
+  local kind, span, amount, limit, more = holds[at + 1], holds[at + 2], holds[at + 3], holds[at + 4], holds[at + 5]
   local c, used, held, fits, wait
   if kind == 'q' then
-    c = counter_of(ARGV[3 + i], found[2 + i], kind, limit, 0, span)
+    c = counter_of(fields[2 + i], found[2 + i], kind, limit, 0, span)
     used, held = c.used, c.held
     fits = used + held + amount <= limit
     if c.span <= now then used, held, fits = 0, 0, false end
@@ -30,12 +28,12 @@ for i = 1, hold_count do
     c.limit = limit
     if c.extra == 0 then c.extra = 1 end
   elseif kind == 'c' then
-    c = counter_of(ARGV[3 + i], found[2 + i], kind, limit, 0, span)
+    c = counter_of(fields[2 + i], found[2 + i], kind, limit, 0, span)
     used, held = 0, c.held
     fits = held + amount <= limit
   else
     local burst = tonumber(more) or tonumber(string.sub(more, 2))
-    c = counter_of(ARGV[3 + i], found[2 + i], kind, limit, burst, span)
+    c = counter_of(fields[2 + i], found[2 + i], kind, limit, burst, span)
     local level = leaked(c, limit)
     held = c.held
     local free = (burst - held - amount) * span
@@ -46,7 +44,7 @@ for i = 1, hold_count do
     used = ceil_divide(level, span)
     c.used, c.at, c.limit, c.extra = level, now, limit, burst
   end
-  counters[i], amounts[i] = c, amount
+  counters[i] = c
   if live and amount == 0 then fits = true end
   -- 115: soft.
   if not fits and string.byte(more) ~= 115 then admitted = false end
@@ -68,12 +66,12 @@ local crossed = nil
 if admitted or live then
   local totals = { nil, nil, nil, nil }
   for i = 1, hold_count do
-    local c, amount = counters[i], amounts[i]
+    local at = i * 6 - 5
+    local c, amount = counters[i], holds[at + 3]
     local total = live and live[i] or 0
     if admitted and (not live or amount > 0) and (c.kind ~= 'q' or c.span > now) then
-      local kind = string.byte(ARGV[WHATS + i])
-      -- 97: counted at admission, and not held.
-      if kind == 97 then
+      -- Counted at admission, and not held.
+      if holds[at + 1] == 'a' then
         local level = c.used + amount * c.span
         c.used = level > MAX and MAX or level
         total = total + amount
@@ -85,15 +83,15 @@ if admitted or live then
         answer[i * 3] = c.held
       end
       if c.used > LARGE or c.held > LARGE then is_large = true end
-      if kind == 113 then crossed = warn(c, ARGV[3 + i], i - 1, ARGV[AMOUNTS + i * 3 - 1], crossed) end
-      written[count + 1], written[count + 2] = ARGV[3 + i], packed(c)
+      if c.kind == 'q' then crossed = warn(c, fields[2 + i], i - 1, holds[at + 5], crossed) end
+      written[count + 1], written[count + 2] = fields[2 + i], packed(c)
       count = count + 2
     end
     totals[i] = total
   end
-  written[count + 1] = ARGV[3]
+  written[count + 1] = ARGV[2]
   written[count + 2] = struct.pack('<c1H' .. string.rep('d', hold_count), 'l', hold_count, unpack(totals, 1, hold_count))
-    .. table.concat(ARGV, '\n', 4, WHATS + hold_count)
+    .. ARGV[3]
   count = count + 2
   -- For the sweeper: it keeps an entry as long as there are leases, so only the first of them needs one.
   if first_end == NEVER then

@@ -1,8 +1,8 @@
--- Before reserve.lua and extend.lua, which are followed by hold-all.lua: a call that holds amounts against every limit, all of them or none.
+-- Before reserve.lua and extend.lua, which are followed by hold-all.lua: a call that holds amounts against every limit, all
+-- of them or none.
 --
 -- KEYS 1-2: see head.lua
--- ARGV 3 '#' and the id; then the counters of the holds; then the kind and span of each in one text; then the lease in ms;
--- then for each hold three: amount, limit, and what else is to be said:
+-- ARGV 2-3: see holds.lua; 4 the lease in ms. What else is to be said of a hold:
 --   of a rate its burst; 's' before where it is soft
 --   of a quota: 's' where it is soft, its currency, its thresholds with commas between; then, where it has a series,
 --   '|', the ms at which its period began, '|', the series
@@ -10,11 +10,7 @@
 -- alone does not help; then how many are unknown, these; then thresholds: place, threshold, ... }, places from 0, as
 -- integers, or all as text
 
-local hold_count = ARGV[2] - 1
-local id = string.sub(ARGV[3], 2)
--- Before those of the first hold.
-local WHATS, AMOUNTS = 3 + hold_count, 5 + hold_count * 2
-local lease = tonumber(ARGV[AMOUNTS - 1])
+local lease = tonumber(ARGV[4])
 -- Numbers that are so large that readers of integers lose their last digits: ioredis adds a digit before it takes the code
 -- of 0 away.
 local LARGE = MAX - 1000

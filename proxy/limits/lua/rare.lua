@@ -1,7 +1,7 @@
 -- What few steps need, made when one does.
 --
 -- A call in the state: 'l' while it is live, 'e' when its lease has ended; the number of its holds in two bytes; what it
--- holds, a double each; then in lines the names of their counters, and in lines again the kind and span of each.
+-- holds, a double each; then its holds as it named them (holds.lua).
 
 local function rare()
   local book = {}
@@ -37,15 +37,11 @@ local function rare()
   -- Of each hold of a call: counter, kind, amount, span.
   function book.holds_of(text)
     local _, count = struct.unpack('<c1H', text)
-    local lines = {}
-    for line in string.gmatch(string.sub(text, 4 + count * 8), '[^\n]+') do lines[#lines + 1] = line end
+    local said = cjson.decode(string.sub(text, 4 + count * 8))
     local holds = {}
     for i = 1, count do
-      local what = lines[count + i]
-      holds[i] = {
-        name = lines[i], kind = string.sub(what, 1, 1), span = tonumber(string.sub(what, 2)),
-        amount = struct.unpack('<d', text, 8 * i - 4),
-      }
+      local at = i * 6 - 5
+      holds[i] = { name = said[at], kind = said[at + 1], span = said[at + 2], amount = struct.unpack('<d', text, 8 * i - 4) }
     end
     return holds
   end
@@ -57,7 +53,7 @@ local function rare()
     if changed(c, given, charge) then call('HSET', STATE, hold.name, packed(c)) end
   end
   local function read_again()
-    found = call('HMGET', STATE, '@', unpack(ARGV, 3, 2 + ARGV[2]))
+    found = call('HMGET', STATE, unpack(fields))
   end
 
   -- Leases that have ended: quotas are charged with what was held, everything else is given back.

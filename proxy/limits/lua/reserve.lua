@@ -2,4 +2,4 @@
 
 if found[2] and rare().find_call(id, found[2]) then return answer_as_it_is(1) end
 
-local live, wanted = nil, nil
+local live = nil

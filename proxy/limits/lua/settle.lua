@@ -1,15 +1,12 @@
 -- Replaces what a call holds by what it used, and appends its event to the shard's stream: both or neither, once.
 --
 -- KEYS 1-2: see head.lua; 3 the event stream
--- ARGV 3 '#' and the id; then the counters of the holds; then the event or ''; '1' where it may have been settled before
--- these counters were lost; then for each hold three: its kind and span in one text, used, and what else there is to say:
--- 's' where it is soft, its currency and its thresholds with commas between, 'k' where its count can be asked for; then
--- after spaces: amount, limit, burst
+-- ARGV 2-3: see holds.lua; 4 the event or ''; 5 '1' where it may have been settled before these counters were lost. What
+-- else is to be said of a hold: 's' where it is soft, its currency and its thresholds with commas between, 'k' where its
+-- count can be asked for; then after spaces the amount that was reserved, and the burst
 -- Answers 0 when the call was settled or released before, 1 where nothing is to be said; else { 1, how many counters have
 -- used more than their limit, their places, then thresholds as texts: place, threshold, ... }, places from 0
 
-local hold_count = ARGV[2] - 1
-local id = string.sub(ARGV[3], 2)
 local text = found[2]
 -- 108: live.
 local state = text and string.byte(text) == 108 and 'live' or rare().find_call(id, text)
@@ -19,38 +16,36 @@ if state == 'closed' then
 end
 
 -- First, since it is what could fail: then nothing has been written.
-local at = 4 + hold_count
-if ARGV[at] ~= '' then call('XADD', KEYS[3], '*', EVENT_FIELD, ARGV[at]) end
+if ARGV[4] ~= '' then call('XADD', KEYS[3], '*', EVENT_FIELD, ARGV[4]) end
 
-local replayed = ARGV[at + 1] == '1'
+local replayed = ARGV[5] == '1'
 local written, count = { '@', nil, nil, nil, nil, nil, nil, nil, nil, nil }, 2
 local over, crossed = nil, nil
 for i = 1, hold_count do
-  at = at + 3
-  local name, what, said = ARGV[3 + i], ARGV[at - 1], ARGV[at + 1]
-  local kind = string.sub(what, 1, 1)
+  local name, kind, said = holds[i * 6 - 5], holds[i * 6 - 4], holds[i * 6]
+  local span, used, limit = holds[i * 6 - 3], holds[i * 6 - 2], holds[i * 6 - 1]
   local c = nil
   -- What counts at admission is counted.
   if not state or kind ~= 'a' then
     local had = found[2 + i]
-    local span = tonumber(string.sub(what, 2))
     local held = state and struct.unpack('<d', text, 8 * i - 4) or 0
     local given = state == 'live' and held or 0
     if replayed and not state and kind == 'q' and string.find(said, '^[^ ]*k') then
       c = rare().doubted(name, had, span)
     elseif kind ~= 'c' or given > 0 then
-      local amount, limit, burst = 0, MAX, 0
-      -- A counter that is there knows its limit, unless it was only seeded.
+      local amount, burst = 0, 0
+      -- Read only for a counter that is not there, or a call that is not known.
       if kind == 'a' or not had then
-        amount, limit, burst = string.match(said, ' (%d+) (%d+) (%d+)$')
-        amount, limit, burst = tonumber(amount), tonumber(limit), tonumber(burst)
+        amount, burst = string.match(said, ' (%d+) (%d+)$')
+        amount, burst = tonumber(amount), tonumber(burst)
       end
-      local charge = kind == 'a' and amount or kind == 'c' and 0 or tonumber(ARGV[at])
+      local charge = kind == 'a' and amount or kind == 'c' and 0 or used
       -- The end of its lease has charged what was held: correct it.
       if kind == 'q' and state == 'ended' then charge = charge - held end
       c = changed(counter_of(name, had, kind, limit, burst, span), given, charge)
       if c and kind == 'q' then
-        if c.limit == MAX then c.limit = tonumber(string.match(said, ' (%d+) %d+$')) end
+        -- One that was only seeded does not know its limit.
+        if c.limit == MAX then c.limit = limit end
         crossed = warn(c, name, i - 1, said, crossed)
       end
       -- Beyond its limit; right at the counter's own time. 115: soft.
