@@ -215,7 +215,7 @@ describe('counters that say nothing any more', () => {
     expect(await redis.hlen(state)).toBeGreaterThan(SESSIONS);
     nowMs += 60_000;
     let sweeps = 0;
-    while ((await redis.hlen(state)) > 512) {
+    while ((await redis.hlen(state)) > 256) {
       await at.sweep();
       expect(++sweeps).toBeLessThan(10);
       nowMs += 3_600_000;

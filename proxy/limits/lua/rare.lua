@@ -34,22 +34,26 @@ local function rare()
     return c.used, c.held
   end
 
-  -- Of each hold of a call: counter, kind, amount, span.
+  -- Of each hold of a call: counter, kind, span, amount, limit, burst.
   function book.holds_of(text)
     local _, count = struct.unpack('<c1H', text)
     local said = cjson.decode(string.sub(text, 4 + count * 8))
     local holds = {}
     for i = 1, count do
       local at = i * 6 - 5
-      holds[i] = { name = said[at], kind = said[at + 1], span = said[at + 2], amount = struct.unpack('<d', text, 8 * i - 4) }
+      holds[i] = {
+        name = said[at], kind = said[at + 1], span = said[at + 2], amount = struct.unpack('<d', text, 8 * i - 4),
+        limit = said[at + 4], burst = tonumber(string.match(said[at + 5], '^s?(%d+)$')) or 0,
+      }
     end
     return holds
   end
 
-  -- Changes a counter that a call holds, at once: what was read of it is old then.
+  -- Changes a counter that a call holds, at once: what was read of it is old then. One that is not there any more had
+  -- nothing to say, and is made anew as the call knows it.
   local function change(hold, given, charge)
     local text = call('HGET', STATE, hold.name)
-    local c = counter_of(hold.name, text, hold.kind, hold.kind == 'q' and MAX or 0, 0, hold.span)
+    local c = counter_of(hold.name, text, hold.kind, hold.limit, hold.burst, hold.span)
     if changed(c, given, charge) then call('HSET', STATE, hold.name, packed(c)) end
   end
   local function read_again()

@@ -5,7 +5,7 @@
 -- Returns how many leases have ended
 
 -- Fields of the state that are drawn, where it has as many.
-local SWEPT = 512
+local SWEPT = 256
 
 local book = rare()
 local due = book.key_of_shard('due')
