@@ -153,9 +153,8 @@ export class Committer {
       const group = this.group;
       if (isEmpty(group)) break;
       this.group = newGroup();
-      if (this.#commitNow(group)) continue;
       this.#writing = group;
-      await this.#commit(group);
+      if (!this.#commitNow(group)) await this.#commit(group);
       this.#writing = undefined;
     }
     this.#running = false;

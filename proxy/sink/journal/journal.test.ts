@@ -264,6 +264,15 @@ describe('a journal', () => {
     }
   });
 
+  it('has room for the closings of all calls of a group before it takes their openings', async () => {
+    const dir = temporaryFolder();
+    const journal = await openTestJournal(dir);
+    await openCall(journal, 'req_0');
+    await Promise.all(Array.from({ length: 600 }, (_, i) => openCall(journal, `req_${i + 1}`)));
+    expect(statSync(join(dir, 'ballast')).size).toBeGreaterThanOrEqual(601 * CLOSING_BYTES);
+    await journal.close();
+  });
+
   it('refuses openings once it is closed, and leaves its directory to the next', async () => {
     const dir = temporaryFolder();
     const journal = await openTestJournal(dir);
