@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { Fault } from '#core/fault.ts';
+import { holdYoungGeneration } from './young-generation.ts';
 
 const USAGE = `Usage: weir COMMAND
 
@@ -43,6 +44,7 @@ async function main(argv: string[]): Promise<number> {
     case 'jobs': {
       // Before the code of the roles is compiled: docs/decisions/0014.
       setFlagsFromString('--no-allocation-site-pretenuring');
+      if (command === 'serve' || command === 'gateway') holdYoungGeneration();
       const { run } = await import('./node.ts');
       // At once: what could still keep the process is nothing that anybody waits for.
       return process.exit(await run(command));
