@@ -48,12 +48,34 @@ it('leaves it alone for a second after a write that took long', async () => {
   const clock = vi.spyOn(performance, 'now').mockImplementation(() => nowMs);
   clock.mockImplementationOnce(() => nowMs).mockImplementationOnce(() => nowMs + 6);
   expect(appender.writeNow(RECORD)).toBe(true);
-  nowMs = 1_999;
+  nowMs = 2_005;
   expect(appender.writeNow(RECORD)).toBe(false);
   await appender.write(RECORD);
-  nowMs = 2_001;
+  nowMs = 2_006;
   expect(appender.writeNow(RECORD)).toBe(true);
   expect(text()).toBe('header\nrecord\nrecord\nrecord\n');
   clock.mockRestore();
+  await appender.close();
+});
+
+it('leaves it alone as long after one that took longer than that', async () => {
+  const { appender } = await begun();
+  let nowMs = 1_000;
+  const clock = vi.spyOn(performance, 'now').mockImplementation(() => nowMs);
+  clock.mockImplementationOnce(() => nowMs).mockImplementationOnce(() => (nowMs += 3_000));
+  expect(appender.writeNow(RECORD)).toBe(true);
+  expect(appender.writeNow(RECORD)).toBe(false);
+  clock.mockRestore();
+  await appender.close();
+});
+
+it('says that all is durable only when it is, also where somebody else waits for that already', async () => {
+  const { appender } = await begun();
+  appender.writeNow(RECORD);
+  const order: string[] = [];
+  const first = appender.sync().then(() => order.push('first'));
+  const second = appender.sync().then(() => order.push('second'));
+  await Promise.all([first, second]);
+  expect(order).toEqual(['first', 'second']);
   await appender.close();
 });

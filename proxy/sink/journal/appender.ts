@@ -22,7 +22,7 @@ export class Appender {
   /** There may be something after `#bytes`. */
   #ragged = false;
   #unsynced = false;
-  #syncing = 0;
+  #syncing: Promise<void> | undefined;
   #waryUntilMs = 0;
 
   /** `lastNumber`: the newest segment that exists; writing begins in the one after it. */
@@ -77,12 +77,13 @@ export class Appender {
    */
   writeNow(bytes: Buffer): boolean {
     const file = this.#file;
-    if (!file || this.#syncEach || this.#ragged || this.#syncing > 0) return false;
+    if (!file || this.#syncEach || this.#ragged || this.#syncing) return false;
     const startMs = performance.now();
     if (startMs < this.#waryUntilMs) return false;
     this.#ragged = true;
     const written = writeSync(file.fd, bytes, 0, bytes.length, this.#bytes);
-    if (performance.now() - startMs > SLOW_WRITE_MS) this.#waryUntilMs = startMs + WARY_MS;
+    const endMs = performance.now();
+    if (endMs - startMs > SLOW_WRITE_MS) this.#waryUntilMs = endMs + WARY_MS;
     if (written < bytes.length) return false;
     this.#wrote(bytes.length);
     return true;
@@ -113,16 +114,18 @@ export class Appender {
 
   /** Makes all that was written durable. May run beside a write. */
   async sync(): Promise<void> {
+    // What one that is under way makes durable is not so before it ends; and if it fails, the kernel tells nobody else.
+    while (this.#syncing) await this.#syncing;
     if (!this.#file || !this.#unsynced) return;
     this.#unsynced = false;
-    this.#syncing++;
+    this.#syncing = this.#file.datasync();
     try {
-      await this.#file.datasync();
+      await this.#syncing;
     } catch (error) {
       this.#unsynced = true;
       throw error;
     } finally {
-      this.#syncing--;
+      this.#syncing = undefined;
     }
   }
 
