@@ -205,6 +205,21 @@ describe('counters that say nothing any more', () => {
     expect(await at.read(customer, 'at once')).toEqual({ used: 0n, held: 1n });
   });
 
+  test('are made anew as they were by a call that comes back to them', async () => {
+    const { customer } = scene();
+    const at = redisCounters({ redis, namespace, clock: () => nowMs });
+    const late: Reservation = { id: 'req_late', customer, atMs: nowMs, leaseMs: 1, holds: [rate(10n)] };
+    await at.reserve(late);
+    nowMs += 1;
+    expect(await at.read(customer, 'tokens')).toEqual({ used: 0n, held: 0n });
+    nowMs += 3_600_000;
+    await at.settle(session(0, customer, 1_000), [1n]);
+    expect(await redis.hexists(`${customerPrefix(namespace, customer)}:state`, 'tokens')).toBe(0);
+    expect(await at.extend(late, [10n])).toMatchObject({ admitted: true, states: [{ used: 0n, held: 10n }] });
+    // Within its burst: no debt.
+    expect(await at.settle(late, [20n])).toEqual({ settled: true, over: [], crossed: [] });
+  });
+
   test('are dropped by the sweep where nobody makes others, some in each hour', async () => {
     const own = `${namespace}-quiet`;
     const at = redisCounters({ redis, namespace: own, clock: () => nowMs });
