@@ -60,6 +60,38 @@ describe('the arrows', () => {
   });
 });
 
+describe('what a role loads', () => {
+  /** Files and packages that a file needs at once: neither types nor what it imports when it comes to that. */
+  function loadedBy(entries: readonly string[]): { files: Set<string>; packages: Set<string> } {
+    const AT_ONCE = /^\s*(?:import|export)\s+(?!type\b)(?:[^'";]*?\bfrom\s*)?['"]([^'"]+)['"]/gm;
+    const files = new Set(entries);
+    const packages = new Set<string>();
+    for (const file of files) {
+      const source = sources.find(({ path }) => path === file);
+      const names = new Set([...(source?.code ?? '').matchAll(AT_ONCE)].map((match) => match[1]));
+      for (const one of source?.imports.filter(({ name }) => names.has(name)) ?? []) {
+        if (one.path !== undefined) files.add(one.path);
+        const name = packageOf(one);
+        if (name !== undefined) packages.add(name);
+      }
+    }
+    return { files, packages };
+  }
+
+  it('is in the gateway nothing of billing, which is 40 MB, but how a token is made', () => {
+    const { files } = loadedBy(['src/cli.ts', 'src/node.ts', 'src/gateway-role.ts']);
+    expect(files).toContain('proxy/gateway.ts');
+    const folders = [...files].filter((path) => path.startsWith('billing/')).map((path) => path.split('/')[1]);
+    expect(new Set(folders)).toEqual(new Set(['tokens', 'db']));
+  });
+
+  it('is no package in the thread that ships events: it has all it loads for itself', () => {
+    const { files, packages } = loadedBy(['proxy/sink/journal/http-shipping-thread.ts']);
+    expect(files.size).toBeGreaterThan(3);
+    expect([...packages]).toEqual([]);
+  });
+});
+
 describe('the parts that run anywhere', () => {
   /** The request path's adapters to one runtime say so in their name, or in that of their folder. */
   const RUNTIME = /(^|[/.-])(node|undici|redis|journal|file|cloudflare|worker|durable-object|queue)([/.-]|$)/;
