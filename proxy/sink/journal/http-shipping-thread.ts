@@ -25,7 +25,7 @@ const CLOSE = Buffer.from(']');
 
 const { url, token, onlyMissing } = workerData as ShippingThreadData;
 /** Node's own client: what a thread loads it has for itself, and undici is another 10 MB. */
-const { Agent, request } = url.startsWith('https:') ? https : http;
+const { Agent, request } = new URL(url).protocol === 'https:' ? https : http;
 const agent = new Agent({ keepAlive: true, maxSockets: 1 });
 const address = `${url.replace(/\/+$/, '')}/v1/events`;
 const authorization = `Bearer ${token}`;
@@ -94,7 +94,9 @@ function posted(
 ): Promise<{ statusCode: number; text: string }> {
   const { promise, resolve, reject } = Promise.withResolvers<{ statusCode: number; text: string }>();
   const headers = { authorization, 'content-type': type, 'content-length': Buffer.byteLength(body) };
+  let isAnswered = false;
   const sent = request(to, { method: 'POST', agent, headers, timeout: TIMEOUT_MS }, (answer) => {
+    isAnswered = true;
     let text = '';
     answer.setEncoding('utf8');
     answer.on('data', (chunk: string) => {
@@ -107,6 +109,10 @@ function posted(
   sent.on('error', (error: Error) => {
     if (sent.reusedSocket && !isAgain && isReset(error)) resolve(posted(to, type, body, true));
     else reject(error);
+  });
+  // After a change of protocol that nobody asked for there is neither an answer nor an error.
+  sent.on('close', () => {
+    if (!isAnswered) reject(new Error('billing gave no answer'));
   });
   sent.once('socket', (socket) => {
     if (!socket.connecting) return;
