@@ -57,21 +57,26 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
   const unsure = new Map<string, Reservation>();
   let givingBack = false;
 
-  /** `keys` and `args` are what the script says beside the customer's two keys and the clock. */
-  async function run(script: Script, customer: string, args: readonly string[], keys = NONE): Promise<unknown> {
+  /**
+   * `keys` and `args` are what the script says beside the customer's two keys and the clock. No async function, nor those
+   * who call it with each call: every layer of promises costs as much as reading the answer.
+   */
+  function run<Answer>(
+    script: Script,
+    customer: string,
+    args: readonly string[],
+    read: (reply: unknown) => Answer,
+    keys = NONE,
+  ): Promise<Answer> {
     const prefix = customerPrefix(namespace, customer);
     const all = [`${prefix}:state`, `${prefix}:times`, ...keys, clock ? String(Math.floor(clock())) : '', ...args];
     const count = 2 + keys.length;
-    try {
-      return await redis.evalsha(script.sha, count, ...all);
-    } catch (error) {
+    return redis.evalsha(script.sha, count, ...all).then(read, (error: unknown) => {
       if (!isReply(error, 'NOSCRIPT')) throw unavailable(error);
-    }
-    try {
-      return await redis.eval(script.text, count, ...all);
-    } catch (error) {
-      throw unavailable(error);
-    }
+      return redis.eval(script.text, count, ...all).then(read, (again: unknown) => {
+        throw unavailable(again);
+      });
+    });
   }
 
   async function giveBack(): Promise<void> {
@@ -92,7 +97,7 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
 
   redis.on('ready', giveBack);
 
-  async function holdAll(
+  function holdAll(
     script: Script,
     { id, customer, leaseMs, holds }: Reservation,
     amounts?: readonly bigint[],
@@ -101,29 +106,29 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
     for (const hold of holds) said += sixOf(hold, hold.amount, moreOf(hold));
     const args = [callField(id), listOf(said), String(leaseMs)];
     if (amounts) args.push(amounts.join(','));
-    return reserveAnswerOf(await run(script, customer, args), holds.length);
+    return run(script, customer, args, (reply) => {
+      if (unsure.size > 0) void giveBack();
+      return reserveAnswerOf(reply, holds.length);
+    });
   }
 
   const counters: RedisCounters = {
-    async reserve(reservation) {
+    reserve(reservation) {
       assertReservation(reservation);
-      try {
-        return await holdAll(scripts.reserve, reservation);
-      } catch (error) {
+      return holdAll(scripts.reserve, reservation).catch((error: unknown) => {
         if (!isReply(causeOf(error)) && unsure.size < UNSURE_MAX) unsure.set(reservation.id, reservation);
-        throw error;
-      } finally {
         if (unsure.size > 0) void giveBack();
-      }
+        throw error;
+      });
     },
 
-    async extend(reservation, amounts) {
+    extend(reservation, amounts) {
       assertReservation(reservation);
       assertAmounts(reservation, amounts);
       return holdAll(scripts.extend, reservation, amounts);
     },
 
-    async settle(reservation, used, event = '', replayed = false) {
+    settle(reservation, used, event = '', replayed = false) {
       assertReservation(reservation);
       assertUsed(reservation, used);
       const { id, customer, holds } = reservation;
@@ -134,18 +139,18 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
       }
       const args = [callField(id), listOf(said), event, replayed ? '1' : ''];
       const keys = [eventStream(namespace, shardOf(customer))];
-      return settleAnswerOf(await run(scripts.settle, customer, args, keys));
+      return run(scripts.settle, customer, args, settleAnswerOf, keys);
     },
 
-    async release(reservation) {
+    release(reservation) {
       assertReservation(reservation);
-      await run(scripts.release, reservation.customer, looking([callField(reservation.id)]));
+      return run(scripts.release, reservation.customer, looking([callField(reservation.id)]), nothing);
     },
 
     async seed(customer, { counter, used, expiresAtMs, series, as }) {
       const args = [...looking([counter]), String(min(used, COUNTER_MAX)), String(expiresAtMs), series?.name ?? ''];
       args.push(as ? String(as.used) : '', as ? String(as.mark) : '');
-      return (await run(scripts.seed, customer, args)) === 1;
+      return run(scripts.seed, customer, args, (reply) => reply === 1);
     },
 
     async doubt({ id, customer, atMs, counts }) {
@@ -156,28 +161,28 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
         fields.push(counter);
         args.push(String(expiresAtMs));
       }
-      await run(scripts.doubt, customer, [...looking(fields), ...args], [gatewaysKey(namespace, shardOf(customer))]);
+      const keys = [gatewaysKey(namespace, shardOf(customer))];
+      await run(scripts.doubt, customer, [...looking(fields), ...args], nothing, keys);
     },
 
     async standing(customer, counter) {
-      const [used = '', mark = ''] = partsOf(await run(scripts.standing, customer, looking([counter])));
+      const [used = '', mark = ''] = await run(scripts.standing, customer, looking([counter]), partsOf);
       return { used: BigInt(used), mark: smallOf(mark) };
     },
 
     async read(customer, counter) {
-      const [used = '', held = ''] = partsOf(await run(scripts.read, customer, looking([counter])));
+      const [used = '', held = ''] = await run(scripts.read, customer, looking([counter]), partsOf);
       return { used: BigInt(used), held: BigInt(held) };
     },
 
     async listLive(customer, after, max) {
       const place = after ? [String(after.untilMs), after.id] : ['-inf', ''];
-      return livesOf(await run(scripts.live, customer, [...looking([]), ...place, String(max)]));
+      return run(scripts.live, customer, [...looking([]), ...place, String(max)], livesOf);
     },
 
     async listDebts(customer, after, max) {
-      return debtsOf(
-        await run(scripts.debts, customer, [...looking([]), after === '' ? '-' : `(${after}`, String(max)]),
-      );
+      const place = after === '' ? '-' : `(${after}`;
+      return run(scripts.debts, customer, [...looking([]), place, String(max)], debtsOf);
     },
 
     async sweep() {
@@ -191,8 +196,7 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
           throw unavailable(error);
         }
         for (const customer of customers) {
-          const count = await run(scripts.sweep, customer, looking([]));
-          if (typeof count === 'number') ended += count;
+          ended += await run(scripts.sweep, customer, looking([]), (count) => (typeof count === 'number' ? count : 0));
         }
       }
       return ended;
@@ -200,6 +204,8 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
   };
   return counters;
 }
+
+function nothing(): void {}
 
 /** A call in the state of its customer; names of counters begin with no such sign. */
 function callField(id: string): string {

@@ -70,9 +70,13 @@ export class Reserving {
   async #negotiate(flight: Flight, admitted: Admitted, first: MaybePromise<ReserveAnswer>): Promise<ReserveAnswer> {
     let answer: ReserveAnswer;
     try {
-      answer = await this.#reserve(flight, admitted, first);
+      const asked = await first;
+      answer =
+        asked.admitted && admitted.part === null
+          ? this.#held(admitted, asked)
+          : await this.#reserve(flight, admitted, asked);
       if (trustWarnings(admitted, answer))
-        answer = await this.#reserve(flight, admitted, this.#ask(flight, admitted.reservation));
+        answer = await this.#reserve(flight, admitted, await this.#ask(flight, admitted.reservation));
       this.#local.answered();
     } catch (thrown) {
       this.#anyAwayUntilMs = this.#clock() + AWAY_MS;
@@ -103,8 +107,8 @@ export class Reserving {
     this.#local.release(flight);
   }
 
-  async #reserve(flight: Flight, admitted: Admitted, first: MaybePromise<ReserveAnswer>): Promise<ReserveAnswer> {
-    let answer = await first;
+  async #reserve(flight: Flight, admitted: Admitted, first: ReserveAnswer): Promise<ReserveAnswer> {
+    let answer = first;
     for (let tries = 1; !answer.admitted && tries < TRIES_MAX; tries++) {
       if (!(await this.#lower(flight, admitted, answer))) break;
       answer = await this.#ask(flight, admitted.reservation);

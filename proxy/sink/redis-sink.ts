@@ -34,23 +34,33 @@ const REPLAY = { count: 64, bytes: 1024 * 1024 };
  */
 export function redisSink(options: RedisSinkOptions): RedisSink {
   const { counters, journal, now, log } = options;
-  const closings = new Set<Promise<void>>();
+  let closings = 0;
+  /** Somebody waits until there is none. */
+  let drained: PromiseWithResolvers<void> | undefined;
 
-  async function settle(closing: Closing): Promise<void> {
-    const { reservation, used } = closing;
+  async function settle({ reservation, used, event }: Closing): Promise<void> {
     if (!journal.isLive(reservation.id)) return;
-    const event = JSON.stringify(closing.event);
-    if (!replay.failing) {
-      try {
-        await counters.settle(reservation, used, event);
-        // Not awaited: if it is lost in a crash, recovery settles again, which does nothing.
-        void journal.closedSettled(reservation.id, event, encodeCounts(reservation));
-        return;
-      } catch (error) {
-        log.warn({ err: error, id: reservation.id }, 'A settlement goes to the journal, to be replayed.');
+    const text = JSON.stringify(event);
+    closings++;
+    try {
+      if (!replay.failing) {
+        try {
+          await counters.settle(reservation, used, text);
+          // Not awaited: if it is lost in a crash, recovery settles again, which does nothing.
+          void journal.closedSettled(reservation.id, text, encodeCounts(reservation));
+          return;
+        } catch (error) {
+          log.warn({ err: error, id: reservation.id }, 'A settlement goes to the journal, to be replayed.');
+        }
+      }
+      await journal.closedUnsettled(reservation.id, text, encodeReservation(reservation), encodeUsed(used));
+    } finally {
+      closings--;
+      if (closings === 0) {
+        drained?.resolve();
+        drained = undefined;
       }
     }
-    await journal.closedUnsettled(reservation.id, event, encodeReservation(reservation), encodeUsed(used));
   }
 
   async function replayOne(entry: JournalEntry): Promise<void> {
@@ -85,11 +95,7 @@ export function redisSink(options: RedisSinkOptions): RedisSink {
         encodeReservation(reservation),
         encodeUsed(estimatedUse),
       ),
-    close(closing) {
-      const closed = settle(closing).finally(() => closings.delete(closed));
-      closings.add(closed);
-      return closed;
-    },
+    close: settle,
     async abandon({ reservation }) {
       try {
         await counters.release(reservation);
@@ -101,7 +107,8 @@ export function redisSink(options: RedisSinkOptions): RedisSink {
       }
     },
     async drain() {
-      await Promise.all(closings);
+      drained ??= closings > 0 ? Promise.withResolvers() : undefined;
+      await drained?.promise;
       await journal.flush();
     },
   };
