@@ -52,7 +52,7 @@ export function fitOf(hold: Hold, amount: bigint, counter: Counter | undefined, 
     return stand(0n, held, held + amount <= hold.limit);
   }
   if (hold.kind === 'quota') {
-    const { used, held, expiresAtMs } = quotaOf(counter, hold.expiresAtMs, hold.limit);
+    const { used, held, expiresAtMs } = quotaOf(counter, hold.expiresAtMs, hold.limit, nowMs);
     if (expiresAtMs <= nowMs) return stand(0n, 0n, false);
     return stand(used, held, used + held + amount <= hold.limit);
   }
@@ -85,7 +85,7 @@ export function admit(
     return [{ kind: 'concurrency', held: held + amount }, amount];
   }
   if (hold.kind === 'quota') {
-    const { used, held, expiresAtMs, warned } = quotaOf(counter, hold.expiresAtMs, hold.limit);
+    const { used, held, expiresAtMs, warned } = quotaOf(counter, hold.expiresAtMs, hold.limit, nowMs);
     if (expiresAtMs <= nowMs) return undefined;
     const more = min(amount, COUNTER_MAX - held);
     return [{ kind: 'quota', used, held: held + more, limit: hold.limit, expiresAtMs, warned, seeded: true }, more];
@@ -113,7 +113,7 @@ export function change(
     return given === 0n ? undefined : { kind: 'concurrency', held: less(concurrencyOf(counter).held, given) };
   }
   if (hold.kind === 'quota') {
-    const quota = quotaOf(counter, hold.expiresAtMs, hold.limit);
+    const quota = quotaOf(counter, hold.expiresAtMs, hold.limit, nowMs);
     if (quota.expiresAtMs <= nowMs) return undefined;
     const used = charge < 0n ? less(quota.used, -charge) : min(quota.used + charge, COUNTER_MAX);
     // One that was only seeded does not know its limit.
@@ -146,11 +146,21 @@ function concurrencyOf(counter: Counter | undefined): ConcurrencyCounter {
   return counter ?? { kind: 'concurrency', held: 0n };
 }
 
-/** A period that is moved (another time zone) ends when the later of the two ends: it is never counted afresh. */
-export function quotaOf(counter: Counter | undefined, expiresAtMs: number, limit: bigint): QuotaCounter {
-  if (!counter) return { kind: 'quota', used: 0n, held: 0n, limit, expiresAtMs, warned: 0n, seeded: false };
-  if (counter.kind !== 'quota') throw new RangeError(`a ${counter.kind} counter as quota`);
+/**
+ * A period that is moved (another time zone) ends when the later of the two ends: it is never counted afresh. What has
+ * ended says nothing any more, whether the store has forgotten it or not: a later end (a session that comes back) begins
+ * anew.
+ */
+export function quotaOf(counter: Counter | undefined, expiresAtMs: number, limit: bigint, nowMs: number): QuotaCounter {
+  if (counter && counter.kind !== 'quota') throw new RangeError(`a ${counter.kind} counter as quota`);
+  if (!counter || beginsAnew(counter, expiresAtMs, nowMs)) {
+    return { kind: 'quota', used: 0n, held: 0n, limit, expiresAtMs, warned: 0n, seeded: false };
+  }
   return counter.expiresAtMs >= expiresAtMs ? counter : { ...counter, expiresAtMs };
+}
+
+export function beginsAnew(counter: QuotaCounter, expiresAtMs: number, nowMs: number): boolean {
+  return counter.expiresAtMs <= nowMs && nowMs < expiresAtMs;
 }
 
 function rateOf(counter: Counter | undefined, hold: Hold & { kind: 'rate' }, nowMs: number): RateCounter {

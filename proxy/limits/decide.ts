@@ -1,4 +1,4 @@
-import { admit, type Counter, change, debtOf, fitOf, isOver, min, quotaOf, stateOf } from './counter.ts';
+import { admit, beginsAnew, type Counter, change, debtOf, fitOf, isOver, min, quotaOf, stateOf } from './counter.ts';
 import {
   COUNTER_MAX,
   type CounterState,
@@ -90,7 +90,7 @@ function hold(
       if (fitting.waitMs !== null) fitting.waitMs += nowMs - Math.floor(clockMs);
       admitted &&= hold.soft === true;
     }
-    if (!live && !isKnown(state, hold, counter)) unknown = [...(unknown ?? []), i];
+    if (!live && !isKnown(state, hold, counter, nowMs)) unknown = [...(unknown ?? []), i];
   }
   if (!admitted || unknown) return { admitted: false, states, crossed: NONE, unknown: unknown ?? NONE };
 
@@ -182,7 +182,7 @@ function close(state: LimitState, id: string, nowMs: number): void {
 export function seed(state: LimitState, { counter: name, used, expiresAtMs, series }: Seed, clockMs: number): void {
   const nowMs = advance(state, clockMs);
   if (series && state.since.get(series.name) === undefined) state.since.set(series.name, nowMs);
-  const counter = quotaOf(state.counters.get(name), expiresAtMs, COUNTER_MAX);
+  const counter = quotaOf(state.counters.get(name), expiresAtMs, COUNTER_MAX, nowMs);
   if (counter.expiresAtMs <= nowMs) return;
   state.counters.set(name, { ...counter, used: max(counter.used, min(used, COUNTER_MAX)), seeded: true });
 }
@@ -251,8 +251,9 @@ function warn(hold: Hold, index: number, counter: Counter, before: Crossing[] | 
 }
 
 /** Whether what a counter says is all that was used: it was seeded, or its period began after its series was known. */
-function isKnown(state: LimitState, hold: Hold, counter: Counter | undefined): boolean {
-  if (hold.kind !== 'quota' || !hold.series || (counter?.kind === 'quota' && counter.seeded)) return true;
+function isKnown(state: LimitState, hold: Hold, counter: Counter | undefined, nowMs: number): boolean {
+  if (hold.kind !== 'quota' || !hold.series) return true;
+  if (counter?.kind === 'quota' && counter.seeded && !beginsAnew(counter, hold.expiresAtMs, nowMs)) return true;
   const sinceMs = state.since.get(hold.series.name);
   return sinceMs !== undefined && sinceMs <= hold.series.startMs;
 }

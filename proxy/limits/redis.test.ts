@@ -181,6 +181,37 @@ test('lets every key of a customer expire some time after its last use', async (
   }
 });
 
+test('keeps them as long as a counter says something: a rate that leaks for months, a lease until it is ended', async () => {
+  const monthsMs = 90 * 86_400_000;
+  const ttls = async (customer: string) => {
+    const prefix = customerPrefix(namespace, customer);
+    return [await redis.pttl(`${prefix}:state`), await redis.pttl(`${prefix}:times`)];
+  };
+  const slow: Hold = { ...rate(0n), limit: 1n, burst: 3_000n, windowMs: 3_600_000 } as Hold;
+  const { customer: leaking, call } = scene();
+  await counters.settle(call([slow]), [3_000n]);
+  expect((await ttls(leaking))[0]).toBeGreaterThan(3_000 * 3_600_000);
+
+  const long: Hold = { ...(budget(1n) as Hold & { kind: 'quota' }), expiresAtMs: Date.now() + monthsMs };
+  const { customer: inFlight, call: left } = scene();
+  const open = left([long]);
+  await counters.reserve(open);
+  for (const ttl of await ttls(inFlight)) expect(ttl).toBeGreaterThan(monthsMs);
+
+  // A clock that jumped ahead by two months and is right again.
+  const { customer: jumped, call: ahead } = scene();
+  const startMs = Date.now();
+  let atMs = startMs;
+  const at = redisCounters({ redis, namespace, clock: () => atMs });
+  await at.reserve(ahead([long]));
+  atMs = startMs + 60 * 86_400_000;
+  await at.reserve(ahead([long]));
+  atMs = startMs;
+  for (const key of ['state', 'times']) await redis.pexpire(`${customerPrefix(namespace, jumped)}:${key}`, 60_000);
+  await at.reserve(ahead([long]));
+  for (const ttl of await ttls(jumped)) expect(ttl).toBeGreaterThan(monthsMs);
+});
+
 describe('counters that say nothing any more', () => {
   const SESSIONS = 2_000;
   let nowMs = Date.now();
@@ -203,6 +234,22 @@ describe('counters that say nothing any more', () => {
     expect(fields).toBeLessThan(250);
     expect(await at.read(customer, `session ${SESSIONS - 1}`)).toEqual({ used: 1n, held: 0n });
     expect(await at.read(customer, 'at once')).toEqual({ used: 0n, held: 1n });
+  });
+
+  test('are dropped as fast as they are made where a call makes many', async () => {
+    const { customer } = scene();
+    const at = redisCounters({ redis, namespace, clock: () => nowMs });
+    for (let i = 0; i < 500; i++, nowMs++) {
+      const call = session(i, customer, 10);
+      const [hold] = call.holds as [Hold];
+      const holds = Array.from({ length: 12 }, (_, n) => ({ ...hold, counter: `${hold.counter} of limit ${n}` }));
+      await at.settle(
+        { ...call, holds },
+        holds.map(() => 1n),
+      );
+    }
+    // 120 count at any time.
+    expect(await redis.hlen(`${customerPrefix(namespace, customer)}:state`)).toBeLessThan(300);
   });
 
   test('are made anew as they were by a call that comes back to them', async () => {
@@ -262,6 +309,20 @@ test('ends the leases of a dead gateway although nobody calls, some in each swee
   expect(await redis.zscore(dueKey(namespace, shardOf(customer)), customer)).not.toBeNull();
   await counters.settle(live, [1n]);
   expect(await counters.read(customer, 'budget')).toEqual({ used: 301n, held: 0n });
+});
+
+test('looks at a customer when the first of its leases ends, though others that began before are longer', async () => {
+  const own = `${namespace}-leases`;
+  const startMs = Date.now();
+  let atMs = startMs;
+  const at = redisCounters({ redis, namespace: own, clock: () => atMs });
+  const { call } = scene();
+  await at.reserve(call([budget(1n)], 3_600_000));
+  await at.reserve(call([budget(1n)], 1_000));
+  atMs += 1_000;
+  expect(await at.sweep()).toBe(1);
+  expect(await at.sweep()).toBe(0);
+  await removeNamespace(own);
 });
 
 test('takes one round trip to admit, one to extend and one to settle, as Redis counts them', async () => {

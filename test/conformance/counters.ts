@@ -360,6 +360,25 @@ export function countersConformance(
         expect(await read('moved')).toEqual({ used: 0n, held: 0n });
       });
 
+      test('begins anew when it has ended and is named with a later end, as if it had been forgotten', async () => {
+        const { counters, customer, call, reserve, settle, pass, read } = await scene();
+        const session = (amount: bigint, expiresAtMs: number) => ({
+          ...(budget(amount, 1_000n, 'session', expiresAtMs) as Hold & { kind: 'quota' }),
+          warnAt: [500n],
+        });
+        const first = call([session(10n, START_MS + 5_000)]);
+        await reserve(first);
+        await settle(first, 1_000n);
+        await pass(5_000);
+        const second = call([session(900n, START_MS + 10_000)]);
+        expect(await reserve(second)).toMatchObject({ admitted: true, states: [{ used: 0n, held: 900n }] });
+        expect((await counters.settle(second, [600n])).crossed).toEqual([{ index: 0, threshold: 500n }]);
+        expect(await read('session')).toEqual({ used: 600n, held: 0n });
+        await pass(5_000);
+        await counters.seed(customer, { counter: 'session', used: 3n, expiresAtMs: START_MS + 15_000 });
+        expect(await read('session')).toEqual({ used: 3n, held: 0n });
+      });
+
       test("is raised to billing's sum, never lowered, and its holds stay", async () => {
         const { counters, customer, call, reserve, read } = await scene();
         const endMs = START_MS + 40 * DAY_MS;

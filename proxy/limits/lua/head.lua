@@ -4,7 +4,7 @@
 --
 -- KEYS, the same two first in every script, in the customer's slot:
 --   1 state    hash: '@' -> its head, three doubles: the highest clock reading that was seen for the customer, a time
---              before which no lease ends, and a time before which no quota ends that the key must be kept for;
+--              before which no lease ends, and a time until which the state is kept for what its counters say;
 --              '#' and an id -> a call that is live or whose lease ended, see rare.lua; every other field is a counter,
 --              see counter.lua
 --   2 times    zset: id of a call by the end of its lease; of one that is over, by when it is forgotten, in a band above
@@ -39,8 +39,8 @@ if found[1] then mark, first_end, quotas_end = struct.unpack('<ddd', found[1]) e
 -- A clock that goes back stands still until it has caught up: nothing is refilled, ended or opened twice.
 local now = clock_ms > mark and clock_ms or mark
 
--- A counter was made in this step; how long the keys are kept is to be said.
-local made, must_say_ends = false, false
+-- Counters that were made in this step; how long the keys are kept is to be said.
+local made, must_say_ends = 0, false
 
 -- a / b, rounded up. math.fmod is exact, a floating division need not be.
 local function ceil_divide(a, b)

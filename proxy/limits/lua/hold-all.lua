@@ -93,13 +93,13 @@ if admitted or live then
   written[count + 2] = struct.pack('<c1H' .. string.rep('d', hold_count), 'l', hold_count, unpack(totals, 1, hold_count))
     .. ARGV[3]
   count = count + 2
-  -- For the sweeper: it keeps an entry as long as there are leases, so only the first of them needs one.
-  if first_end == NEVER then
+  -- For the sweeper: it keeps an entry as long as there are leases, so only one that ends before all others needs one.
+  if now + lease < first_end then
     local book = rare()
     call('ZADD', book.key_of_shard('due'), 'LT', now + lease, book.customer())
-    must_say_ends = true
+    if first_end == NEVER then must_say_ends = true end
+    first_end = now + lease
   end
-  if now + lease < first_end then first_end = now + lease end
 end
 if not admitted then answer[1] = 0 end
 write(written, count)

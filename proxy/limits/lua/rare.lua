@@ -155,14 +155,15 @@ local leases_ended = 0
 if first_end <= now then leases_ended = rare().end_leases() end
 
 -- The end of every step: `count` fields and texts of the state, the head first. How long the keys are kept is said when
--- they are made, and from then on once an hour.
+-- they are made, and from then on once an hour; in each step while the clock is an hour or more behind its mark. That of
+-- the calls is kept as long as the state while there are leases: they end by it, whenever somebody comes again.
 local function write(fields, count)
   fields[1], fields[2] = '@', struct.pack('<ddd', now, first_end, quotas_end)
   call('HSET', STATE, unpack(fields, 1, count))
-  if must_say_ends or now - mark > now % HOUR_MS then
-    local kept = quotas_end > now and quotas_end - now + KEPT_MS or KEPT_MS
+  if must_say_ends or now - mark > now % HOUR_MS or now - clock_ms >= HOUR_MS then
+    local kept = quotas_end > clock_ms and quotas_end - clock_ms + KEPT_MS or KEPT_MS
     call('PEXPIRE', STATE, kept)
-    call('PEXPIRE', TIMES, KEPT_MS)
+    call('PEXPIRE', TIMES, first_end < NEVER and kept or KEPT_MS)
   end
-  if made then rare().tidy(8) end
+  if made > 0 then rare().tidy(8 * made) end
 end
