@@ -1,7 +1,7 @@
 import { type LimitWarning, limitWarning } from '#core/limit-warning.ts';
 import type { Log } from '#core/log.ts';
 import type { Clock } from '#core/time.ts';
-import type { Counters, Crossing, MaybePromise, Reservation } from './counters.ts';
+import type { Counters, Crossing, Hold, MaybePromise, Reservation } from './counters.ts';
 
 /** A threshold of a limit that has been reached: said once in the life of its counter, whichever call it was that reached it. */
 export interface Notice {
@@ -31,6 +31,7 @@ export function noticedCounters<Store extends Counters>(counters: Store, notice:
     reservation: Reservation,
     answer: MaybePromise<Answer>,
   ): MaybePromise<Answer> {
+    if (!reservation.holds.some(hasThresholds)) return answer;
     return answer instanceof Promise ? answer.then((one) => tell(reservation, one)) : tell(reservation, answer);
   }
   return {
@@ -40,6 +41,10 @@ export function noticedCounters<Store extends Counters>(counters: Store, notice:
     settle: (reservation, used, event, replayed) =>
       told(reservation, counters.settle(reservation, used, event, replayed)),
   };
+}
+
+function hasThresholds(hold: Hold): boolean {
+  return hold.kind === 'quota' && hold.warnAt !== undefined;
 }
 
 export interface NoticeParts {

@@ -13,6 +13,7 @@ import {
   type ReserveAnswer,
   type Standing,
 } from './counters.ts';
+import { holdTexts } from './hold-texts.ts';
 import { debtsOf, livesOf, partsOf, reserveAnswerOf, settleAnswerOf, smallOf } from './redis-answers.ts';
 import { loadScripts, type Script } from './redis-scripts.ts';
 
@@ -67,14 +68,15 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
     args: readonly string[],
     read: (reply: unknown) => Answer,
     keys = NONE,
+    failed = unavailable,
   ): Promise<Answer> {
     const prefix = customerPrefix(namespace, customer);
     const all = [`${prefix}:state`, `${prefix}:times`, ...keys, clock ? String(Math.floor(clock())) : '', ...args];
     const count = 2 + keys.length;
     return redis.evalsha(script.sha, count, ...all).then(read, (error: unknown) => {
-      if (!isReply(error, 'NOSCRIPT')) throw unavailable(error);
+      if (!isReply(error, 'NOSCRIPT')) throw failed(error);
       return redis.eval(script.text, count, ...all).then(read, (again: unknown) => {
-        throw unavailable(again);
+        throw failed(again);
       });
     });
   }
@@ -101,24 +103,29 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
     script: Script,
     { id, customer, leaseMs, holds }: Reservation,
     amounts?: readonly bigint[],
+    failed = unavailable,
   ): Promise<ReserveAnswer> {
     let said = '';
-    for (const hold of holds) said += sixOf(hold, hold.amount, moreOf(hold));
+    for (const hold of holds) {
+      const { begin, reserved } = textsOf(hold);
+      said += begin + hold.amount + reserved;
+    }
     const args = [callField(id), listOf(said), String(leaseMs)];
     if (amounts) args.push(amounts.join(','));
-    return run(script, customer, args, (reply) => {
+    const read = (reply: unknown): ReserveAnswer => {
       if (unsure.size > 0) void giveBack();
       return reserveAnswerOf(reply, holds.length);
-    });
+    };
+    return run(script, customer, args, read, NONE, failed);
   }
 
   const counters: RedisCounters = {
     reserve(reservation) {
       assertReservation(reservation);
-      return holdAll(scripts.reserve, reservation).catch((error: unknown) => {
-        if (!isReply(causeOf(error)) && unsure.size < UNSURE_MAX) unsure.set(reservation.id, reservation);
+      return holdAll(scripts.reserve, reservation, undefined, (error) => {
+        if (!isReply(error) && unsure.size < UNSURE_MAX) unsure.set(reservation.id, reservation);
         if (unsure.size > 0) void giveBack();
-        throw error;
+        return unavailable(error);
       });
     },
 
@@ -135,7 +142,8 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
       let said = '';
       for (let i = 0; i < holds.length; i++) {
         const hold = holds[i] as Hold;
-        said += sixOf(hold, min(used[i] as bigint, COUNTER_MAX), saidOf(hold));
+        const { begin, settled, end } = textsOf(hold);
+        said += begin + min(used[i] as bigint, COUNTER_MAX) + settled + hold.amount + end;
       }
       const args = [callField(id), listOf(said), event, replayed ? '1' : ''];
       const keys = [eventStream(namespace, shardOf(customer))];
@@ -217,10 +225,16 @@ function looking(fields: readonly string[]): string[] {
   return [String(fields.length), ...fields];
 }
 
-/** Six values of a list as JSON. Names of counters and series are encoded: they have no quote and no backslash. */
-function sixOf(hold: Hold, amount: bigint, more: string): string {
-  return `,"${hold.counter}","${kindOf(hold)}",${spanOf(hold)},${amount},${hold.limit},"${more}"`;
-}
+/**
+ * A hold is six values of a list as JSON, and these are what stands around its amounts. Names of counters and series are
+ * encoded: they have no quote and no backslash.
+ */
+const textsOf = holdTexts((hold) => ({
+  begin: `,"${hold.counter}","${kindOf(hold)}",${spanOf(hold)},`,
+  reserved: `,${hold.limit},"${moreOf(hold)}"`,
+  settled: `,${hold.limit},"${saidOf(hold)} `,
+  end: ` ${hold.kind === 'rate' ? hold.burst : 0}"`,
+}));
 
 function listOf(values: string): string {
   return `[${values.slice(1)}]`;
@@ -245,10 +259,9 @@ function moreOf(hold: Hold): string {
   return hold.series ? `${warningsOf(hold)}|${hold.series.startMs}|${hold.series.name}` : warningsOf(hold);
 }
 
-/** What a settlement has to know beside: of most counters that are there nothing. */
+/** What a settlement has to know beside, before amount and burst: of most counters that are there nothing. */
 function saidOf(hold: Hold): string {
-  const said = hold.kind === 'quota' && hold.series ? `${warningsOf(hold)}k` : warningsOf(hold);
-  return `${said} ${hold.amount} ${hold.kind === 'rate' ? hold.burst : 0}`;
+  return hold.kind === 'quota' && hold.series ? `${warningsOf(hold)}k` : warningsOf(hold);
 }
 
 function warningsOf(hold: Hold): string {
@@ -258,10 +271,6 @@ function warningsOf(hold: Hold): string {
 
 function unavailable(cause: unknown): Fault {
   return new Fault('limits_unavailable', { story: cause instanceof Error ? cause.message : 'Redis failed', cause });
-}
-
-function causeOf(error: unknown): unknown {
-  return error instanceof Fault ? error.cause : error;
 }
 
 /** True for an error that Redis answered (it was reached), of the given kind if one is named. */

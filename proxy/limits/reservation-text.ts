@@ -1,4 +1,5 @@
 import type { CountedIn, Hold, Reservation, Series } from './counters.ts';
+import { holdTexts } from './hold-texts.ts';
 
 /**
  * A reservation as JSON; bigints as decimal text. It is settled from here, so of a series it says only that there is one.
@@ -50,16 +51,21 @@ type HoldJson = TextFor<Exclude<Hold, { kind: 'quota' }>> | QuotaJson;
 
 /** As `HoldJson` has it. */
 function encodeHold(hold: Hold): string {
-  const { kind, amount, limit } = hold;
-  const soft = hold.soft ? ',"soft":true' : '';
-  const text = `{"kind":"${kind}","counter":${JSON.stringify(hold.counter)},"amount":"${amount}","limit":"${limit}"${soft}`;
-  if (kind === 'concurrency') return `${text}}`;
-  if (kind === 'rate')
-    return `${text},"burst":"${hold.burst}","windowMs":${hold.windowMs},"counted":"${hold.counted}"}`;
+  const { begin, end } = textsOf(hold);
+  return begin + hold.amount + end;
+}
+
+const textsOf = holdTexts((hold) => ({
+  begin: `{"kind":"${hold.kind}","counter":${JSON.stringify(hold.counter)},"amount":"`,
+  end: `","limit":"${hold.limit}"${hold.soft ? ',"soft":true' : ''}${membersOf(hold)}}`,
+}));
+
+function membersOf(hold: Hold): string {
+  if (hold.kind === 'concurrency') return '';
+  if (hold.kind === 'rate') return `,"burst":"${hold.burst}","windowMs":${hold.windowMs},"counted":"${hold.counted}"`;
   const warnAt = hold.warnAt ? `,"warnAt":"${hold.warnAt.join(',')}"` : '';
   const currency = hold.currency === undefined ? '' : `,"currency":${JSON.stringify(hold.currency)}`;
-  const series = hold.series ? ',"series":true' : '';
-  return `${text},"expiresAtMs":${hold.expiresAtMs}${warnAt}${currency}${series}}`;
+  return `,"expiresAtMs":${hold.expiresAtMs}${warnAt}${currency}${hold.series ? ',"series":true' : ''}`;
 }
 
 function parseHold(hold: HoldJson): Hold {
