@@ -5,6 +5,7 @@ import type { Clock } from '#core/time.ts';
 import type { Admitted } from '../admission.ts';
 import type { Flight, Flights } from '../flight.ts';
 import { headerOf } from '../headers.ts';
+import { min } from '../limits/counter.ts';
 import type { Counters, Hold, HoldState, MaybePromise, Reservation, ReserveAnswer } from '../limits/counters.ts';
 import type { Observer } from '../observer.ts';
 import { countInput } from '../tokens/count-input.ts';
@@ -71,10 +72,8 @@ export class Reserving {
     let answer: ReserveAnswer;
     try {
       const asked = await first;
-      answer =
-        asked.admitted && admitted.part === null
-          ? this.#held(admitted, asked)
-          : await this.#reserve(flight, admitted, asked);
+      const isWhole = asked.admitted && admitted.part === null;
+      answer = isWhole ? this.#held(admitted, asked) : await this.#reserve(flight, admitted, asked);
       if (trustWarnings(admitted, answer))
         answer = await this.#reserve(flight, admitted, await this.#ask(flight, admitted.reservation));
       this.#local.answered();
@@ -234,9 +233,9 @@ export class Reserving {
         return !growsWithOutput(hold) || hold.amount <= leftOf(hold, states[i] as HoldState).free;
       });
     const now = mostOutput(admitted.outputMax, fits);
-    if (now === undefined || now < smaller(OUTPUT_MIN, admitted.outputMax)) return false;
+    if (now === undefined || now < min(OUTPUT_MIN, admitted.outputMax)) return false;
     const share = now / PART_SHARE;
-    this.#holdPart(admitted, share > OUTPUT_MIN ? smaller(share, admitted.part) : smaller(OUTPUT_MIN, now));
+    this.#holdPart(admitted, share > OUTPUT_MIN ? min(share, admitted.part) : min(OUTPUT_MIN, now));
     return true;
   }
 
@@ -296,8 +295,4 @@ function isRefused({ reservation }: Admitted, { states, unknown }: ReserveAnswer
 /** The caller may say `x-weir-clamp: off`: all of the answer, or none. */
 function mayLower({ call }: Flight, byConfig: boolean): boolean {
   return byConfig && headerOf(call.headers, 'x-weir-clamp') !== 'off';
-}
-
-function smaller(a: bigint, b: bigint): bigint {
-  return a < b ? a : b;
 }
