@@ -165,14 +165,14 @@ export class Committer {
     if (this.#broken || !this.#appender.started || this.#appender.bytes >= this.#settings.segmentBytesMax) return false;
     if (group.openings.length > 0 && !this.#ballast.has(this.#hooks.reservedBytes())) return false;
     const startOffset = this.#appender.bytes;
-    const bytes = this.#encoder.encode(group.others.concat(group.openings));
     try {
+      const bytes = this.#encoder.encode(group.others.concat(group.openings));
       if (!this.#appender.writeNow(bytes)) return false;
     } catch (error) {
       this.fail(error);
       return false;
     }
-    this.#hooks.wrote(group, startOffset, bytes.length);
+    this.#hooks.wrote(group, startOffset, this.#appender.bytes - startOffset);
     this.#resolve(group);
     return true;
   }

@@ -273,6 +273,19 @@ describe('a journal', () => {
     await journal.close();
   });
 
+  it('refuses openings where memory is short, and goes on', async () => {
+    const journal = await openTestJournal(temporaryFolder());
+    await openCall(journal, 'req_1');
+    vi.spyOn(Buffer, 'allocUnsafeSlow').mockImplementationOnce(() => {
+      throw new RangeError('Array buffer allocation failed');
+    });
+    const large = Promise.all(Array.from({ length: 100 }, (_, i) => openCall(journal, `req_large_${i}`)));
+    await expect(large).rejects.toMatchObject({ code: 'journal_unavailable' });
+    await closeCall(journal, 'req_1');
+    expect(idsOf(await unshipped(journal))).toEqual(['req_1']);
+    await journal.close();
+  });
+
   it('refuses openings once it is closed, and leaves its directory to the next', async () => {
     const dir = temporaryFolder();
     const journal = await openTestJournal(dir);
