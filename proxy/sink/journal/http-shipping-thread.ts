@@ -17,6 +17,8 @@ import { type ClosedEvent, type ClosingsRange, readEvents } from './read.ts';
 
 const TIMEOUT_MS = 30_000;
 const CONNECT_TIMEOUT_MS = 5_000;
+/** Shorter than what servers and what lies between allow: a connection that they drop without a word would cost a timeout. */
+const IDLE_MS = 4_000;
 const STORY_CHARS = 300;
 
 const OPEN = Buffer.from('[');
@@ -26,7 +28,7 @@ const CLOSE = Buffer.from(']');
 const { url, token, onlyMissing } = workerData as ShippingThreadData;
 /** Node's own client: what a thread loads it has for itself, and undici is another 10 MB. */
 const { Agent, request } = new URL(url).protocol === 'https:' ? https : http;
-const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+const agent = new Agent({ keepAlive: true, maxSockets: 1, timeout: IDLE_MS });
 const address = `${url.replace(/\/+$/, '')}/v1/events`;
 const authorization = `Bearer ${token}`;
 

@@ -1,5 +1,5 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net';
-import { expect, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import { openTestJournal, temporaryFolder } from '#test/support/journal.ts';
 import { closeCall, openCall } from '#test/support/journal-calls.ts';
 import { httpShipping } from './http-shipping.ts';
@@ -69,4 +69,14 @@ it('fails a batch that is answered with something else than an answer', async ()
     if (isEnd(chunk)) socket.write('HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n');
   });
   expect(seen).toEqual(Array(2).fill('Error: billing gave no answer'));
+});
+
+it('lets go of a connection that is idle for some seconds, which something between may have dropped without a word', async () => {
+  const sockets = new Set<Socket>();
+  await shipTwo('http', (socket, chunk) => {
+    sockets.add(socket);
+    if (isEnd(chunk)) socket.write(TAKEN);
+  });
+  expect(sockets.size).toBe(1);
+  await vi.waitFor(() => expect([...sockets].every(({ readableEnded }) => readableEnded)).toBe(true), 15_000);
 });
