@@ -9,6 +9,7 @@ export function assertReservation({ id, leaseMs, holds }: Reservation): void {
     throw new RangeError(`lease ${leaseMs}`);
   for (let i = 0; i < holds.length; i++) {
     const hold = holds[i] as Hold;
+    assertCounter(hold.counter);
     let amountsCount = isCount(hold.amount) && isCount(hold.limit);
     if (hold.kind === 'rate') {
       if (!Number.isSafeInteger(hold.windowMs) || hold.windowMs <= 0) throw new RangeError(`window ${hold.windowMs}`);
@@ -21,6 +22,16 @@ export function assertReservation({ id, leaseMs, holds }: Reservation): void {
       if (holds[j]?.counter === hold.counter) throw new RangeError(`${hold.counter} is held twice`);
     }
   }
+}
+
+/**
+ * Names of counters stand beside `@` and `#` in a store's tables, and as they are in its texts. Whoever makes one encodes
+ * what callers bring (`policy.ts`).
+ */
+export function assertCounter(name: string): void {
+  const first = name.charCodeAt(0);
+  const isFit = first !== 35 && first !== 64 && name !== '' && !name.includes('"') && !name.includes('\\');
+  if (!isFit) throw new RangeError(`a counter named ${JSON.stringify(name)}`);
 }
 
 /** One amount for each hold, none negative. What is too large is a provider's nonsense and counts as COUNTER_MAX. */

@@ -40,6 +40,18 @@ function policy(limits: LimitPolicy[], key = 'key_1'): KeyPolicy {
 
 const worst = { inputTokens: 1_000n, outputTokens: 500n, costNanos: 7_500_000n, currency: 'USD' };
 const scope: CallScope = { model: 'gpt-4o', user: null, session: null, labels: {} };
+test('counters have names that no store takes for something else, whatever operators and callers call things', () => {
+  const hostile = '#@"\\{}|,\n\u0000 *[?]%ü/';
+  const limits = (['requests', 'tokens', 'concurrency', 'budget', 'quantity'] as const).flatMap((kind) => {
+    const each = { id: hostile, kind, per: kind === 'concurrency' ? null : ('month' as const), currency: 'USD' };
+    return [limit({ ...each, scope: 'key', by: 'user' }), limit({ ...each, by: `label:${hostile}` })];
+  });
+  const called = { model: hostile, user: `${hostile}\ud800`, session: hostile, labels: { [hostile]: hostile } };
+  const { holds } = holdsFor(policy(limits, hostile), called, worst, NOON, true);
+  expect(holds).toHaveLength(10);
+  for (const { counter } of holds) expect(counter).toMatch(/^[a-z][\w!'()*.~%/=-]*$/);
+});
+
 const countersOf = (limits: LimitPolicy[], key?: string, atMs = NOON) =>
   holdsFor(policy(limits, key), scope, worst, atMs).holds.map(({ counter }) => counter);
 

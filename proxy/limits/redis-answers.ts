@@ -77,8 +77,7 @@ export function livesOf(reply: unknown): LiveReservation[] {
   return found;
 }
 
-export function debtsOf(reply: unknown): Debt[] {
-  const parts = partsOf(reply);
+export function debtsOf(parts: readonly Part[]): Debt[] {
   const found: Debt[] = [];
   for (let at = 0; at < parts.length; at += 3) {
     const [counter = '', limit = '', used = ''] = parts.slice(at, at + 3);

@@ -252,6 +252,20 @@ describe('counters that say nothing any more', () => {
     expect(await redis.hlen(`${customerPrefix(namespace, customer)}:state`)).toBeLessThan(300);
   });
 
+  test('are dropped with calls whose lease ended and that nobody asked for in their time', async () => {
+    const { customer } = scene();
+    const at = redisCounters({ redis, namespace, clock: () => nowMs });
+    const prefix = customerPrefix(namespace, customer);
+    for (let i = 0; i < 50; i++) await at.reserve({ ...session(i, customer, 1e10), leaseMs: 1, holds: [rate(1n)] });
+    nowMs += 1;
+    // The order of calls is kept for less long than counters are.
+    while ((await redis.zcount(`${prefix}:times`, '-inf', 1e14)) > 0) await at.read(customer, 'tokens');
+    await redis.del(`${prefix}:times`);
+    for (let i = 0; i < 200; i++) await at.settle(session(1_000 + i, customer, 1e10), [1n]);
+    const left = (await redis.hkeys(`${prefix}:state`)).filter((field) => field.startsWith('#'));
+    expect(left.length).toBeLessThan(10);
+  });
+
   test('are made anew as they were by a call that comes back to them', async () => {
     const { customer } = scene();
     const at = redisCounters({ redis, namespace, clock: () => nowMs });
@@ -309,6 +323,30 @@ test('ends the leases of a dead gateway although nobody calls, some in each swee
   expect(await redis.zscore(dueKey(namespace, shardOf(customer)), customer)).not.toBeNull();
   await counters.settle(live, [1n]);
   expect(await counters.read(customer, 'budget')).toEqual({ used: 301n, held: 0n });
+});
+
+test('looks at some debts in each step, however many are paid', async () => {
+  const own = await connect();
+  let atMs = Date.now();
+  const at = redisCounters({ redis: own, namespace, clock: () => atMs });
+  const { customer, call } = scene();
+  const debt = (i: number, livesMs: number): Hold =>
+    ({ ...budget(0n, 1n), counter: `session ${i}`, expiresAtMs: atMs + livesMs }) as Hold;
+  await Promise.all(
+    Array.from({ length: 2_500 }, (_, i) => at.settle(call([debt(i, i % 100 === 99 ? 10_000 : 100)]), [2n])),
+  );
+  atMs += 100;
+  let steps = 0;
+  const send = own.sendCommand.bind(own);
+  own.sendCommand = (command, stream) => {
+    if (command.name.startsWith('eval')) steps++;
+    return send(command, stream);
+  };
+  const left = Array.from({ length: 25 }, (_, i) => `session ${i * 100 + 99}`).sort();
+  expect((await at.listDebts(customer, '', 20)).map(({ counter }) => counter)).toEqual(left.slice(0, 20));
+  expect((await at.listDebts(customer, left[19] ?? '', 20)).map(({ counter }) => counter)).toEqual(left.slice(20));
+  expect(steps).toBeGreaterThan(2);
+  expect(await redis.zcard(`${customerPrefix(namespace, customer)}:over`)).toBe(25);
 });
 
 test('looks at a customer when the first of its leases ends, though others that began before are longer', async () => {

@@ -2,12 +2,13 @@ import type { RedisConnection } from '#config/redis-connection.ts';
 import { Fault } from '#core/fault.ts';
 import { customerPrefix, dueKey, eventStream, gatewaysKey, LIFE_FIELD, SHARDS, shardOf } from '#core/redis-keys.ts';
 import type { Clock } from '#core/time.ts';
-import { assertAmounts, assertReservation, assertUsed } from './assert.ts';
+import { assertAmounts, assertCounter, assertReservation, assertUsed } from './assert.ts';
 import { min } from './counter.ts';
 import {
   COUNTER_MAX,
   type CountedIn,
   type CounterStore,
+  type Debt,
   type Hold,
   type Reservation,
   type ReserveAnswer,
@@ -156,6 +157,7 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
     },
 
     async seed(customer, { counter, used, expiresAtMs, series, as }) {
+      assertCounter(counter);
       const args = [...looking([counter]), String(min(used, COUNTER_MAX)), String(expiresAtMs), series?.name ?? ''];
       args.push(as ? String(as.used) : '', as ? String(as.mark) : '');
       return run(scripts.seed, customer, args, (reply) => reply === 1);
@@ -166,6 +168,7 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
       const fields = [callField(id)];
       const args = [String(atMs), LIFE_FIELD];
       for (const { counter, expiresAtMs } of counts) {
+        assertCounter(counter);
         fields.push(counter);
         args.push(String(expiresAtMs));
       }
@@ -189,8 +192,15 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
     },
 
     async listDebts(customer, after, max) {
-      const place = after === '' ? '-' : `(${after}`;
-      return run(scripts.debts, customer, [...looking([]), place, String(max)], debtsOf);
+      const found: Debt[] = [];
+      let place = after === '' ? '-' : `(${after}`;
+      while (place !== '') {
+        const args = [...looking([]), place, String(max - found.length)];
+        const [next = '', ...parts] = await run(scripts.debts, customer, args, partsOf);
+        found.push(...debtsOf(parts));
+        place = String(next);
+      }
+      return found;
     },
 
     async sweep() {

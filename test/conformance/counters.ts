@@ -547,6 +547,7 @@ export function countersConformance(
           [budget(-1n)],
           [budget(1n, COUNTER_MAX + 1n)],
           [requests(1n, COUNTER_MAX / 60_000n + 1n)],
+          ...['#req_1', '@', 'a"b', 'a\\b', ''].map((name) => [budget(1n, 1n, name)]),
         ];
         for (const holds of cases) await expect(reserve(call(holds))).rejects.toThrow();
         await expect(settle(call([budget(1n)]))).rejects.toThrow();

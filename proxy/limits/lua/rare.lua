@@ -134,7 +134,10 @@ local function rare()
     for i = 1, #drawn, 2 do
       local name = drawn[i]
       local sign = string.byte(name)
-      if sign ~= 64 and sign ~= 35 then
+      if sign == 35 then
+        -- An ended call that nobody asked for in its time.
+        book.find_call(string.sub(name, 2), drawn[i + 1])
+      elseif sign ~= 64 then
         local c = book.load_counter(drawn[i + 1])
         local is_over = c.kind == 'q' and c.span <= now
         if c.kind ~= 'q' and c.held == 0 and c.at <= now - HOUR_MS then
