@@ -179,14 +179,14 @@ export class Committer {
 
   async #commit(group: Group): Promise<void> {
     if (!this.#broken) await this.#makeRoom(group);
-    if (this.#broken) refuseOpenings(group, this.#broken);
+    if (this.#broken) await this.#refuseOpenings(group, this.#broken);
     while (!isEmpty(group)) {
       const place = await this.#write(group);
       if (place) {
         this.#hooks.wrote(group, place.startOffset, place.bytes);
         break;
       }
-      if (this.#broken) refuseOpenings(group, this.#broken);
+      if (this.#broken) await this.#refuseOpenings(group, this.#broken);
       if (await this.#ballast.free()) continue;
       if (this.#closed) {
         group.written.reject(this.#broken);
@@ -195,6 +195,20 @@ export class Committer {
       await new Promise((resolve) => setTimeout(resolve, PROBE_MS));
     }
     this.#resolve(group);
+  }
+
+  /** Not before what a failed write left of them is cut off: the next start would read it as recorded, and bill it. */
+  async #refuseOpenings(group: Group, fault: Fault): Promise<void> {
+    if (group.openings.length === 0) return;
+    try {
+      await this.#appender.mend();
+    } catch (error) {
+      this.fail(error);
+    }
+    group.openings = [];
+    group.openingIds = [];
+    group.openingChars = 0;
+    group.opened.reject(fault);
   }
 
   #resolve(group: Group): void {
@@ -283,11 +297,4 @@ function isEmpty(group: Group): boolean {
 
 function charsIn(group: Group): number {
   return group.openingChars + group.otherChars;
-}
-
-function refuseOpenings(group: Group, fault: Fault): void {
-  group.openings = [];
-  group.openingIds = [];
-  group.openingChars = 0;
-  group.opened.reject(fault);
 }
