@@ -30,7 +30,7 @@ export interface MemoryCounters extends CounterStore {
   size(): { customers: number; counters: number; live: number; remembered: number };
 }
 
-/** Settled ids that are known at once, over all customers: about 3 MB. Beyond it the oldest are forgotten early. */
+/** Settled ids that are known at once, over all customers. Beyond it the oldest are forgotten early. */
 export const REMEMBERED_MAX = 1_024;
 /** Counters looked at per step on the round that forgets what says nothing any more. */
 const SWEPT_PER_STEP = 16;

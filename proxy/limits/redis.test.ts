@@ -349,6 +349,20 @@ test('looks at some debts in each step, however many are paid', async () => {
   expect(await redis.zcard(`${customerPrefix(namespace, customer)}:over`)).toBe(25);
 });
 
+test('sweeps the other shards although one cannot be', async () => {
+  const own = `${namespace}-torn`;
+  let atMs = Date.now();
+  const at = redisCounters({ redis, namespace: own, clock: () => atMs });
+  const { customer, call } = scene();
+  await at.reserve(call([budget(1n)], 1_000));
+  atMs += 1_000;
+  for (let shard = 0; shard < 16; shard++)
+    if (shard !== shardOf(customer)) await redis.set(dueKey(own, shard), 'no list');
+  await expect(at.sweep()).rejects.toMatchObject({ code: 'limits_unavailable' });
+  expect(await redis.zcard(dueKey(own, shardOf(customer)))).toBe(0);
+  await removeNamespace(own);
+});
+
 test('looks at a customer when the first of its leases ends, though others that began before are longer', async () => {
   const own = `${namespace}-leases`;
   const startMs = Date.now();

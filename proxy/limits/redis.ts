@@ -120,6 +120,15 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
     return run(script, customer, args, read, NONE, failed);
   }
 
+  async function dueCustomers(shard: number): Promise<string[]> {
+    const nowMs = clock ? Math.floor(clock()) : Date.now();
+    try {
+      return await redis.zrangebyscore(dueKey(namespace, shard), '-inf', nowMs, 'LIMIT', 0, SWEPT_PER_SHARD);
+    } catch (error) {
+      throw unavailable(error);
+    }
+  }
+
   const counters: RedisCounters = {
     reserve(reservation) {
       assertReservation(reservation);
@@ -205,18 +214,20 @@ export function redisCounters({ redis, namespace, clock }: RedisCountersOptions)
 
     async sweep() {
       let ended = 0;
+      const failures: unknown[] = [];
       for (let shard = 0; shard < SHARDS; shard++) {
-        const nowMs = clock ? Math.floor(clock()) : Date.now();
-        let customers: string[];
         try {
-          customers = await redis.zrangebyscore(dueKey(namespace, shard), '-inf', nowMs, 'LIMIT', 0, SWEPT_PER_SHARD);
+          for (const customer of await dueCustomers(shard)) {
+            ended += await run(scripts.sweep, customer, looking([]), (count) =>
+              typeof count === 'number' ? count : 0,
+            );
+          }
         } catch (error) {
-          throw unavailable(error);
-        }
-        for (const customer of customers) {
-          ended += await run(scripts.sweep, customer, looking([]), (count) => (typeof count === 'number' ? count : 0));
+          // The others may lie on another server.
+          failures.push(error);
         }
       }
+      if (failures.length > 0) throw failures[0];
       return ended;
     },
   };
