@@ -124,7 +124,8 @@ export function change(
   const bucket = rateOf(counter, hold, nowMs);
   const level = min(leaked(bucket, bucket.limit, nowMs) + charge * BigInt(bucket.windowMs), COUNTER_MAX);
   const { limit, burst, windowMs } = bucket;
-  return { kind: 'rate', level, atMs: nowMs, held: less(bucket.held, given), limit, burst, windowMs };
+  const held = min(less(bucket.held, given), COUNTER_MAX);
+  return { kind: 'rate', level, atMs: nowMs, held, limit, burst, windowMs };
 }
 
 /** True when more than the limit has been used: what comes next pays for it first. Right at the counter's own time. */
@@ -153,14 +154,10 @@ function concurrencyOf(counter: Counter | undefined): ConcurrencyCounter {
  */
 export function quotaOf(counter: Counter | undefined, expiresAtMs: number, limit: bigint, nowMs: number): QuotaCounter {
   if (counter && counter.kind !== 'quota') throw new RangeError(`a ${counter.kind} counter as quota`);
-  if (!counter || beginsAnew(counter, expiresAtMs, nowMs)) {
+  if (!counter || (counter.expiresAtMs <= nowMs && nowMs < expiresAtMs)) {
     return { kind: 'quota', used: 0n, held: 0n, limit, expiresAtMs, warned: 0n, seeded: false };
   }
   return counter.expiresAtMs >= expiresAtMs ? counter : { ...counter, expiresAtMs };
-}
-
-export function beginsAnew(counter: QuotaCounter, expiresAtMs: number, nowMs: number): boolean {
-  return counter.expiresAtMs <= nowMs && nowMs < expiresAtMs;
 }
 
 function rateOf(counter: Counter | undefined, hold: Hold & { kind: 'rate' }, nowMs: number): RateCounter {

@@ -1,4 +1,4 @@
-import { admit, beginsAnew, type Counter, change, debtOf, fitOf, isOver, min, quotaOf, stateOf } from './counter.ts';
+import { admit, type Counter, change, debtOf, fitOf, isOver, min, quotaOf, stateOf } from './counter.ts';
 import {
   COUNTER_MAX,
   type CounterState,
@@ -101,14 +101,16 @@ function hold(
     const amount = amounts ? (amounts[i] as bigint) : hold.amount;
     if (live && amount === 0n) continue;
     const entry = admit(hold, amount, state.counters.get(hold.counter), nowMs);
-    if (!entry) continue;
-    const [counter, more] = entry;
+    // A quota that has ended holds nothing.
+    const more = entry ? entry[1] : 0n;
     const before = live?.holds[i];
     const total = before ? before.amount + more : more;
     if (before ? more > 0n : total !== hold.amount) {
       kept ??= [...(live?.holds ?? holds)];
       kept[i] = { ...(before ?? hold), amount: total } as Hold;
     }
+    if (!entry) continue;
+    const [counter] = entry;
     crossed = warn(hold, i, counter, crossed);
     state.counters.set(hold.counter, counter);
     const stands = states[i] as HoldState;
@@ -250,10 +252,14 @@ function warn(hold: Hold, index: number, counter: Counter, before: Crossing[] | 
   return crossed.length === 0 ? before : crossed;
 }
 
-/** Whether what a counter says is all that was used: it was seeded, or its period began after its series was known. */
+/**
+ * Whether what a counter says is all that was used: it was seeded, or its period began after its series was known. Nothing
+ * has to be known of one that has ended, which a store may have forgotten.
+ */
 function isKnown(state: LimitState, hold: Hold, counter: Counter | undefined, nowMs: number): boolean {
   if (hold.kind !== 'quota' || !hold.series) return true;
-  if (counter?.kind === 'quota' && counter.seeded && !beginsAnew(counter, hold.expiresAtMs, nowMs)) return true;
+  const { seeded, expiresAtMs } = quotaOf(counter, hold.expiresAtMs, hold.limit, nowMs);
+  if (seeded || expiresAtMs <= nowMs) return true;
   const sinceMs = state.since.get(hold.series.name);
   return sinceMs !== undefined && sinceMs <= hold.series.startMs;
 }

@@ -188,7 +188,7 @@ export class CountersOracle {
   }
 
   #isKnown(hold: Hold): boolean {
-    if (hold.kind !== 'quota' || !hold.series || this.#known.has(hold.counter)) return true;
+    if (hold.kind !== 'quota' || !hold.series || this.#known.has(hold.counter) || this.#isOver(hold)) return true;
     return (this.#since.get(hold.series.name) ?? Number.POSITIVE_INFINITY) <= hold.series.startMs;
   }
 

@@ -659,6 +659,21 @@ export function countersConformance(
         expect(await read('budget')).toEqual({ used: 1_850n, held: 0n });
       });
 
+      test('holds nothing in a period that has ended, and gives nothing back to it', async () => {
+        const { counters, customer, call, reserve, settle, pass, read } = await scene();
+        const session = (amount: bigint, expiresAtMs: number): Hold => ({
+          ...(budget(amount, 1_000n, 'session', expiresAtMs) as Hold & { kind: 'quota' }),
+          soft: true,
+        });
+        await pass(5_000);
+        const late = call([session(10n, START_MS + 5_000)]);
+        expect(await reserve(late)).toMatchObject({ admitted: true, states: [{ held: 0n, fits: false }] });
+        expect((await counters.listLive(customer, null, 1))[0]?.holds).toEqual([{ counter: 'session', amount: 0n }]);
+        await reserve(call([session(30n, START_MS + 9_000)]));
+        await settle(late, 4n);
+        expect(await read('session')).toEqual({ used: 4n, held: 30n });
+      });
+
       test('lets a hard limit beside it refuse, and holds nothing then', async () => {
         const { call, reserve, read } = await scene();
         const soft: Hold = { ...budget(5n), soft: true };
@@ -740,6 +755,14 @@ export function countersConformance(
         expect(await read('at once')).toEqual({ used: 0n, held: 0n });
         await counters.seed(customer, seedOf('budget', 0n));
         expect(await reserve(first)).toMatchObject({ admitted: true, unknown: [] });
+      });
+
+      test('is not asked for when its period has ended', async () => {
+        const { call, reserve, pass } = await scene();
+        await pass(40 * DAY_MS);
+        expect(await reserve(call([of(START_MS - DAY_MS)]))).toMatchObject({ admitted: false, unknown: [] });
+        const soft = { ...of(START_MS - DAY_MS), soft: true } as Hold;
+        expect(await reserve(call([soft]))).toMatchObject({ admitted: true, unknown: [] });
       });
 
       test('is not made known by a call that ends, whose use stays below the sum that billing says', async () => {

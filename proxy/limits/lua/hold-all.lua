@@ -14,9 +14,10 @@ for i = 1, hold_count do
     c = counter_of(fields[2 + i], found[2 + i], kind, limit, 0, span)
     used, held = c.used, c.held
     fits = used + held + amount <= limit
-    if c.span <= now then used, held, fits = 0, 0, false end
-    -- Its count is known, or said to be so.
-    local from = not live and c.extra % 2 == 0 and string.find(more, '|', 1, true)
+    local is_over = c.span <= now
+    if is_over then used, held, fits = 0, 0, false end
+    -- Its count is known, or said to be so, or of no use any more.
+    local from = not live and not is_over and c.extra % 2 == 0 and string.find(more, '|', 1, true)
     if from then
       local start, series = string.match(more, '^(-?%d+)|(.*)$', from + 1)
       local since = c.extra == 0 and call('HGET', rare().key_beside('known'), series)
