@@ -58,6 +58,11 @@ describe('the documentation', () => {
       expect(() => readEnvironment({ REDIS_URL: wrong || 'x' })).toThrow();
     }
   });
+
+  it('takes no namespace that says itself where its keys lie', () => {
+    expect(readEnvironment({ WEIR_NAMESPACE: 'prod:a' })).toMatchObject({ namespace: 'prod:a' });
+    expect(() => readEnvironment({ WEIR_NAMESPACE: 'prod{1}:a' })).toThrow();
+  });
 });
 
 describe('the prices in the documentation', () => {

@@ -25,8 +25,8 @@ export type Environment = Readonly<Record<keyof typeof ENVIRONMENT_NAMES, string
 /** What a process was started with (`process.env`), or a Worker was bound to. */
 export type EnvironmentVariables = Readonly<Record<string, string | undefined>>;
 
-/** Addresses that can be told to be wrong without asking: what else is wrong with them, the server says. */
-const ADDRESSES = [
+/** What can be told to be wrong without asking: what else is wrong with addresses, the server says. */
+const FORMS = [
   [
     'databaseUrl',
     (url: string) => /^(postgres|postgresql):$/.test(URL.parse(url)?.protocol ?? ''),
@@ -37,6 +37,8 @@ const ADDRESSES = [
     (url: string) => parseRedisUrl(url) !== undefined,
     'redis://host:6379, or redis+cluster://host:6379,host:6379',
   ],
+  // Braces mark what keys in Redis have in common, so that they lie in one slot: what stands in them first, counts.
+  ['namespace', (name: string) => !/[{}]/.test(name), 'of a name without { and }'],
 ] as const;
 
 /** Throws `environment_invalid` with everything that is wrong. Addresses are not repeated: they hold passwords. */
@@ -46,9 +48,9 @@ export function readEnvironment(variables: EnvironmentVariables): Environment {
     const name = field as keyof Environment;
     environment[name] = variables[ENVIRONMENT_NAMES[name]] || null;
   }
-  const wrong = ADDRESSES.filter(([field, isRight]) => {
-    const url = environment[field];
-    return typeof url === 'string' && !isRight(url);
+  const wrong = FORMS.filter(([field, isRight]) => {
+    const value = environment[field];
+    return typeof value === 'string' && !isRight(value);
   }).map(([field, , form]) => `${ENVIRONMENT_NAMES[field]} must have the form ${form}.`);
   if (wrong.length > 0) throw new Fault('environment_invalid', { detail: wrong.join(' ') });
   return environment as Environment;
