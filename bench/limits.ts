@@ -69,17 +69,15 @@ function memory(): void {
   );
 }
 
-/** Calls that begin at a steady rate, whatever becomes of those before, and settle a while after they were admitted. */
-async function steady(counters: Counters): Promise<void> {
+/** Two round trips that begin at a steady rate, whatever becomes of those before, the second a while after the first. */
+async function steady(what: string, first: (n: number) => Promise<() => Promise<unknown>>): Promise<void> {
   const millis: number[] = [];
   const round = async (n: number): Promise<void> => {
-    const call = boundOf(n);
     const start = performance.now();
-    const answer = await counters.reserve(call.reservation);
+    const second = await first(n);
     millis.push(performance.now() - start);
-    if (!answer.admitted) throw new Error('refused');
     await pause(CALL_MS);
-    await counters.settle(call.reservation, used(call), EVENT);
+    await second();
   };
   const run = async (seconds: number): Promise<void> => {
     const calls: Promise<void>[] = [];
@@ -96,7 +94,7 @@ async function steady(counters: Counters): Promise<void> {
   millis.sort((a, b) => a - b);
   const at = (part: number) => (millis[Math.trunc(millis.length * part)] as number).toFixed(3);
   console.log(
-    `Redis, ${RATE} calls/s for ${STEADY_SECONDS} s: admission p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, p99.9 ${at(0.999)} ms`,
+    `Redis, ${RATE} calls/s for ${STEADY_SECONDS} s: ${what} p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, p99.9 ${at(0.999)} ms`,
   );
 }
 
@@ -129,7 +127,16 @@ const server = process.env.REDIS_URL ? undefined : await startRedis();
 const redis = openRedis(process.env.REDIS_URL ?? server?.url ?? '', { onError: (error) => console.error(error) });
 await new Promise((resolve) => redis.once('ready', resolve));
 const counters = redisCounters({ redis, namespace: testNamespace() });
-await steady(counters);
+// What the machine itself makes of two round trips, in the same run.
+await steady('PING', async () => {
+  await redis.ping();
+  return () => redis.ping();
+});
+await steady('admission', async (n) => {
+  const call = boundOf(n);
+  if (!(await counters.reserve(call.reservation)).admitted) throw new Error('refused');
+  return () => Promise.resolve(counters.settle(call.reservation, used(call), EVENT));
+});
 await busy(counters, async () => {
   const text = await redis.info('cpu');
   const seconds = (name: string) => Number(new RegExp(`${name}:([0-9.]+)`).exec(text)?.[1]);

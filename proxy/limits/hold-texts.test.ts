@@ -27,7 +27,7 @@ it('makes the text of a hold once, whatever its amounts', () => {
   const { textsOf, made } = counting();
   const text = textsOf(RATE);
   expect(textsOf({ ...RATE, amount: 7n })).toBe(text);
-  expect(textsOf({ ...QUOTA })).toBe(textsOf({ ...QUOTA, amount: 9n }));
+  expect(textsOf({ ...QUOTA })).toBe(textsOf({ ...QUOTA, amount: 9n, series: { ...SERIES } }));
   expect(made()).toBe(2);
 });
 

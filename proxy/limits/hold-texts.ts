@@ -26,5 +26,7 @@ function isAlike(a: Hold, b: Hold): boolean {
     return a.burst === b.burst && a.windowMs === b.windowMs && a.counted === b.counted;
   }
   if (a.kind !== 'quota' || b.kind !== 'quota') return true;
-  return a.expiresAtMs === b.expiresAtMs && a.warnAt === b.warnAt && a.currency === b.currency && a.series === b.series;
+  // Of a limit that counts each user or session by itself every call has a series of its own.
+  const isOfSeries = a.series?.name === b.series?.name && a.series?.startMs === b.series?.startMs;
+  return a.expiresAtMs === b.expiresAtMs && a.warnAt === b.warnAt && a.currency === b.currency && isOfSeries;
 }
