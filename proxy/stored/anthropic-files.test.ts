@@ -4,15 +4,15 @@ import {
   configOf,
   eventsOf,
   keyPolicy,
+  OTHER,
+  otherPolicy,
   SECRET,
-  sha256,
   startGateway,
   startStub,
   upstreamConfig,
 } from '#test/gateway/harness.ts';
 import { testStored } from '#test/gateway/stored.ts';
 
-const OTHER = 'wr_test_other';
 const MODEL = 'claude-sonnet-5';
 const FILE = { id: 'file_011', type: 'file', filename: 'a.txt', mime_type: 'text/plain', size_bytes: 2 };
 const ANSWER = {
@@ -39,7 +39,7 @@ async function world() {
   });
   const addresses = { anthropic: stub.url.replace(/\/v1$/, ''), openai: `${stub.url}/never` };
   const upstream = upstreamConfig('anthropic', '', { addresses, provider: 'anthropic' });
-  const other = keyPolicy({ key: 'key_other', customer: 'other', secretHashes: [sha256(OTHER)] });
+  const other = otherPolicy();
   const { stored } = testStored();
   const gateway = await startGateway(configOf([upstream]), [keyPolicy(), other], { stored });
   const clientOf = (apiKey: string) => new Anthropic({ apiKey, baseURL: gateway.url, maxRetries: 0 });

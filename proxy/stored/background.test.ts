@@ -8,10 +8,11 @@ import {
   heldBy,
   keyPolicy,
   limitPolicy,
+  OTHER,
+  otherPolicy,
   post,
   SECRET,
   type StubAnswer,
-  sha256,
   startGateway,
   startStub,
   type TestGateway,
@@ -21,8 +22,6 @@ import { testStored } from '#test/gateway/stored.ts';
 import { temporaryFolder } from '#test/support/journal.ts';
 
 const USAGE = { input_tokens: 1_000, output_tokens: 500, total_tokens: 1_500 };
-const OTHER = 'wr_test_other';
-
 /** A provider that keeps responses: each becomes what the test says. */
 function keeping(responses: Map<string, object>): StubAnswer {
   return (response, { method, url, body }) => {
@@ -60,7 +59,7 @@ async function world(policies = [keyPolicy()], nowMs = Date.now) {
   const stub = await startStub(keeping(responses));
   const { stored, handedOver } = testStored();
   const config = configOf([upstreamConfig('openai', stub.url)]);
-  const other = keyPolicy({ key: 'key_other', customer: 'other', secretHashes: [sha256(OTHER)] });
+  const other = otherPolicy();
   const gateway = await startGateway(config, [...policies, other], { stored, clock: nowMs });
   const ask = (path: string, method = 'GET', secret = SECRET) =>
     fetch(`${gateway.url}/v1${path}`, { method, headers: { authorization: `Bearer ${secret}` } });

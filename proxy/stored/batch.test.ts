@@ -7,16 +7,15 @@ import {
   heldBy,
   keyPolicy,
   limitPolicy,
+  OTHER,
+  otherPolicy,
   post,
   SECRET,
-  sha256,
   startGateway,
   startStub,
   upstreamConfig,
 } from '#test/gateway/harness.ts';
 import { testStored } from '#test/gateway/stored.ts';
-
-const OTHER = 'wr_test_other';
 
 const RENAMED = { upstream: 'openai', model: 'gpt-4o-mini', weight: 1 };
 
@@ -86,7 +85,7 @@ async function world(policies: KeyPolicy[] = [keyPolicy()], routes: RouteRule[] 
   });
   const { stored, handedOver } = testStored();
   let nowMs = Date.now();
-  const other = keyPolicy({ key: 'key_other', customer: 'other', secretHashes: [sha256(OTHER)] });
+  const other = otherPolicy();
   const gateway = await startGateway(configOf([upstreamConfig('openai', stub.url)], { routes }), [...policies, other], {
     stored,
     clock: () => nowMs,

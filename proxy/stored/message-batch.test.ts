@@ -5,16 +5,16 @@ import {
   eventsOf,
   keyPolicy,
   limitPolicy,
+  OTHER,
+  otherPolicy,
   post,
   SECRET,
-  sha256,
   startGateway,
   startStub,
   upstreamConfig,
 } from '#test/gateway/harness.ts';
 import { testStored } from '#test/gateway/stored.ts';
 
-const OTHER = 'wr_test_other';
 const MODEL = 'claude-sonnet-4-5';
 const AWAY = 'https://api.anthropic.com/v1/messages/batches/msgbatch_1/results';
 
@@ -54,7 +54,7 @@ async function world(policies = [keyPolicy()]) {
   const config = configOf([
     upstreamConfig('anthropic', stub.url, { addresses: { anthropic: origin }, provider: 'anthropic' }),
   ]);
-  const other = keyPolicy({ key: 'key_other', customer: 'other', secretHashes: [sha256(OTHER)] });
+  const other = otherPolicy();
   const gateway = await startGateway(config, [...policies, other], { stored, clock: () => nowMs });
   const clientOf = (apiKey: string) => new Anthropic({ apiKey, baseURL: gateway.url, maxRetries: 0 });
   return {

@@ -5,16 +5,16 @@ import {
   eventsOf,
   keyPolicy,
   limitPolicy,
+  OTHER,
+  otherPolicy,
   post,
   SECRET,
-  sha256,
   startGateway,
   startStub,
   upstreamConfig,
 } from '#test/gateway/harness.ts';
 import { testStored } from '#test/gateway/stored.ts';
 
-const OTHER = 'wr_test_other';
 const NATIVE = { 'x-goog-api-key': SECRET, authorization: '' };
 const MODEL = 'veo-3.1-generate-001';
 const BEGIN = `/v1beta/models/${MODEL}:predictLongRunning`;
@@ -42,7 +42,7 @@ async function world(family: 'gemini' | 'vertex', policies = [keyPolicy()]) {
   const addresses = family === 'gemini' ? { gemini: origin } : { vertex: `${stub.url}/projects/ours/locations/eu` };
   const { stored, handedOver } = testStored();
   let nowMs = Date.now();
-  const other = keyPolicy({ key: 'key_other', customer: 'other', secretHashes: [sha256(OTHER)] });
+  const other = otherPolicy();
   const upstream = upstreamConfig('google', '', { addresses, provider: 'google', auth: 'bearer', models: ['*'] });
   const gateway = await startGateway(configOf([upstream]), [...policies, other], { stored, clock: () => nowMs });
   return Object.assign(all, {

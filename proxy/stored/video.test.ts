@@ -4,16 +4,15 @@ import {
   eventsOf,
   keyPolicy,
   limitPolicy,
+  OTHER,
+  otherPolicy,
   post,
   SECRET,
-  sha256,
   startGateway,
   startStub,
   upstreamConfig,
 } from '#test/gateway/harness.ts';
 import { testStored } from '#test/gateway/stored.ts';
-
-const OTHER = 'wr_test_other';
 
 async function world(policies = [keyPolicy()]) {
   const said = { status: 'queued' };
@@ -27,7 +26,7 @@ async function world(policies = [keyPolicy()]) {
   });
   const { stored, handedOver } = testStored();
   let nowMs = Date.now();
-  const other = keyPolicy({ key: 'key_other', customer: 'other', secretHashes: [sha256(OTHER)] });
+  const other = otherPolicy();
   // No upstream is known by its catalogue to have a model for videos.
   const upstreams = [upstreamConfig('openai', stub.url, { models: ['sora-*'] })];
   const gateway = await startGateway(configOf(upstreams), [...policies, other], { stored, clock: () => nowMs });

@@ -107,6 +107,13 @@ export function keyPolicy(changes: Partial<KeyPolicy> = {}): KeyPolicy {
   };
 }
 
+export const OTHER = 'wr_test_other';
+
+/** Another customer, who has the secret `OTHER`: what is kept for the first is no business of theirs. */
+export function otherPolicy(): KeyPolicy {
+  return keyPolicy({ key: 'key_other', customer: 'other', secretHashes: [sha256(OTHER)] });
+}
+
 export function limitPolicy(changes: Partial<LimitPolicy> & Pick<LimitPolicy, 'kind' | 'amount'>): LimitPolicy {
   return { id: changes.kind, scope: 'customer', currency: null, per: null, burst: null, timezone: 'UTC', ...changes };
 }

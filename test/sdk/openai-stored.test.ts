@@ -8,9 +8,10 @@ import {
   eventsOf,
   keyPolicy,
   limitPolicy,
+  OTHER,
+  otherPolicy,
   SECRET,
   type StubAnswer,
-  sha256,
   startGateway,
   startStub,
   upstreamConfig,
@@ -19,7 +20,6 @@ import { testStored } from '#test/gateway/stored.ts';
 
 /** What OpenAI keeps, through its own client. */
 
-const OTHER = 'wr_test_other';
 const USAGE = { input_tokens: 1_000, output_tokens: 500, total_tokens: 1_500 };
 const RECORDED = join(import.meta.dirname, '../../../shared/data/wire/openai-responses-background.vcr.yaml');
 
@@ -27,7 +27,7 @@ async function world(answer: StubAnswer, policy = keyPolicy()) {
   const stub = await startStub(answer);
   const { stored, handedOver } = testStored();
   let nowMs = Date.now();
-  const other = keyPolicy({ key: 'key_other', customer: 'other', secretHashes: [sha256(OTHER)] });
+  const other = otherPolicy();
   const gateway = await startGateway(configOf([upstreamConfig('openai', stub.url)]), [policy, other], {
     stored,
     clock: () => nowMs,
