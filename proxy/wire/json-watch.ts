@@ -14,15 +14,26 @@ const CLOSE_BRACKET = 0x5d;
 
 /** What to watch for, made once per format: members to keep, and the one whose text is measured. */
 export interface WatchList {
-  readonly kept: readonly string[];
-  readonly textOf: string | null;
-  readonly names: readonly { readonly name: string; readonly bytes: Uint8Array }[];
+  readonly watched: readonly Watched[];
   readonly nameBytesMax: number;
 }
 
+interface Watched {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  readonly isKept: boolean;
+  readonly isText: boolean;
+}
+
 export function watchList(kept: readonly string[], textOf: string | null): WatchList {
-  const names = [...kept, ...(textOf === null ? [] : [textOf])].map((name) => ({ name, bytes: encodeUtf8(name) }));
-  return { kept, textOf, names, nameBytesMax: Math.max(...names.map(({ bytes }) => bytes.length)) };
+  const names = textOf === null || kept.includes(textOf) ? kept : [...kept, textOf];
+  const watched = names.map((name) => ({
+    name,
+    bytes: encodeUtf8(name),
+    isKept: kept.includes(name),
+    isText: name === textOf,
+  }));
+  return { watched, nameBytesMax: Math.max(...watched.map(({ bytes }) => bytes.length)) };
 }
 
 /**
@@ -33,7 +44,7 @@ export class JsonWatch {
   readonly #list: WatchList;
   readonly #values = new Map<string, string>();
   /** The member whose value goes by, when it is one of the watched. */
-  #member: string | null = null;
+  #member: Watched | null = null;
   #depth = 0;
   #inString = false;
   #escaped = false;
@@ -62,21 +73,27 @@ export class JsonWatch {
   push(chunk: Uint8Array): void {
     const end = chunk.length;
     let depth = this.#depth;
-    let at = 0;
+    let at = this.#inString ? this.#readString(chunk, 0, depth) : 0;
     let valueStart = this.#value ? 0 : -1;
     while (at < end) {
-      if (this.#inString) {
-        at = this.#readString(chunk, at, depth);
-        continue;
-      }
       const byte = chunk[at] as number;
       if (byte === QUOTE) {
-        this.#inString = true;
-        if (depth === 1 && this.#keyNext) {
-          this.#inKey = true;
-          this.#keyNext = false;
+        const close = closingQuote(chunk, at + 1, end);
+        const isKey = depth === 1 && this.#keyNext;
+        if (isKey) this.#keyNext = false;
+        if (close < end) {
+          // Nearly every string is whole, and most are neither watched nor measured.
+          if (isKey) this.#member = this.#watchedAt(chunk, at + 1, close);
+          else if (depth > 1 && this.#member?.isText) this.textBytes += close - at - 1;
+          at = close + 1;
+        } else {
+          this.#inString = true;
+          this.#inKey = isKey;
+          at = this.#readString(chunk, at + 1, depth);
         }
-      } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
+        continue;
+      }
+      if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
         depth++;
         if (depth === 1) this.#keyNext = byte === OPEN_BRACE;
       } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
@@ -87,7 +104,7 @@ export class JsonWatch {
         }
         depth--;
       } else if (depth === 1) {
-        if (byte === COLON && this.#member !== null && !this.#value && this.#list.kept.includes(this.#member)) {
+        if (byte === COLON && this.#member?.isKept && !this.#value) {
           this.#value = [];
           this.#valueBytes = 0;
           valueStart = at + 1;
@@ -103,7 +120,7 @@ export class JsonWatch {
     if (valueStart >= 0) this.#keep(chunk.slice(valueStart));
   }
 
-  /** From inside a string to behind its closing quote, or to the end of the chunk. */
+  /** From inside a string that a chunk ends in: to behind its closing quote, or to the end of this chunk. */
   #readString(chunk: Uint8Array, from: number, depth: number): number {
     const end = chunk.length;
     let at = from;
@@ -116,7 +133,7 @@ export class JsonWatch {
       this.#escaped = true;
       at = end;
     }
-    if (depth > 1 && this.#member !== null && this.#member === this.#list.textOf) this.textBytes += at - from;
+    if (depth > 1 && this.#member?.isText) this.textBytes += at - from;
     const closed = at < end;
     if (this.#inKey) this.#readKey(chunk, from, at, closed);
     this.#inString = !closed;
@@ -124,20 +141,16 @@ export class JsonWatch {
   }
 
   #readKey(chunk: Uint8Array, from: number, to: number, closed: boolean): void {
-    if (closed && this.#key.length === 0) {
-      this.#member = this.#nameOf(chunk, from, to);
-    } else {
-      // Longer than every name that is watched is as good as any other length.
-      if (this.#key.length <= this.#list.nameBytesMax) this.#key.append(chunk.subarray(from, to));
-      if (!closed) return;
-      this.#member = this.#nameOf(this.#key.view(), 0, this.#key.length);
-      this.#key.clear();
-    }
+    // Longer than every name that is watched is as good as any other length.
+    if (this.#key.length <= this.#list.nameBytesMax) this.#key.append(chunk.subarray(from, to));
+    if (!closed) return;
+    this.#member = this.#watchedAt(this.#key.view(), 0, this.#key.length);
+    this.#key.clear();
     this.#inKey = false;
   }
 
-  #nameOf(bytes: Uint8Array, from: number, to: number): string | null {
-    for (const { name, bytes: wanted } of this.#list.names) if (isEqualRange(bytes, from, to, wanted)) return name;
+  #watchedAt(bytes: Uint8Array, from: number, to: number): Watched | null {
+    for (const watched of this.#list.watched) if (isEqualRange(bytes, from, to, watched.bytes)) return watched;
     return null;
   }
 
@@ -149,7 +162,7 @@ export class JsonWatch {
   #endValue(chunk: Uint8Array, from: number, to: number): void {
     if (this.#value && this.#member !== null) {
       if (from >= 0) this.#keep(chunk.subarray(from, to));
-      if (this.#valueBytes <= MEMBER_BYTES_MAX) this.#values.set(this.#member, decodeUtf8(concat(this.#value)));
+      if (this.#valueBytes <= MEMBER_BYTES_MAX) this.#values.set(this.#member.name, decodeUtf8(concat(this.#value)));
     }
     this.#value = null;
     this.#member = null;
