@@ -40,6 +40,28 @@ describe('the listener', () => {
     agent.destroy();
   });
 
+  it('has a body that came with its head at once, of each of several requests that came together', async () => {
+    const bodies: unknown[] = [];
+    const handler = {
+      handle(call: Call, reply: Reply) {
+        const body = call.body(SETTINGS.bodyBytesMax, SETTINGS.bodyTimeoutMs);
+        bodies.push(body instanceof Uint8Array ? Buffer.from(body).toString() : body);
+        reply.head(204, []);
+        reply.end();
+      },
+    };
+    const listener = await listen(handler, SETTINGS);
+    const client = connect(listener.port, '127.0.0.1');
+    const post = (head: string, body: string) => `POST / HTTP/1.1\r\n${head}\r\n\r\n${body}`;
+    const chunked = post('transfer-encoding: chunked', '3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n');
+    client.end(post('content-length: 5', 'first') + post('content-length: 6', 'second') + chunked);
+    const answer = (await client.toArray()).join('');
+    expect(answer.match(/^HTTP\/1\.1 204/gm)).toHaveLength(3);
+    expect(bodies.slice(0, 2)).toEqual(['first', 'second']);
+    expect(Buffer.from((await bodies[2]) as Uint8Array).toString()).toBe('onetwo');
+    await listener.close();
+  });
+
   it.each([
     ['whole', 'hello'],
     ['in part', 'he'],

@@ -43,6 +43,9 @@ export async function listen(
   },
   settings: NodeSettings,
 ): Promise<Listener> {
+  const begin = (request: IncomingMessage, response: ServerResponse): void => {
+    handler.handle(new NodeCall(request), new NodeReply(request, response, settings));
+  };
   const server = createServer(
     {
       noDelay: true,
@@ -57,7 +60,10 @@ export async function listen(
       // What else could be changed to is no business of ours: such a request goes on as it is.
       shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket',
     },
-    (request, response) => handler.handle(new NodeCall(request), new NodeReply(request, response, settings)),
+    // A tick later a body that came with its head is there, and nothing has to wait for it.
+    (request, response) => {
+      process.nextTick(begin, request, response);
+    },
   );
   if (handler.handleSocket) {
     server.on('upgrade', (request, socket, head) => {
@@ -119,9 +125,12 @@ class NodeCall implements Call {
     const request = this.#request;
     // It left while its key was looked up: nobody is told of that again, and nothing more comes.
     if (request.socket.destroyed) return undefined;
-    if (Number(request.headers['content-length'] ?? 0) > bytesMax) throw tooLarge(bytesMax);
+    const stated = Number(request.headers['content-length'] ?? 0);
+    if (stated > bytesMax) throw tooLarge(bytesMax);
     // Mostly it came with its head: then there is nothing to wait for, and nothing to set up for that.
-    if (request.complete && request.readableLength <= bytesMax) return request.read() ?? EMPTY;
+    const { readableLength: here } = request;
+    const isWhole = request.complete ? here <= bytesMax : here === stated && here > 0;
+    if (isWhole) return request.read() ?? EMPTY;
     return new Promise((resolve, reject) => {
       const chunks: Uint8Array[] = [];
       let length = 0;
