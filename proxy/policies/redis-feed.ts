@@ -25,6 +25,8 @@ export interface RedisFeedOptions {
 }
 
 const CHECK_MS = 5_000;
+/** How soon what could not be read is read again: doubles as long as it cannot. */
+const RETRY_MS = { min: 50, max: 5_000 };
 
 /**
  * Follows the key policies that billing publishes in Redis: everything at the start and after each connection that was
@@ -96,6 +98,8 @@ export function followRedis(options: RedisFeedOptions): PolicyFeed {
 
   /** One step after the other, so that an older answer never overtakes a newer one. */
   let waiting = 0;
+  let retryMs = RETRY_MS.min;
+  let retrying: ReturnType<typeof setTimeout> | undefined;
   let steps: Promise<void> = loadSnapshot(snapshot, table, log).then(() => {
     if (table.list('billing').length > 0) isReady();
   });
@@ -104,14 +108,25 @@ export function followRedis(options: RedisFeedOptions): PolicyFeed {
     steps = steps.then(async () => {
       try {
         if (!closed) await step();
+        retryMs = RETRY_MS.min;
       } catch (thrown) {
-        // Whatever we missed, the next check sees another version.
-        version = undefined;
-        if (!closed) log.warn({ err: faultOf(thrown) }, 'key policies cannot be read from Redis; keeping the last');
+        if (!closed) checkSoon(thrown);
       } finally {
         waiting--;
       }
     });
+  }
+
+  /** Whatever we missed, that check sees another version. */
+  function checkSoon(thrown: unknown): void {
+    version = undefined;
+    log.warn({ err: faultOf(thrown), retry_ms: retryMs }, 'key policies cannot be read from Redis; keeping the last');
+    clearTimeout(retrying);
+    retrying = setTimeout(() => {
+      retrying = undefined;
+      if (waiting === 0) enqueue(check);
+    }, retryMs);
+    retryMs = Math.min(retryMs * 2, RETRY_MS.max);
   }
 
   const listening = duplicateRedis(redis);
@@ -131,7 +146,7 @@ export function followRedis(options: RedisFeedOptions): PolicyFeed {
   });
   const checking = setInterval(() => {
     // Where steps wait for a Redis that is away, one more would only wait behind them.
-    if (waiting === 0) enqueue(check);
+    if (waiting === 0 && retrying === undefined) enqueue(check);
   }, options.checkMs ?? CHECK_MS);
 
   return {
@@ -139,6 +154,7 @@ export function followRedis(options: RedisFeedOptions): PolicyFeed {
     close: async () => {
       closed = true;
       clearInterval(checking);
+      clearTimeout(retrying);
       listening.disconnect();
     },
   };

@@ -48,9 +48,9 @@ describe('key policies through Redis', () => {
     publishers.push(publisher);
     return publisher;
   }
-  function follow(checkMs = 60_000): PolicyTable {
+  function follow(checkMs = 60_000, redis = connect()): PolicyTable {
     const table = policyTable();
-    feeds.push(followRedis({ redis: connect(), namespace, table, log: SILENT, checkMs }));
+    feeds.push(followRedis({ redis, namespace, table, log: SILENT, checkMs }));
     return table;
   }
   const modelsOf = (table: PolicyTable, key: string) => table.list('billing').find((one) => one.key === key)?.models;
@@ -81,6 +81,16 @@ describe('key policies through Redis', () => {
     await createKey('before');
     publish();
     const table = follow();
+    await feeds[0]?.ready;
+    expect(keysOf(table)).toEqual(await allKeys());
+  });
+
+  it('are read again at once where that failed, as it does while one of two connections is not there yet', async () => {
+    await createKey('behind');
+    publish();
+    const redis = connect();
+    vi.spyOn(redis, 'hgetall').mockRejectedValueOnce(new Error("Stream isn't writeable"));
+    const table = follow(60_000, redis);
     await feeds[0]?.ready;
     expect(keysOf(table)).toEqual(await allKeys());
   });
