@@ -2,7 +2,8 @@
  * Weir beside its peers, on this machine, in one run: `npm run bench`, or `npm run bench -- --quick` for a short look.
  *
  * All stand before the same upstream and get the same load, in turns and several times over, so that what the machine
- * does meanwhile falls on all of them; each figure is the median of its rounds. Nothing is written.
+ * does meanwhile falls on all of them; each figure is the median of its rounds. How much goes through is measured in short
+ * turns, and compared turn by turn: a machine that is shared may be half as fast a minute later. Nothing is written.
  *
  *   --quick             one short round
  *   --rounds N          how often each takes its turn (5)
@@ -30,8 +31,8 @@ const { values } = parseArgs({
   },
 });
 const plan = values.quick
-  ? { rounds: 1, warmSeconds: 1, seconds: 3, rateSeconds: 4, streamSeconds: 3, openStreams: 200 }
-  : { rounds: 5, warmSeconds: 3, seconds: 8, rateSeconds: 10, streamSeconds: 8, openStreams: 1_000 };
+  ? { rounds: 1, turns: 2, warmSeconds: 1, seconds: 2, rateSeconds: 4, streamSeconds: 3, openStreams: 200 }
+  : { rounds: 5, turns: 4, warmSeconds: 4, seconds: 2, rateSeconds: 10, streamSeconds: 8, openStreams: 1_000 };
 const rounds = values.rounds === undefined ? plan.rounds : Number(values.rounds);
 const names = values.only === undefined ? SUBJECTS : SUBJECTS.filter((name) => values.only?.split(',').includes(name));
 
@@ -54,9 +55,20 @@ function median(numbers: readonly number[]): number {
   return sorted[Math.trunc(sorted.length / 2)] ?? Number.NaN;
 }
 
-async function takeTurn(subject: Subject, figures: Figures): Promise<void> {
-  const { url, headers } = subject;
-  figures.throughput.push(await measureThroughput(subject, CONNECTIONS, plan.seconds));
+/** The middle of what one serves beside the other, turn by turn. */
+function ratioOf(one: Figures | undefined, other: Figures | undefined): number {
+  return median(
+    (one?.throughput ?? []).map(({ perSecond }, i) => perSecond / (other?.throughput[i]?.perSecond ?? Number.NaN)),
+  );
+}
+
+/** Each time another one begins. */
+function inTurn<Item>(items: readonly Item[], turn: number): Item[] {
+  const first = turn % items.length;
+  return [...items.slice(first), ...items.slice(0, first)];
+}
+
+async function measureTimes({ url, headers }: Subject, figures: Figures): Promise<void> {
   figures.rate.push(
     await runLoad({ mode: 'rate', url, headers, body: requestBody(), amount: RATE, seconds: plan.rateSeconds }),
   );
@@ -90,6 +102,7 @@ async function run(): Promise<Map<SubjectName, Figures>> {
 async function measureLoad(upstream: Awaited<ReturnType<typeof startUpstream>>): Promise<Map<SubjectName, Figures>> {
   const subjects: Subject[] = [];
   const found = new Map<SubjectName, Figures>();
+  const figuresOf = ({ name }: Subject): Figures => found.get(name) as Figures;
   try {
     for (const name of names) {
       const subject = await startSubject(name, upstream);
@@ -104,18 +117,14 @@ async function measureLoad(upstream: Awaited<ReturnType<typeof startUpstream>>):
       await measureThroughput(subject, CONNECTIONS, plan.warmSeconds);
     }
     for (let round = 0; round < rounds; round++) {
-      // Each round begins with another one.
-      for (let i = 0; i < subjects.length; i++) {
-        const subject = subjects[(i + round) % subjects.length];
-        const figures = subject && found.get(subject.name);
-        if (subject && figures) await takeTurn(subject, figures);
+      for (let turn = 0; turn < plan.turns; turn++) {
+        for (const subject of inTurn(subjects, turn))
+          figuresOf(subject).throughput.push(await measureThroughput(subject, CONNECTIONS, plan.seconds));
       }
+      for (const subject of inTurn(subjects, round)) await measureTimes(subject, figuresOf(subject));
       console.log(`round ${round + 1} of ${rounds} is done`);
     }
-    for (const subject of subjects) {
-      const figures = found.get(subject.name);
-      if (figures) figures.megabytes = peakMegabytes(subject.process.pid);
-    }
+    for (const subject of subjects) figuresOf(subject).megabytes = peakMegabytes(subject.process.pid);
     return found;
   } finally {
     for (const subject of subjects) await subject.stop();
@@ -156,16 +165,15 @@ function report(found: ReadonlyMap<SubjectName, Figures>): void {
     console.log(`| ${cells.join(' | ')} |`);
   }
   console.log('');
-  const weir = median((found.get('weir')?.throughput ?? []).map((one) => one.perSecond));
+  const weir = found.get('weir');
   for (const name of ['pass-through', 'nginx', 'portkey'] as const) {
-    const other = median((found.get(name)?.throughput ?? []).map((one) => one.perSecond));
-    const ratio = weir / other;
+    const ratio = ratioOf(weir, found.get(name));
     if (Number.isNaN(ratio)) continue;
     console.log(
       `Weir serves ${ratio >= 1.5 ? `${number(ratio, 1)} times` : `${number(ratio * 100)} % of`} the requests/s of ${name}.`,
     );
   }
-  const onRedis = median((found.get('weir-redis')?.throughput ?? []).map((one) => one.perSecond)) / weir;
+  const onRedis = ratioOf(found.get('weir-redis'), weir);
   if (!Number.isNaN(onRedis)) {
     console.log(
       `With its limits and events in Redis it serves ${number(onRedis * 100)} % of what it serves with them in memory.`,
@@ -189,6 +197,6 @@ console.log(
   `${new Date().toISOString().slice(0, 10)} · ${cpus()[0]?.model.trim()} · ${cpus().length} processors · ${number(totalmem() / 2 ** 30)} GB · ${process.platform} ${release()} · node ${process.version}`,
 );
 console.log(
-  `${CONNECTIONS} connections by ${loadProgram()}, ${rounds} rounds of ${plan.seconds} s, request and answer of about a kilobyte; upstream, load and gateway share the machine.`,
+  `${CONNECTIONS} connections by ${loadProgram()}, ${rounds * plan.turns} turns of ${plan.seconds} s, request and answer of about a kilobyte; upstream, load and gateway share the machine.`,
 );
 report(await run());
