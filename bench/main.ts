@@ -37,6 +37,8 @@ const rounds = values.rounds === undefined ? plan.rounds : Number(values.rounds)
 const names = values.only === undefined ? SUBJECTS : SUBJECTS.filter((name) => values.only?.split(',').includes(name));
 
 const CONNECTIONS = 64;
+/** A stream of 20 chunks takes a tenth of a second by itself: enough of them to keep every subject busy. */
+const STREAM_CONNECTIONS = 512;
 const RATE = 500;
 const STREAM_RATE = 100;
 /** A clock that is later than this measures the machine, not the gateway. */
@@ -44,6 +46,8 @@ const LATE_MS_MAX = 5;
 
 interface Figures {
   throughput: Throughput[];
+  /** Of streams, each to its end. */
+  streamed: Throughput[];
   rate: { p50Ms: number; p99Ms: number; failed: number; lateMs: number }[];
   streams: { p50Ms: number; p99Ms: number; failed: number; lateMs: number }[];
   megabytes: number;
@@ -56,10 +60,8 @@ function median(numbers: readonly number[]): number {
 }
 
 /** The middle of what one serves beside the other, turn by turn. */
-function ratioOf(one: Figures | undefined, other: Figures | undefined): number {
-  return median(
-    (one?.throughput ?? []).map(({ perSecond }, i) => perSecond / (other?.throughput[i]?.perSecond ?? Number.NaN)),
-  );
+function ratioOf(one: Figures | undefined, other: Figures | undefined, of: 'throughput' | 'streamed'): number {
+  return median((one?.[of] ?? []).map(({ perSecond }, i) => perSecond / (other?.[of][i]?.perSecond ?? Number.NaN)));
 }
 
 /** Each time another one begins. */
@@ -100,6 +102,8 @@ async function run(): Promise<Map<SubjectName, Figures>> {
 }
 
 async function measureLoad(upstream: Awaited<ReturnType<typeof startUpstream>>): Promise<Map<SubjectName, Figures>> {
+  const calls = { connections: CONNECTIONS, seconds: plan.seconds, body: requestBody() };
+  const streams = { connections: STREAM_CONNECTIONS, seconds: plan.seconds, body: requestBody({ stream: true }) };
   const subjects: Subject[] = [];
   const found = new Map<SubjectName, Figures>();
   const figuresOf = ({ name }: Subject): Figures => found.get(name) as Figures;
@@ -112,14 +116,18 @@ async function measureLoad(upstream: Awaited<ReturnType<typeof startUpstream>>):
       }
       subjects.push(subject);
       const open = { megabytes: Number.NaN, failed: 0 };
-      found.set(name, { throughput: [], rate: [], streams: [], megabytes: Number.NaN, open });
+      found.set(name, { throughput: [], streamed: [], rate: [], streams: [], megabytes: Number.NaN, open });
       await checkAnswers(subject);
-      await measureThroughput(subject, CONNECTIONS, plan.warmSeconds);
+      await measureThroughput(subject, { ...calls, seconds: plan.warmSeconds });
+      await measureThroughput(subject, { ...streams, seconds: plan.warmSeconds });
     }
     for (let round = 0; round < rounds; round++) {
       for (let turn = 0; turn < plan.turns; turn++) {
-        for (const subject of inTurn(subjects, turn))
-          figuresOf(subject).throughput.push(await measureThroughput(subject, CONNECTIONS, plan.seconds));
+        for (const subject of inTurn(subjects, turn)) {
+          const { throughput, streamed } = figuresOf(subject);
+          throughput.push(await measureThroughput(subject, calls));
+          streamed.push(await measureThroughput(subject, streams));
+        }
       }
       for (const subject of inTurn(subjects, round)) await measureTimes(subject, figuresOf(subject));
       console.log(`round ${round + 1} of ${rounds} is done`);
@@ -137,23 +145,29 @@ function number(value: number, digits = 0): string {
     : value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
+function inWords(ratio: number): string {
+  return ratio >= 1.5 ? `${number(ratio, 1)} times` : `${number(ratio * 100)} % of`;
+}
+
 function report(found: ReadonlyMap<SubjectName, Figures>): void {
   const direct = found.get('direct');
   const directP50 = median((direct?.rate ?? []).map((one) => one.p50Ms));
   const directP99 = median((direct?.rate ?? []).map((one) => one.p99Ms));
   console.log(
-    `\n| | requests/s | p50 ms | p99 ms | CPU µs per request | added at ${RATE}/s: p50 ms | p99 ms | first byte p50 ms | p99 ms | peak MB | peak MB, ${number(plan.openStreams)} open streams | failed |`,
+    `\n| | requests/s | p50 ms | p99 ms | CPU µs per request | streams/s | CPU µs per stream | added at ${RATE}/s: p50 ms | p99 ms | first byte p50 ms | p99 ms | peak MB | peak MB, ${number(plan.openStreams)} open streams | failed |`,
   );
-  console.log('|---|---|---|---|---|---|---|---|---|---|---|---|');
-  for (const [name, { throughput, rate, streams, megabytes, open }] of found) {
+  console.log('|---|---|---|---|---|---|---|---|---|---|---|---|---|---|');
+  for (const [name, { throughput, streamed, rate, streams, megabytes, open }] of found) {
     const isDirect = name === 'direct';
-    const failed = [...throughput, ...rate, ...streams, open].reduce((sum, one) => sum + one.failed, 0);
+    const failed = [...throughput, ...streamed, ...rate, ...streams, open].reduce((sum, one) => sum + one.failed, 0);
     const cells = [
       name,
       number(median(throughput.map((one) => one.perSecond))),
       number(median(throughput.map((one) => one.p50Ms)), 2),
       number(median(throughput.map((one) => one.p99Ms)), 2),
       isDirect ? '-' : number(median(throughput.map((one) => one.cpuMicros))),
+      number(median(streamed.map((one) => one.perSecond))),
+      isDirect ? '-' : number(median(streamed.map((one) => one.cpuMicros))),
       isDirect ? `(${number(directP50, 2)})` : number(median(rate.map((one) => one.p50Ms)) - directP50, 2),
       isDirect ? `(${number(directP99, 2)})` : number(median(rate.map((one) => one.p99Ms)) - directP99, 2),
       number(median(streams.map((one) => one.p50Ms)), 2),
@@ -167,13 +181,12 @@ function report(found: ReadonlyMap<SubjectName, Figures>): void {
   console.log('');
   const weir = found.get('weir');
   for (const name of ['pass-through', 'nginx', 'portkey'] as const) {
-    const ratio = ratioOf(weir, found.get(name));
+    const ratio = ratioOf(weir, found.get(name), 'throughput');
     if (Number.isNaN(ratio)) continue;
-    console.log(
-      `Weir serves ${ratio >= 1.5 ? `${number(ratio, 1)} times` : `${number(ratio * 100)} % of`} the requests/s of ${name}.`,
-    );
+    const ofStreams = ratioOf(weir, found.get(name), 'streamed');
+    console.log(`Weir serves ${inWords(ratio)} the requests/s of ${name}, and ${inWords(ofStreams)} its streams/s.`);
   }
-  const onRedis = ratioOf(found.get('weir-redis'), weir);
+  const onRedis = ratioOf(found.get('weir-redis'), weir, 'throughput');
   if (!Number.isNaN(onRedis)) {
     console.log(
       `With its limits and events in Redis it serves ${number(onRedis * 100)} % of what it serves with them in memory.`,
@@ -197,6 +210,6 @@ console.log(
   `${new Date().toISOString().slice(0, 10)} · ${cpus()[0]?.model.trim()} · ${cpus().length} processors · ${number(totalmem() / 2 ** 30)} GB · ${process.platform} ${release()} · node ${process.version}`,
 );
 console.log(
-  `${CONNECTIONS} connections by ${loadProgram()}, ${rounds * plan.turns} turns of ${plan.seconds} s, request and answer of about a kilobyte; upstream, load and gateway share the machine.`,
+  `${CONNECTIONS} connections by ${loadProgram()}, ${rounds * plan.turns} turns of ${plan.seconds} s, request and answer of about a kilobyte, and streams of 20 chunks over ${STREAM_CONNECTIONS}; upstream, load and gateway share the machine.`,
 );
 report(await run());

@@ -59,24 +59,25 @@ export function loadProgram(): string {
   return WRK ? 'wrk' : 'a generator of our own on undici (wrk is not installed)';
 }
 
-/** As much as goes through, over so many connections that each wait for their answer. */
-export async function measureThroughput(subject: Subject, connections: number, seconds: number): Promise<Throughput> {
+export interface Load {
+  connections: number;
+  seconds: number;
+  body: string;
+}
+
+/** As much as goes through, over so many connections that each wait for the whole of their answer. */
+export async function measureThroughput(subject: Subject, load: Load): Promise<Throughput> {
+  const { connections: amount, seconds, body } = load;
+  const { url, headers } = subject;
   const cpu = cpuSeconds(subject.process.pid);
   const found = WRK
-    ? await runWrk(WRK, subject, connections, seconds)
-    : await runLoad({
-        mode: 'closed',
-        url: subject.url,
-        headers: subject.headers,
-        body: requestBody(),
-        amount: connections,
-        seconds,
-      });
+    ? await runWrk(WRK, subject, load)
+    : await runLoad({ mode: 'closed', url, headers, body, amount, seconds });
   const used = cpuSeconds(subject.process.pid) - cpu;
   return { ...found, cpuMicros: (used / (found.perSecond * seconds)) * 1e6 };
 }
 
-async function runWrk(wrk: string, subject: Subject, connections: number, seconds: number) {
+async function runWrk(wrk: string, subject: Subject, { connections, seconds, body }: Load) {
   const folder = mkdtempSync(join(tmpdir(), 'weir-bench-wrk-'));
   const script = join(folder, 'request.lua');
   const headers = Object.entries(subject.headers).map(
@@ -85,7 +86,7 @@ async function runWrk(wrk: string, subject: Subject, connections: number, second
   writeFileSync(
     script,
     `wrk.method = "POST"
-wrk.body = [==[${requestBody()}]==]
+wrk.body = [==[${body}]==]
 ${headers.join('\n')}
 done = function(summary, latency)
   local e = summary.errors
