@@ -61,9 +61,7 @@ export async function listen(
       shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket',
     },
     // A tick later a body that came with its head is there, and nothing has to wait for it.
-    (request, response) => {
-      process.nextTick(begin, request, response);
-    },
+    (request, response) => process.nextTick(begin, request, response),
   );
   if (handler.handleSocket) {
     server.on('upgrade', (request, socket, head) => {

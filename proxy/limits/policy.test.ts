@@ -40,6 +40,7 @@ function policy(limits: LimitPolicy[], key = 'key_1'): KeyPolicy {
 
 const worst = { inputTokens: 1_000n, outputTokens: 500n, costNanos: 7_500_000n, currency: 'USD' };
 const scope: CallScope = { model: 'gpt-4o', user: null, session: null, labels: {} };
+
 test('counters have names that no store takes for something else, whatever operators and callers call things', () => {
   const hostile = '#@"\\{}|,\n\u0000 *[?]%ü/';
   const limits = (['requests', 'tokens', 'concurrency', 'budget', 'quantity'] as const).flatMap((kind) => {

@@ -3,6 +3,7 @@ import { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openRedis } from '#config/redis-connection.ts';
 import { redisUrl, removeNamespace, testNamespace } from '#test/servers/redis.ts';
+import { seededRandom } from '#test/support/random.ts';
 import { COUNTER_MAX, type Hold, type Reservation } from './counters.ts';
 import * as rule from './decide.ts';
 import type { Call, HoldingCall, LimitState } from './limit-state.ts';
@@ -57,19 +58,8 @@ function wholeState(): LimitState {
   };
 }
 
-/** Even numbers in [0, 1) that follow from a seed (mulberry32). */
-function numbersOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
-
 async function agree(seed: number): Promise<void> {
-  const next = numbersOf(seed);
+  const next = seededRandom(seed);
   const below = (most: number) => Math.floor(next() * most);
   const pick = <Value>(values: readonly Value[]): Value => values[below(values.length)] as Value;
   const isLarge = next() < 0.4;

@@ -22,6 +22,7 @@ import { testStored } from '#test/gateway/stored.ts';
 import { temporaryFolder } from '#test/support/journal.ts';
 
 const USAGE = { input_tokens: 1_000, output_tokens: 500, total_tokens: 1_500 };
+
 /** A provider that keeps responses: each becomes what the test says. */
 function keeping(responses: Map<string, object>): StubAnswer {
   return (response, { method, url, body }) => {

@@ -87,7 +87,6 @@ export class JsonWatch {
           else if (depth > 1 && this.#member?.isText) this.textBytes += close - at - 1;
           at = close + 1;
         } else {
-          this.#inString = true;
           this.#inKey = isKey;
           at = this.#readString(chunk, at + 1, depth);
         }
@@ -141,7 +140,7 @@ export class JsonWatch {
   }
 
   #readKey(chunk: Uint8Array, from: number, to: number, closed: boolean): void {
-    // Longer than every name that is watched is as good as any other length.
+    // Longer than every name that is watched, it is none of them, however it goes on.
     if (this.#key.length <= this.#list.nameBytesMax) this.#key.append(chunk.subarray(from, to));
     if (!closed) return;
     this.#member = this.#watchedAt(this.#key.view(), 0, this.#key.length);

@@ -2,9 +2,10 @@ import { request } from 'node:http';
 import { FAMILIES, WIRE_FAMILIES, type WireFamily } from '#config/wires.ts';
 import type { UsageEvent } from '#core/usage-event.ts';
 import { type RunningGateway, startGateway } from '#test/support/running-gateway.ts';
+import { seededRandom } from '../support/random.ts';
 import { compareUsage, withoutUsage } from './expectation.ts';
 import { FORMATS, type Format } from './formats.ts';
-import { cutsOf, PLAYBACK_HEADER, Playback, seededRandom } from './playback.ts';
+import { cutsOf, PLAYBACK_HEADER, Playback } from './playback.ts';
 import { type Fixture, type Recording, readManifest, readRecording, readSocketRecording } from './recording.ts';
 import { lengthOf, replaySocket, SOCKET_FORMATS } from './run-socket-cases.ts';
 
